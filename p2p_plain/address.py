@@ -1,0 +1,149 @@
+"""Addresses: ``host:port`` in and out, IPv6 included, and which of them make sense to dial.
+
+Two readers with different manners.  ``parse`` reads what *our user* typed: host names, a
+missing port, helpful errors.  ``parse_wire`` reads what *a stranger* sent: numeric addresses
+only (a name would let anyone make us ask the name server), no guessing.
+
+No sockets here: these are words.  Any thread.
+"""
+
+import ipaddress
+from typing import Any, NamedTuple, Optional, Tuple
+
+from .errors import UsageError
+
+MAX_HOST_LENGTH = 253
+"""The longest host name, in characters, that DNS can carry (RFC 1035 section 2.3.4)."""
+
+
+class Address(NamedTuple):
+    """Where a node listens: ``host`` (an IP address in canonical text, or a name), TCP ``port``."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return ("[%s]:%d" if ":" in self.host else "%s:%d") % (self.host, self.port)
+
+
+def parse(text: str, default_port: Optional[int] = None, setting: str = "address") -> Address:
+    """Read what a person typed: ``host:port``, ``[v6]:port``, or ``host`` where a default is given.
+
+    Raises ``UsageError``, which names ``setting``.
+    """
+    host, port_text = _split(text.strip())
+    sound = 0 < len(host) <= MAX_HOST_LENGTH and all(_may_be_in_host(c) for c in host)
+    if not sound or (":" in host and not is_ip(host)):
+        raise UsageError(setting, "%r is not HOST:PORT" % text)
+    if port_text is None:
+        if default_port is None:
+            raise UsageError(setting, "%r has no port; write HOST:PORT" % text)
+        return Address(_canonical(host), default_port)
+    port = _port_number(port_text)
+    if port is None:
+        raise UsageError(setting, "%r in %r is not a port (0-65535)" % (port_text, text))
+    return Address(_canonical(host), port)
+
+
+def parse_wire(text: object) -> Address:
+    """Read ``"ip:port"`` or ``"[ip]:port"`` as another node sent it.
+
+    An IPv4 address in IPv6 clothes (``::ffff:192.0.2.1``) comes back as IPv4, so that one
+    address has one name.  Raises ``ValueError`` if it is anything else.
+    """
+    if not isinstance(text, str) or len(text) > MAX_HOST_LENGTH:
+        raise ValueError("not an address")
+    host, port_text = _split(text)
+    port = _port_number(port_text) if port_text is not None else None
+    if port is None or "%" in host or (":" in host and not text.startswith("[")):
+        raise ValueError("not ip:port")
+    canonical = _canonical(host)
+    ip = ipaddress.ip_address(canonical)  # ValueError for a name
+    if ip.version == 4 and ":" not in host and str(ip) != host:
+        raise ValueError("not ip:port")  # 010.0.0.1: octal to some, decimal to others
+    return Address(canonical, port)
+
+
+def from_sockaddr(sockaddr: Any) -> Address:
+    """Take what ``getpeername()`` or ``accept()`` gives: a pair for IPv4, four values for IPv6."""
+    return Address(_canonical(sockaddr[0]), sockaddr[1])
+
+
+def is_dialable(address: Address) -> bool:
+    """Whether anyone could connect there at all.  Names pass: only a lookup can tell.
+
+    No to port 0, the unspecified address (and the rest of 0.0.0.0/8, RFC 1122 section 3.2.1.3),
+    multicast and link broadcast.  On many systems dialing 0.0.0.0 reaches *oneself*, so a
+    stranger who gets it into an address book makes every reader dial itself.
+    """
+    ip = _ip(address.host)
+    if ip is None:
+        return address.port > 0
+    if address.port == 0 or ip.is_unspecified or ip.is_multicast:
+        return False
+    return not (ip.version == 4 and (ip.packed[0] == 0 or ip.packed == b"\xff\xff\xff\xff"))
+
+
+def is_shareable(address: Address) -> bool:
+    """Whether the address means the same to another machine: dialable, numeric, no zone.
+
+    An IPv6 link-local address is complete only with its zone (``%eth0``), and a zone has a
+    meaning on one machine only (RFC 4007 section 6).
+    """
+    ip = _ip(address.host)
+    return ip is not None and is_dialable(address) and not (ip.version == 6 and ip.is_link_local)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine talking to itself.  ``localhost`` counts (RFC 6761)."""
+    ip = _ip(host)
+    return host.lower() == "localhost" if ip is None else ip.is_loopback
+
+
+def is_ip(host: str) -> bool:
+    """Whether ``host`` is a numeric address: no name server has to be asked."""
+    return _ip(host) is not None
+
+
+def _split(text: str) -> Tuple[str, Optional[str]]:
+    """``host`` and the text of the port; no port is ``None``."""
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            return "", None
+        return host if ":" in host else "", rest[1:] if rest else None
+    if text.count(":") > 1:  # a bare IPv6 address
+        return text, None
+    host, colon, port = text.partition(":")
+    return host, port if colon else None
+
+
+def _port_number(text: str) -> Optional[int]:
+    # str.isdigit() alone says yes to superscripts and to other scripts' digits.
+    if 0 < len(text) <= 5 and all(c in "0123456789" for c in text) and int(text) <= 65535:
+        return int(text)
+    return None
+
+
+def _may_be_in_host(character: str) -> bool:
+    return character.isalnum() or character in ".-_:%"
+
+
+def _ip(host: str) -> Any:
+    """The ``ipaddress`` object of ``host``, zone left out; ``None`` for a name."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _canonical(host: str) -> str:
+    """One spelling for one address; a name is only lowered."""
+    ip = _ip(host)
+    if ip is None:
+        return host.lower()
+    mapped = ip.ipv4_mapped if ip.version == 6 else None
+    if mapped is not None:
+        return str(mapped)
+    zone = host.partition("%")[1:]
+    return str(ip) + "".join(zone)
