@@ -1,0 +1,464 @@
+"""Every address heard of, how it treated us, and when to try it again; kept on disk if wished.
+
+The peer table knows who is connected *now*; the book knows whom one *could* connect to.  Its
+entries come from three sources that are trusted differently: bootstrap (our user said so;
+never forgotten), proven (we dialed it and somebody said hello), and heard (a peer said so; it
+may be a lie).  What is proven is never displaced by what is only heard, and one peer owns at
+most ``MAX_HEARD_PER_PEER`` unproven entries, so a liar cannot fill the book.
+
+A failed address waits before it is tried again, twice as long each time, with some chance
+added so that many nodes do not knock in step.
+
+Times are seconds of a monotonic clock that is passed in; randomness is passed in too.
+"""
+
+import json
+import os
+import random
+from threading import Lock
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+
+from .address import Address, is_shareable, parse_wire
+from .config import (
+    BACKOFF_FIRST,
+    BACKOFF_MAX,
+    BACKOFF_MAX_ALONE,
+    FORGET_AFTER,
+    MAX_BOOK,
+    MAX_HEARD_PER_PEER,
+)
+from .messages import is_nodeid
+
+HEARD_AGAIN_AFTER = 10.0
+"""News of an address that we failed to reach makes us try it again at once, but not more often
+than this (seconds): a peer that repeats itself must not turn us into a hammer."""
+
+FILE_VERSION = 1
+
+NEVER = float("inf")
+
+
+class Entry:
+    """One address and what we know of it.  The book's, under its lock."""
+
+    __slots__ = (
+        "address",
+        "bootstrap",
+        "dialing",
+        "failing_since",
+        "failures",
+        "left",
+        "mine",
+        "next_try_at",
+        "nodeid",
+        "proven_at",
+        "source",
+        "tried_at",
+    )
+
+    def __init__(self, address: Address, now: float) -> None:
+        self.address = address
+        self.bootstrap = False
+        self.mine = False
+        """It leads to ourselves: never dialed again."""
+        self.left = False
+        """Its node said that it stops: not dialed unless heard of again."""
+        self.dialing = False
+        self.nodeid: Optional[str] = None
+        """Found there if proven, else claimed to be there."""
+        self.proven_at: Optional[float] = None
+        self.source: Optional[str] = None
+        """The peer that an unproven entry was heard from."""
+        self.failures = 0
+        self.failing_since: Optional[float] = None
+        self.tried_at = float("-inf")
+        self.next_try_at = now
+
+
+class KeptAddress(NamedTuple):
+    """A proven address as the peers file keeps it; ``age`` seconds since it was proven."""
+
+    address: Address
+    nodeid: str
+    age: float
+
+
+class AddressBook:
+    """The addresses one node knows.  Any thread may call any method."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._lock = Lock()
+        # Guarded by _lock.
+        self._entries: Dict[Address, Entry] = {}
+        self._proven: Dict[str, Set[Address]] = {}
+        self._heard_from: Dict[str, Dict[Address, None]] = {}
+        """By peer, what it told and nobody has proven; oldest first (a dict serves as a set)."""
+        self._next_due = NEVER
+        """``due`` need not walk through 4,096 entries before this.  ``due`` itself raises it;
+        whatever may make an entry due earlier than it was must lower it."""
+        self._changes = 0
+
+    # -- what we learn ------------------------------------------------------------
+
+    def add_bootstrap(self, addresses: Iterable[Address], now: float) -> None:
+        """Take our user's word.  These stay whatever happens."""
+        with self._lock:
+            for address in addresses:
+                entry = self._entries.get(address) or self._insert_locked(address, now)
+                entry.bootstrap = True
+                self._own_locked(entry, None)
+
+    def note(self, address: Address, now: float) -> None:
+        """Our user wants ``address`` dialed now: take it up, if it is not here."""
+        with self._lock:
+            self._entry_locked(address, now)
+
+    def add_kept(self, kept: Iterable[KeptAddress], now: float) -> None:
+        """Take up what the peers file remembered of an earlier run."""
+        with self._lock:
+            for address, nodeid, age in kept:
+                if address not in self._entries and self._room_locked():
+                    self._prove_locked(self._insert_locked(address, now), nodeid, now - age)
+
+    def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> bool:
+        """A peer (nodeid ``source``) says that a node is at ``address``; whether that is news."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is None:
+                theirs = self._heard_from.get(source, {})
+                if len(theirs) >= MAX_HEARD_PER_PEER:
+                    worst = max((self._entries[a] for a in theirs), key=lambda e: e.failures)
+                    if worst.failures == 0 or worst.dialing:
+                        return False
+                    self._drop_locked(worst)
+                if not self._room_locked():
+                    return False
+                entry = self._insert_locked(address, now)
+                entry.nodeid = nodeid
+                self._own_locked(entry, source)
+                return True
+            if entry.mine or entry.dialing:
+                return False
+            # Whoever tells us had an answer from there lately: worth another try.
+            if entry.left:
+                entry.left = False
+                self._due_locked(entry, now)
+            elif entry.failures:
+                again = max(now, entry.tried_at + HEARD_AGAIN_AFTER)
+                self._due_locked(entry, min(entry.next_try_at, again))
+            if entry.proven_at is None and nodeid is not None:
+                entry.nodeid = nodeid
+            return False
+
+    def found(self, address: Address, nodeid: str, now: float) -> bool:
+        """We dialed ``address`` and ``nodeid`` said hello; whether that is newly proven.
+
+        Whether it lets us in is another matter: see ``welcomed`` and ``failed``.
+        """
+        with self._lock:
+            entry = self._entry_locked(address, now)
+            if entry is None:
+                return False
+            entry.failing_since = None
+            entry.left = False
+            entry.mine = False
+            return self._prove_locked(entry, nodeid, now)
+
+    def is_mine(self, address: Address, now: float) -> None:
+        """Dialing ``address`` reached ourselves."""
+        with self._lock:
+            entry = self._entry_locked(address, now)
+            if entry is not None:
+                entry.mine = True
+                self._unprove_locked(entry)
+
+    def welcomed(self, address: Address, now: float) -> None:
+        """The dial of ``address`` led to a peer."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is not None:
+                entry.failures = 0
+                entry.dialing = False
+                entry.tried_at = now
+
+    def begin(self, address: Address) -> bool:
+        """Note that somebody is about to dial ``address``; ``False`` if it is being dialed."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is None:
+                return True
+            if entry.dialing:
+                return False
+            entry.dialing = True
+            return True
+
+    def failed(self, address: Address, now: float, alone: bool, blame: bool = True) -> None:
+        """The dial of ``address`` led to no peer: wait longer before the next one.
+
+        ``alone`` is whether we have no peer at all: then the fault is more likely ours, and
+        it counts against nobody.  ``blame`` is false when the node is there and is full.
+        """
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is None:
+                return
+            entry.dialing = False
+            entry.tried_at = now
+            entry.failures += 1
+            delay = min(BACKOFF_FIRST * 2.0 ** min(entry.failures - 1, 30), BACKOFF_MAX)
+            if alone:
+                entry.failing_since = None
+                delay = min(delay, BACKOFF_MAX_ALONE)
+                entry.failures = min(entry.failures, 5)
+            elif blame:
+                if entry.failing_since is None:
+                    entry.failing_since = now
+                elif now - entry.failing_since > FORGET_AFTER and not entry.bootstrap:
+                    self._drop_locked(entry)
+                    return
+            entry.next_try_at = now + delay * (1.0 + self._rng.random() / 2.0)
+            # Another address of the same node may have been passed over while this one was
+            # being dialed: look again at once.
+            self._next_due = now
+
+    def lost(self, nodeid: str, now: float, stopping: bool) -> None:
+        """The connection to ``nodeid`` ended.  Redial soon, unless it said that it stops."""
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.nodeid != nodeid:
+                    continue
+                entry.left = stopping and not entry.bootstrap
+                if not entry.left and entry.proven_at is not None:
+                    # Both ends redial; a little chance keeps them from meeting in the middle.
+                    self._due_locked(entry, now + BACKOFF_FIRST * self._rng.random())
+
+    def hurry(self, now: float, everyone: bool) -> None:
+        """Few peers are left: do not wait for the backoff of bootstrap addresses, or of any."""
+        with self._lock:
+            for entry in self._entries.values():
+                if (everyone or entry.bootstrap) and entry.next_try_at > now:
+                    entry.failures = min(entry.failures, 1)
+                    self._due_locked(entry, now + BACKOFF_FIRST * self._rng.random())
+
+    # -- what we answer -------------------------------------------------------------
+
+    def due(self, now: float, connected: "frozenset[str]", most: int) -> List[Address]:
+        """Up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
+        with self._lock:
+            if now < self._next_due or most <= 0:
+                return []
+            ready: List[Entry] = []
+            self._next_due = NEVER
+            # Two addresses of one node are dialed one after the other, not both at once.
+            busy = {entry.nodeid for entry in self._entries.values() if entry.dialing}
+            busy.discard(None)
+            busy.update(connected)
+            for entry in self._entries.values():
+                if entry.mine or entry.left or entry.dialing or entry.nodeid in busy:
+                    continue
+                if entry.next_try_at <= now:
+                    ready.append(entry)
+                self._next_due = min(self._next_due, entry.next_try_at)
+            self._rng.shuffle(ready)
+            ready.sort(key=lambda e: (e.proven_at is None, not e.bootstrap))
+            chosen: List[Address] = []
+            for entry in ready:
+                if len(chosen) < most and entry.nodeid not in busy:
+                    entry.dialing = True
+                    chosen.append(entry.address)
+                    if entry.nodeid is not None:
+                        busy.add(entry.nodeid)
+            return chosen
+
+    def wake(self) -> None:
+        """Who is connected has changed: somebody may be due who was not before."""
+        with self._lock:
+            self._next_due = float("-inf")
+
+    def proven(self, nodeids: Iterable[str]) -> List[Tuple[Address, str]]:
+        """Every address at which we have found one of ``nodeids`` by dialing it."""
+        with self._lock:
+            return [
+                (address, nodeid)
+                for nodeid in nodeids
+                for address in self._proven.get(nodeid, ())
+                if is_shareable(address)
+            ]
+
+    def has_proven(self, address: Address, nodeid: str) -> bool:
+        """Whether we have found ``nodeid`` by dialing ``address``."""
+        with self._lock:
+            return address in self._proven.get(nodeid, ())
+
+    def knows_as_mine(self, address: Address) -> bool:
+        """Whether ``address`` has turned out to be our own."""
+        with self._lock:
+            entry = self._entries.get(address)
+            return entry is not None and entry.mine
+
+    def nodeid_at(self, address: Address) -> Optional[str]:
+        """Who is, or is said to be, at ``address``."""
+        with self._lock:
+            entry = self._entries.get(address)
+            return None if entry is None else entry.nodeid
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._entries)
+
+    def changes(self) -> int:
+        """A number that grows whenever what ``kept`` returns has changed."""
+        with self._lock:
+            return self._changes
+
+    def kept(self, now: float) -> List[KeptAddress]:
+        """What the peers file should remember: proven addresses, the freshest first."""
+        with self._lock:
+            found = [
+                KeptAddress(entry.address, entry.nodeid, max(0.0, now - entry.proven_at))
+                for entry in self._entries.values()
+                if entry.proven_at is not None and entry.nodeid is not None
+            ]
+        return sorted(
+            (kept for kept in found if is_shareable(kept.address)), key=lambda kept: kept.age
+        )
+
+    # -- inside; the caller holds _lock -----------------------------------------------
+
+    def _insert_locked(self, address: Address, now: float) -> Entry:
+        entry = self._entries[address] = Entry(address, now)
+        self._next_due = min(self._next_due, now)
+        return entry
+
+    def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
+        """The entry of ``address``, made if need be; ``None`` if the book is full."""
+        entry = self._entries.get(address)
+        if entry is None and self._room_locked():
+            entry = self._insert_locked(address, now)
+        return entry
+
+    def _room_locked(self) -> bool:
+        """Whether one more fits, if need be in place of something merely heard of."""
+        if len(self._entries) < MAX_BOOK:
+            return True
+        for theirs in self._heard_from.values():
+            for address in theirs:
+                entry = self._entries[address]
+                if not entry.dialing:
+                    self._drop_locked(entry)
+                    return True
+        return False
+
+    def _drop_locked(self, entry: Entry) -> None:
+        del self._entries[entry.address]
+        self._unprove_locked(entry)
+        self._own_locked(entry, None)
+
+    def _own_locked(self, entry: Entry, source: Optional[str]) -> None:
+        """Charge an unproven entry to the peer that told it, or to nobody."""
+        if entry.source is not None:
+            theirs = self._heard_from[entry.source]
+            del theirs[entry.address]
+            if not theirs:
+                del self._heard_from[entry.source]
+        entry.source = source
+        if source is not None:
+            self._heard_from.setdefault(source, {})[entry.address] = None
+
+    def _prove_locked(self, entry: Entry, nodeid: str, at: float) -> bool:
+        new = entry.proven_at is None or entry.nodeid != nodeid
+        if new:
+            self._unprove_locked(entry)
+            self._own_locked(entry, None)
+            self._proven.setdefault(nodeid, set()).add(entry.address)
+            entry.nodeid = nodeid
+        entry.proven_at = at
+        self._changes += 1
+        return new
+
+    def _unprove_locked(self, entry: Entry) -> None:
+        if entry.proven_at is not None and entry.nodeid is not None:
+            addresses = self._proven[entry.nodeid]
+            addresses.discard(entry.address)
+            if not addresses:
+                del self._proven[entry.nodeid]
+            entry.proven_at = None
+            self._changes += 1
+
+    def _due_locked(self, entry: Entry, at: float) -> None:
+        entry.next_try_at = at
+        self._next_due = min(self._next_due, at)
+
+
+# -- on disk ----------------------------------------------------------------------
+
+
+def save(path: str, kept: Iterable[KeptAddress], wall_now: float) -> None:
+    """Write the peers file so that at every moment the old or the new one is there, whole.
+
+    To a temporary file in the same folder (a rename across file systems is no rename), to the
+    disk, then over the old one.  Raises ``OSError``; the old file is then as it was.
+    """
+    document = {
+        "format": "p2p_plain peers",
+        "version": FILE_VERSION,
+        "peers": [
+            {"address": str(k.address), "nodeid": k.nodeid, "proven": round(wall_now - k.age)}
+            for k in kept
+        ],
+    }
+    temporary = "%s.%d.tmp" % (path, os.getpid())
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+
+
+def load(path: str, wall_now: float) -> List[KeptAddress]:
+    """What ``save`` wrote; nothing if there is no such file.
+
+    Raises ``OSError`` if it cannot be read and ``ValueError`` if it is not such a file.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.loads(file.read(MAX_FILE))
+    except FileNotFoundError:
+        return []
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
+        raise ValueError("not a p2p_plain peers file")
+    if document.get("version") != FILE_VERSION:
+        raise ValueError("version %r; this program reads %d" % (document.get("version"), FILE_VERSION))
+    peers = document.get("peers")
+    if not isinstance(peers, list):
+        raise ValueError("it has no list of peers")
+    return [_read_kept(peer, wall_now) for peer in peers[:MAX_BOOK]]
+
+
+MAX_FILE = 1024 * 1024
+"""Characters of a peers file that are read: 4,096 entries of 250, far more than they take."""
+
+
+def _read_kept(peer: Any, wall_now: float) -> KeptAddress:
+    if not isinstance(peer, dict) or not is_nodeid(peer.get("nodeid")):
+        raise ValueError("an entry without a nodeid")
+    proven = peer.get("proven")
+    if isinstance(proven, bool) or not isinstance(proven, (int, float)):
+        raise ValueError("an entry without the time when it was proven")
+    if not abs(proven) < 1e12:  # NaN fails every comparison
+        raise ValueError("an entry with an impossible time")
+    address = parse_wire(peer.get("address"))
+    if not is_shareable(address):
+        raise ValueError("%s is not an address to dial" % (address,))
+    return KeptAddress(address, peer["nodeid"].lower(), max(0.0, wall_now - proven))

@@ -1,0 +1,205 @@
+"""What happened, told to whoever wants to know, on a thread of its own.
+
+Everything that a person or a program is told (events, trace lines, log records) goes through
+one ``Events``: any thread calls ``emit``, which appends to a queue and returns; one dispatcher
+thread takes from the queue and calls the listeners.  So a terminal that has been stopped with
+Ctrl-S, a full disk under a log file, or a slow callback delays the *telling*, and never a
+peer's ping.  The queues are bounded: what a listener is too slow for is dropped, oldest first.
+
+An event is a plain dict: ``event`` its name, ``time`` (RFC 3339, UTC), and the fields that the
+README lists for it.
+"""
+
+import sys
+import time
+from collections import deque
+from threading import Condition, get_ident
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional
+
+from .config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS
+
+Event = Dict[str, Any]
+Callback = Callable[[Event], None]
+Emit = Callable[..., None]
+"""``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
+
+EVERYTHING = "*"
+"""The name to listen under for every event.  Trace lines and log records are not events."""
+
+_BESIDE = ("trace", "log")
+"""Told like events, but only to those who ask by name: not remembered, not in ``EVERYTHING``."""
+
+DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
+"""The levels of the ``logging`` module, which is imported only once there is something to log:
+importing it costs a tenth of the whole start."""
+
+
+class Events:
+    """The queue, its listeners, and the dispatcher's loop.  Any thread may call any method."""
+
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+        self._wall_clock = wall_clock
+        self._lock = Condition()
+        # Guarded by _lock, all below.  The lock is a leaf: nothing is called while it is held,
+        # which is what allows emit() under any other lock.
+        self._waiting: Deque[Event] = deque()
+        self._history: Deque[Event] = deque(maxlen=REMEMBERED_EVENTS)
+        self._listeners: Dict[str, List[Callback]] = {}
+        self._streams: List[Stream] = []
+        self._dropped = 0
+        self._closed = False
+        self._dispatcher: Optional[int] = None
+
+    def on(self, name: str, callback: Callback) -> None:
+        """Call ``callback(event)`` on the dispatcher thread for each event of that name."""
+        with self._lock:
+            self._listeners.setdefault(name, []).append(callback)
+
+    def wants(self, name: str) -> bool:
+        """Whether anyone listens for ``name``, so that costly events need not be made."""
+        with self._lock:
+            return name in self._listeners
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Tell ``event``.  Never blocks; may be called while holding any lock."""
+        now = self._wall_clock()
+        told: Event = {"event": event, "time": now}
+        told.update(fields)
+        with self._lock:
+            if len(self._waiting) >= MAX_WAITING_EVENTS:
+                self._waiting.popleft()
+                self._dropped += 1
+            self._waiting.append(told)
+            self._lock.notify()
+
+    def log(self, level: int, text: str, *values: object) -> None:
+        """Log ``text % values`` on the dispatcher thread.  Peer first in the text."""
+        if level >= WARNING or "logging" in sys.modules:
+            self.emit("log", level=level, text=text % values)
+
+    def stream(self) -> "Stream":
+        """A new iterator's source; it begins with the events still remembered."""
+        stream = Stream(self)
+        with self._lock:
+            stream.waiting.extend(map(dict, self._history))
+            stream.ended = self._closed
+            self._streams.append(stream)
+        return stream
+
+    def forget(self, stream: "Stream") -> None:
+        """Stop filling ``stream``."""
+        with self._lock:
+            if stream in self._streams:
+                self._streams.remove(stream)
+
+    def close(self) -> None:
+        """Let the dispatcher end once it has told what is waiting.  Later events go nowhere."""
+        with self._lock:
+            self._closed = True
+            self._lock.notify_all()
+
+    def on_dispatcher(self) -> bool:
+        """Whether the caller is a callback: it must not wait for the dispatcher."""
+        return get_ident() == self._dispatcher
+
+    def run(self) -> None:
+        """The dispatcher thread: tell what waits, until ``close``."""
+        self._dispatcher = get_ident()
+        while True:
+            with self._lock:
+                while not self._waiting and not self._closed:
+                    self._lock.wait()
+                batch, self._waiting = self._waiting, deque()
+                dropped, self._dropped = self._dropped, 0
+                listeners = {name: list(calls) for name, calls in self._listeners.items()}
+                closed = self._closed and not batch
+                if closed:
+                    streams, self._streams = self._streams, []
+            if closed:
+                break
+            if dropped:
+                _log(WARNING, "%d events were dropped: a listener is too slow" % dropped)
+            for event in batch:
+                self._tell(event, listeners)
+        for stream in streams:
+            stream.end()
+
+    def _tell(self, event: Event, listeners: Dict[str, List[Callback]]) -> None:
+        name = event["event"]
+        if name == "log":
+            _log(event["level"], event["text"])
+            return
+        event["time"] = rfc3339(event["time"])
+        if name not in _BESIDE:
+            with self._lock:
+                self._history.append(dict(event))
+                streams = list(self._streams)
+            for stream in streams:
+                stream.put(dict(event))
+            calls = listeners.get(name, []) + listeners.get(EVERYTHING, [])
+        else:
+            calls = listeners.get(name, [])
+        for callback in calls:
+            try:
+                callback(event)
+            except (Exception, SystemExit):  # a listener's bug is not the network's
+                import traceback
+
+                _log(ERROR, "callback for %r failed:\n%s" % (name, traceback.format_exc()))
+
+
+class Stream:
+    """One ``Node.events()``: a bounded queue that the dispatcher fills and one reader empties."""
+
+    def __init__(self, source: Events) -> None:
+        self._source = source
+        self._lock = Condition()
+        # Guarded by _lock.
+        self.waiting: Deque[Event] = deque(maxlen=MAX_WAITING_EVENTS)
+        self.ended = False
+
+    def put(self, event: Event) -> None:
+        """Dispatcher only."""
+        with self._lock:
+            self.waiting.append(event)
+            self._lock.notify()
+
+    def end(self) -> None:
+        """No more events will come."""
+        with self._lock:
+            self.ended = True
+            self._lock.notify_all()
+
+    def read(self, timeout: Optional[float]) -> Iterator[Event]:
+        """Events as they come, for at most ``timeout`` seconds in all (``None``: until the end)."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            while True:
+                with self._lock:
+                    while not self.waiting:
+                        left = None if deadline is None else deadline - time.monotonic()
+                        if self.ended or (left is not None and left <= 0):
+                            return
+                        self._lock.wait(left)
+                    batch = list(self.waiting)
+                    self.waiting.clear()
+                # What had happened by then is told in any case, however slow the reader.
+                yield from batch
+                if deadline is not None and time.monotonic() >= deadline:
+                    return
+        finally:
+            self._source.forget(self)
+
+
+def rfc3339(seconds: float) -> str:
+    """Wall-clock seconds as ``2016-02-04T12:00:00.123Z`` (RFC 3339, UTC, milliseconds)."""
+    milliseconds = int(seconds * 1000)
+    whole = time.gmtime(milliseconds // 1000)
+    return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", whole), milliseconds % 1000)
+
+
+def _log(level: int, text: str) -> None:
+    """Dispatcher thread only: a handler may block."""
+    import logging
+
+    logging.getLogger("p2p_plain").log(level, "%s", text)

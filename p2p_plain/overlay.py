@@ -1,0 +1,630 @@
+"""The judgement: what to answer, whom to dial, whom to believe, whom to drop.
+
+Theory of operation
+===================
+
+Plumbing (sessions, the connector, the Timer) calls in here when something happened::
+
+    receive(link, message)     a message arrived         on that connection's reader thread
+    closed(link, reason)       a connection ended        on that connection's reader thread
+    dial_failed(address, ...)  nothing answered          on a connector thread
+    tick()                     time has passed           on the Timer's thread
+
+and this module calls out through what it was given: ``dial(address, ...)`` puts a dial into
+the connector's queue, ``link.send`` and ``link.close`` never block, ``emit`` tells the world.
+There are no sockets and no threads here, the clock and the dice are passed in, and so the same
+code runs a real node and a simulated town.
+
+The life of a link (``peer_table`` has the names)::
+
+    GREETING --hello--> ADMITTED --first sign of being let in--> UP --> OVER
+        |                   |                                     |
+        +--hello, probe--> PROBED                                 +--lost a tie--> SUPERSEDED
+
+**A hello is not yet a welcome.**  A full node, or one that we are connected to already, also
+answers with hello, so that the dialer learns who lives there, and then says ``bye``.  So the
+acceptor gives a newcomer its place at hello, the dialer takes the acceptor's first word after
+hello (other than ``addr``, which a full node also gives) as the welcome, and either announces
+``peer_up`` only when it has heard more than a hello.  That is what keeps a refused
+connection from being a peer for a millisecond, at both ends.
+
+**Who closes the loser of a tie.**  When two nodes have dialed each other at once, both ends
+find by themselves that the connection dialed by the smaller nodeid stays, but not at the same
+moment.  Only the node that dialed the winner closes the loser, because when it knows of the
+winner the other end does too (it was let in by it).  Did the other end close it, its ``bye``
+could arrive before the winner is known here: a ``peer_down`` and a ``peer_up`` for nothing.
+And it closes the loser a moment later, for the sake of messages that are still under way on it.
+
+**Patience.**  Whether a peer has been silent too long is measured on a clock that stands still
+while this node itself does: after a suspended laptop wakes, or a loaded machine gets round to
+us, our own absence must not become everybody else's timeout.
+"""
+
+import random
+from collections import OrderedDict, deque
+from threading import Lock
+from typing import Any, Callable, Deque, List, NamedTuple, Optional, Sequence, Tuple
+
+from . import messages
+from .address import Address, is_ip, is_loopback, is_shareable
+from .address_book import AddressBook
+from .config import (
+    ADDRESS_FRESH,
+    ENOUGH_PEERS,
+    HANDSHAKE_TIMEOUT,
+    MAX_ADDRESSES,
+    MAX_DIALS,
+    MAX_SEEN,
+    TELL_PEERS,
+    Config,
+)
+from .errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
+from .events import DEBUG, Events
+from .messages import Addr, AnyMessage, Bye, GetAddr, GetLinks, Hello, Message, Ping, Pong, Unknown
+from .peer_table import (
+    ADMITTED,
+    GREETING,
+    INBOUND,
+    OUTBOUND,
+    OVER,
+    PROBED,
+    SUPERSEDED,
+    Link,
+    Peer,
+    PeerTable,
+)
+
+Lines = Sequence[bytes]
+Dial = Callable[[Address, bool, Optional[str]], None]
+"""``dial(address, probe, wanted nodeid)``: queue it; the outcome comes back by ``receive`` and
+``closed``, or ``dial_failed``."""
+
+UNSAID_BROADCASTS = 100
+"""Broadcasts kept while there is nobody to hear them yet: a program that starts a node and
+speaks at once should be heard by the first peers, but not collect speeches for ever."""
+
+SECOND_PING_AFTER = 1.0
+"""Seconds (at most) from the first ping to the second.  The first travels with the hello and
+waits there until the other end has dealt with that, so its round trip says more about two
+starting programs than about the network; that figure should not stand for a whole minute."""
+
+OWN_ADDRESSES_PROBED = 4
+"""Addresses that we try on the word of the peer who claims them for itself, a connection.
+More, and a stranger could make us knock at a whole street."""
+
+TIE_GRACE = 1.0
+"""Seconds from the end of a tie until the node that dialed the winner closes the loser: what
+was already under way on it still arrives."""
+
+REFUSALS_REMEMBERED = 1024
+"""Addresses of which we remember when we last said that they were refused."""
+
+
+class Myself(NamedTuple):
+    """Who we are and where we can be reached; immutable.
+
+    ``port`` is where we listen.  ``wildcard`` holds the IP versions (4, 6) for which we listen
+    on every local address; ``addresses`` are those that others may dial, as far as we know.
+    """
+
+    nodeid: str
+    name: str
+    agent: str
+    network: str
+    port: int
+    advertise: Optional[Address]
+    wildcard: Tuple[int, ...]
+    addresses: Tuple[Address, ...]
+
+    def address_for(self, local_host: str) -> Optional[Address]:
+        """Where the peer at the other end of a connection should dial us.
+
+        Never the wildcard itself: 0.0.0.0 is an answer to "where do you listen?", not to
+        "where are you?".  The address that this connection uses on our side is one, if we
+        listen there.
+        """
+        if self.advertise is not None:
+            return self.advertise
+        if is_ip(local_host) and (6 if ":" in local_host else 4) in self.wildcard:
+            return Address(local_host, self.port)
+        near = is_loopback(local_host)
+        for address in self.addresses:
+            if near or not is_loopback(address.host):
+                return address
+        return None
+
+
+class Overlay:
+    """The rules of the network, for one node.  Any thread may call any method."""
+
+    def __init__(
+        self,
+        myself: Myself,
+        config: Config,
+        table: PeerTable,
+        book: AddressBook,
+        events: Events,
+        dial: Dial,
+        clock: Callable[[], float],
+        rng: random.Random,
+        tick_interval: float,
+    ) -> None:
+        # Immutable; each of the objects has its own lock.
+        self.myself = myself
+        self.table = table
+        self.book = book
+        self._config = config
+        self._events = events
+        self._dial = dial
+        self._clock = clock
+        self._rng = rng
+        self._tick_interval = tick_interval
+        # The Timer's thread only, but for _patience, which anyone may read: a float.
+        self._patience = 0.0
+        self._ticked_at = clock()
+        self._ask_at = self._ticked_at + config.ping_interval
+
+        self._lock = Lock()
+        # Guarded by _lock.  A leaf: nothing else is called while it is held.
+        self._stopping = False
+        self._dialing = 0
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._unsaid: Deque[bytes] = deque(maxlen=UNSAID_BROADCASTS)
+        self._superseded: List[Tuple[float, Link]] = []
+        self._refusals: OrderedDict[str, Tuple[float, str]] = OrderedDict()
+
+    # -- what plumbing tells ----------------------------------------------------------
+
+    def start(self) -> None:
+        """Dial the bootstrap addresses, and what the peers file remembered."""
+        self._dial_more()
+
+    def stop(self) -> None:
+        """Dial nobody and let nobody in from now on."""
+        with self._lock:
+            self._stopping = True
+        self.table.close()
+
+    def greeting(self, link: Link) -> bytes:
+        """Our hello on this link; whoever dialed says it first."""
+        me = self.myself
+        return messages.encode_hello(
+            Hello(
+                nodeid=me.nodeid,
+                port=me.port,
+                name=me.name,
+                network=me.network,
+                agent=me.agent,
+                probe=link.probe,
+                observed=link.remote if is_shareable(link.remote) else None,
+            )
+        )
+
+    def receive(self, link: Link, message: AnyMessage) -> Lines:
+        """What to answer, as encoded lines.
+
+        Raises ``PeerMisbehaved`` or another ``Refused`` to end the connection with a ``bye``,
+        ``PeerLeft`` if the other end has said ``bye``.
+        """
+        kind = type(message)
+        if isinstance(message, Bye):
+            raise PeerLeft(message.reason, message.detail)
+        if link.state is GREETING:
+            if not isinstance(message, Hello):
+                raise PeerMisbehaved("the first message was %s, not hello" % _name_of(message))
+            return self._dialed(link, message) if link.target else self._accepted(link, message)
+        if kind is Hello:
+            raise PeerMisbehaved("a second hello")
+        if link.state is ADMITTED and kind is not Addr and kind is not Unknown:
+            self._let_in(link)
+        if kind is Ping:
+            return (messages.PONG,)
+        if link.peer is None:
+            return ()  # a probe that goes on talking
+        if kind is Pong:
+            self._pong(link.peer)
+        elif kind is GetAddr:
+            return (self._addr_for(link),)
+        elif isinstance(message, Addr):
+            self._heard(link.peer, message)
+        elif isinstance(message, Message):
+            self._message(link.peer, message)
+        elif kind is GetLinks:
+            return (messages.encode_end_of_links(self.myself.nodeid),)
+        return ()
+
+    def closed(self, link: Link, reason: str, detail: str = "") -> None:
+        """The conversation is over.  Called exactly once for each link."""
+        now = self._clock()
+        state, link.state = link.state, OVER
+        if link.peer is not None:
+            self._gone(link.peer, reason, now)
+        if link.target is not None and not link.probe and state in (GREETING, ADMITTED):
+            self._dial_over()
+            alone = self.table.occupied() == 0
+            blame = state is GREETING and reason not in ("full", "duplicate", "self", "network")
+            self.book.failed(link.target, now, alone, blame)
+        if state in (GREETING, ADMITTED) and not link.probe and reason not in ("self", "duplicate"):
+            self._refused(link.target or link.remote, reason, detail, link.direction)
+        self._dial_more()
+
+    def dial_failed(self, target: Address, probe: bool, verdict: str, detail: str = "") -> None:
+        """Nothing answered at ``target``."""
+        if probe:
+            self._events.log(DEBUG, "%s probe: %s %s", target, verdict, detail)
+            return
+        self._dial_over()
+        self.book.failed(target, self._clock(), self.table.occupied() == 0)
+        self._refused(target, verdict, detail, OUTBOUND)
+        self._dial_more()
+
+    def tick(self) -> None:
+        """Do what is due.  The Timer's thread only; never blocks."""
+        now = self._clock()
+        # Two intervals of grace: a beat that comes later than that was our own lateness.
+        self._patience += min(now - self._ticked_at, 2 * self._tick_interval)
+        self._ticked_at = now
+        for peer in self.table.silent(self._patience):
+            # A pong may be waiting where we have chosen not to read: no fault of the peer's.
+            if now - peer.link.unread_until > self._config.ping_timeout:
+                peer.link.close("timeout", "no pong within %g s" % self._config.ping_timeout)
+                self._gone(peer, "timeout", now)
+        for peer in self.table.ping_due(now):
+            self._note_ping(peer, now)
+            peer.link.send(messages.PING, urgent=True)
+        self._probe_unproven(now)
+        self._close_superseded(now)
+        if now >= self._ask_at:
+            self._ask_at = now + self._config.ping_interval
+            peers = self.table.up()
+            if peers:
+                self._rng.choice(peers).link.send(messages.GETADDR)
+        self._dial_more()
+
+    # -- what the library asks ----------------------------------------------------------
+
+    def dial(self, address: Address) -> None:
+        """Dial ``address`` now, unless that is under way.  The outcome comes as an event."""
+        self.book.note(address, self._clock())
+        if self.book.begin(address):
+            with self._lock:
+                self._dialing += 1
+            self._dial(address, False, self.book.nodeid_at(address))
+
+    def send(self, nodeid: str, body: Any) -> str:
+        """Say ``body`` to one connected peer; the message's id.
+
+        Raises ``NotConnected``, ``PeerBusy``, ``MessageTooLong``; ``TypeError`` or
+        ``ValueError`` for what JSON cannot say.
+        """
+        id = new_uuid(self._rng)
+        line = messages.encode_message(id, self.myself.nodeid, body, to=nodeid)
+        peer = self.table.get(nodeid)
+        if peer is None:
+            raise NotConnected("no peer %s is connected" % nodeid)
+        if not peer.link.send(line):
+            raise PeerBusy("%s does not read what it was sent before" % (peer.address,))
+        return id
+
+    def broadcast(self, body: Any) -> str:
+        """Say ``body`` to everyone; the message's id.  A peer that is not keeping up misses it.
+
+        Said before the first peer is up, it is kept and said to the first.
+        Raises ``MessageTooLong``; ``TypeError`` or ``ValueError`` for what JSON cannot say.
+        """
+        id = new_uuid(self._rng)
+        line = messages.encode_message(id, self.myself.nodeid, body)
+        self._is_news(id)
+        peers = self.table.up()
+        if not peers:
+            with self._lock:
+                self._unsaid.append(line)
+            peers = self.table.up()  # one may have come up in between: it is not forgotten
+            if peers:
+                self._say_unsaid(peers[0].link)
+        else:
+            for peer in peers:
+                peer.link.send(line)
+        return id
+
+    # -- hello ----------------------------------------------------------------------------
+
+    def _accepted(self, link: Link, hello: Hello) -> Lines:
+        """Someone dialed us and said hello: let in, or answered and sent away."""
+        # Said before the peer gets its place: from that moment on, other threads may pass
+        # messages on to it, and ours must be the first.
+        link.send(self.greeting(link), urgent=True)
+        if hello.probe:
+            link.state = PROBED
+            return ()
+        if hello.nodeid == self.myself.nodeid:
+            raise Refused("self")
+        if hello.network != self.myself.network:
+            raise Refused("network", self._wrong_network(hello))
+        now = self._clock()
+        peer = Peer(link, hello, now)
+        self._note_ping(peer, now)
+        admission = self.table.admit(peer)
+        if admission.refusal == "full":
+            detail = "%d peers are as many as fit here" % self._config.max_peers
+            raise Refused("full", detail, [self._addr_for(link)])
+        if admission.incumbent is not None:
+            # Perhaps the old connection is dead and we have not noticed yet: find out.
+            self.table.ping_soon(admission.incumbent, now)
+            raise Refused("duplicate", "we are connected already")
+        if admission.refusal is not None:
+            raise Refused(admission.refusal)
+        link.peer = peer
+        link.state = ADMITTED
+        if admission.loser is not None:  # its other end dialed the winner, and will close it
+            self._close_later(admission.loser.link, HANDSHAKE_TIMEOUT)
+        self._verify(peer, peer.claimed)
+        return self._first_words(peer)
+
+    def _dialed(self, link: Link, hello: Hello) -> Lines:
+        """Whom we dialed has answered hello; a welcome will follow, or a ``bye``."""
+        now = self._clock()
+        target = link.target
+        assert target is not None
+        addresses = {target, link.remote}
+        if hello.nodeid == self.myself.nodeid:
+            for address in addresses:
+                self.book.is_mine(address, now)
+            if not link.probe:
+                self._events.emit("self", address=str(target))
+            raise Refused("self")
+        if hello.network != self.myself.network:
+            raise Refused("network", self._wrong_network(hello))
+        for address in addresses:
+            self.book.found(address, hello.nodeid, now)
+        peer = Peer(link, hello, now)
+        if link.probe:
+            link.state = PROBED
+            if link.wanted not in (None, hello.nodeid):
+                self._events.log(DEBUG, "%s probe: another node lives there now", target)
+            known = self.table.get(hello.nodeid)
+            if known is not None:
+                self._tell_others(known, now)
+            raise PeerLeft("closed")  # we have seen what we came for
+        if self._stopping:
+            raise Refused("stopping")
+        if self.table.would_lose(peer):
+            raise Refused("duplicate", "we are connected already")
+        link.peer = peer
+        link.state = ADMITTED
+        self._note_ping(peer, now)
+        return self._first_words(peer)
+
+    def _wrong_network(self, hello: Hello) -> str:
+        return "network %r here, %r there" % (self.myself.network, hello.network)
+
+    def _first_words(self, peer: Peer) -> List[bytes]:
+        """What each side says after hello: here I am; whom do you know; are you there?"""
+        lines: List[bytes] = []
+        own = self.myself.address_for(peer.link.local.host)
+        if own is not None and is_shareable(own):
+            lines.append(messages.encode_addr([(own, self.myself.nodeid)]))
+        return lines + [messages.GETADDR, messages.PING]
+
+    def _let_in(self, link: Link) -> None:
+        """The other end has said more than hello: now it is a peer."""
+        peer = link.peer
+        assert peer is not None
+        if link.direction == OUTBOUND:
+            assert link.target is not None
+            self._dial_over()
+            self.book.welcomed(link.target, self._clock())
+            admission = self.table.admit(peer)
+            incumbent = admission.incumbent
+            if incumbent is not None and incumbent.link.direction == INBOUND:
+                link.state = SUPERSEDED
+                self._close_later(link, HANDSHAKE_TIMEOUT)
+                return
+            if admission.refusal is not None:
+                link.state = SUPERSEDED
+                raise Refused(admission.refusal)
+            if admission.loser is not None:
+                self._close_later(admission.loser.link, TIE_GRACE)
+        if self.table.announce(peer):
+            with self._lock:
+                self._refusals.pop(str(link.target or link.remote.host), None)
+            self._say_unsaid(link)
+
+    def _close_later(self, link: Link, seconds: float) -> None:
+        """Close the loser of a tie, if its other end has not done so before."""
+        with self._lock:
+            self._superseded.append((self._clock() + seconds, link))
+
+    def _close_superseded(self, now: float) -> None:
+        with self._lock:
+            due = [link for at, link in self._superseded if at <= now]
+            if due:
+                self._superseded = [(at, link) for at, link in self._superseded if at > now]
+        for link in due:
+            link.close("duplicate", "another connection to you stays")
+
+    # -- after hello ------------------------------------------------------------------------
+
+    def _note_ping(self, peer: Peer, now: float) -> None:
+        interval = self._config.ping_interval * (0.9 + 0.2 * self._rng.random())
+        if peer.last_pong_at is None:
+            interval = min(interval, SECOND_PING_AFTER)
+        patience = self._patience + self._config.ping_timeout + self._tick_interval
+        self.table.ping_sent(peer, now, now + interval, patience)
+
+    def _pong(self, peer: Peer) -> None:
+        now = self._clock()
+        first = peer.last_pong_at is None
+        seconds = self.table.pong(peer, now)
+        if seconds is None:
+            return  # to no ping of ours: harmless
+        self._events.emit(
+            "rtt", nodeid=peer.nodeid, name=peer.name, rtt_ms=round(seconds * 1000, 3)
+        )
+        if first:
+            self._tell_others(peer, now)
+
+    def _addr_for(self, link: Link) -> bytes:
+        """The addresses that we can vouch for, as many as fit, drawn at random."""
+        alive = self.table.answered_since(self._clock() - ADDRESS_FRESH)
+        asker = link.peer.nodeid if link.peer is not None else None
+        known = [
+            (address, nodeid)
+            for address, nodeid in self.book.proven(alive)
+            if nodeid != asker and _may_hear(link, address)
+        ]
+        if len(known) > MAX_ADDRESSES:
+            known = self._rng.sample(known, MAX_ADDRESSES)
+        return messages.encode_addr(known)
+
+    def _heard(self, peer: Peer, message: Addr) -> None:
+        """Note the addresses that a peer gives, and dial what is new."""
+        now = self._clock()
+        for address, nodeid in message.peers:
+            if nodeid == self.myself.nodeid or not is_shareable(address):
+                continue
+            if is_loopback(address.host) and not is_loopback(peer.link.remote.host):
+                continue  # theirs, not ours
+            if nodeid == peer.nodeid or (nodeid is None and len(message.peers) == 1):
+                # Its own address, as it says.  Connected as we are, only a probe can tell.
+                self._verify(peer, address)
+            else:
+                self.book.heard(address, nodeid, peer.nodeid, now)
+        self._dial_more()
+
+    def _message(self, peer: Peer, message: Message) -> None:
+        """Hear it once, pass it on once if it is for everyone."""
+        if not self._is_news(message.id):
+            return
+        if message.to is None or message.to == self.myself.nodeid:
+            self._events.emit(
+                "message", **{"nodeid": peer.nodeid, "from": message.author, "body": message.body}
+            )
+        if message.to is None:
+            for other in self.table.up():
+                if other.nodeid not in (peer.nodeid, message.author):
+                    other.link.send(message.line)
+
+    def _is_news(self, id: str) -> bool:
+        with self._lock:
+            if id in self._seen:
+                return False
+            self._seen[id] = None
+            if len(self._seen) > MAX_SEEN:
+                self._seen.popitem(last=False)
+            return True
+
+    def _say_unsaid(self, link: Link) -> None:
+        with self._lock:
+            lines, self._unsaid = list(self._unsaid), deque(maxlen=UNSAID_BROADCASTS)
+        for line in lines:
+            link.send(line)
+
+    # -- proving and passing on addresses -------------------------------------------------------
+
+    def _verify(self, peer: Peer, address: Optional[Address]) -> None:
+        """Dial ``address`` back, to see whether ``peer`` is there, unless we know or try."""
+        if address is None or not is_shareable(address) or address in peer.own_addresses:
+            return
+        if len(peer.own_addresses) < OWN_ADDRESSES_PROBED:
+            peer.own_addresses.append(address)
+            self._probe(peer, address)
+
+    def _probe(self, peer: Peer, address: Address) -> None:
+        if not self._stopping and not self.book.has_proven(address, peer.nodeid):
+            self._dial(address, True, peer.nodeid)
+
+    def _probe_unproven(self, now: float) -> None:
+        for peer in self.table.probe_due(now, now + self._config.probe_interval):
+            for address in list(peer.own_addresses):
+                self._probe(peer, address)
+
+    def _tell_others(self, peer: Peer, now: float) -> None:
+        """Tell a few peers at once of an address that has just become worth telling."""
+        if peer.last_pong_at is None or now - peer.last_pong_at > ADDRESS_FRESH:
+            return
+        proven = self.book.proven([peer.nodeid])
+        if not proven or not self.table.tell_once(peer):
+            return
+        others = [other for other in self.table.up() if other is not peer]
+        for other in self._rng.sample(others, min(TELL_PEERS, len(others))):
+            entries = [entry for entry in proven if _may_hear(other.link, entry[0])]
+            if entries:
+                other.link.send(messages.encode_addr(entries[:MAX_ADDRESSES]))
+
+    # -- dialing ------------------------------------------------------------------------------
+
+    def _dial_more(self) -> None:
+        """Dial what is due, while there are fewer than half as many peers as fit."""
+        now = self._clock()
+        occupied = self.table.occupied()
+        with self._lock:
+            if self._stopping:
+                return
+            room = (self._config.max_peers + 1) // 2 - occupied - self._dialing
+            most = min(room, MAX_DIALS - self._dialing)
+            if most <= 0:
+                return
+            self._dialing += most  # taken before asking the book, so that two threads share it
+        due = self.book.due(now, self.table.nodeids(), most)
+        with self._lock:
+            self._dialing -= most - len(due)
+        for address in due:
+            self._dial(address, False, self.book.nodeid_at(address))
+
+    def _dial_over(self) -> None:
+        with self._lock:
+            self._dialing -= 1
+
+    def _gone(self, peer: Peer, reason: str, now: float) -> None:
+        """A peer is gone, unless we knew; with too few left, do not wait for any backoff."""
+        if not self.table.remove(peer, reason):
+            return
+        self.book.lost(peer.nodeid, now, stopping=reason == "stopping")
+        self.book.wake()
+        left = self.table.occupied()
+        if left < ENOUGH_PEERS:
+            self.book.hurry(now, everyone=left == 0)
+
+    def _refused(self, address: Address, reason: str, detail: str, direction: str) -> None:
+        """Tell that a connection did not become a peer; not again for each retry.
+
+        Whom we dial is told of when the reason is new; who dials us, once a second.
+        """
+        key = address.host if direction == INBOUND else str(address)
+        now = self._clock()
+        with self._lock:
+            last_at, last_reason = self._refusals.get(key, (float("-inf"), ""))
+            quiet = now - last_at < 1.0 if direction == INBOUND else reason == last_reason
+            if quiet or self._stopping:
+                return
+            self._refusals[key] = (now, reason)
+            self._refusals.move_to_end(key)
+            if len(self._refusals) > REFUSALS_REMEMBERED:
+                self._refusals.popitem(last=False)
+        self._events.emit("refused", address=str(address), reason=reason)
+        self._events.log(DEBUG, "%s %s: %s %s", address, direction, reason, detail)
+
+
+def new_uuid(rng: random.Random) -> str:
+    """A random UUID (RFC 9562 section 5.4): 122 random bits, so nobody has to hand them out.
+
+    Not ``uuid.uuid4``, because a simulation wants it from its own dice, and importing ``uuid``
+    costs 4 ms of a start.
+    """
+    digits = "%032x" % rng.getrandbits(128)
+    variant = "89ab"[int(digits[16], 16) % 4]
+    parts = (digits[:8], digits[8:12], "4" + digits[13:16], variant + digits[17:20], digits[20:])
+    return "-".join(parts)
+
+
+def _may_hear(link: Link, address: Address) -> bool:
+    """Loopback addresses mean something only on this machine."""
+    return is_loopback(link.remote.host) or not is_loopback(address.host)
+
+
+def _name_of(message: AnyMessage) -> str:
+    if isinstance(message, Unknown):
+        return "of an unknown type"
+    return type(message).__name__.lower()
+
