@@ -1,4 +1,4 @@
-"""Fixtures: the rule that nothing may fail silently."""
+"""Fixtures: nodes that are stopped afterwards, and the rule that nothing may fail silently."""
 
 import logging
 import os
@@ -7,6 +7,8 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from p2p_plain import Node  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -24,3 +26,23 @@ def no_errors_logged():
     yield records
     logger.removeHandler(handler)
     assert not records, "\n".join(record.getMessage() for record in records)
+
+
+@pytest.fixture
+def make_node():
+    """``make_node(**settings)``: a node that runs on a free port of 127.0.0.1."""
+    made = []
+
+    def make(**settings):
+        settings.setdefault("port", 0)
+        settings.setdefault("bind", "127.0.0.1")
+        bootstrap = settings.get("bootstrap")
+        if isinstance(bootstrap, Node):
+            settings["bootstrap"] = "127.0.0.1:%d" % bootstrap.port
+        node = Node(**settings)
+        made.append(node)
+        return node.start()
+
+    yield make
+    for node in made:
+        node.stop()

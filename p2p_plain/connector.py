@@ -1,0 +1,184 @@
+"""The pool of threads that dial.
+
+Dialing waits: for a name server, for a machine that is off, for a firewall that drops what it
+does not like.  So it is done by a few threads of its own that take addresses from a queue;
+whoever wants an address dialed puts it there and goes on.  The threads are started as they are
+needed, ``MAX_DIALS`` at the most, and stay.
+
+A connection that succeeds gets a thread of its own (its session), so that a pool thread is
+busy only while the network keeps it waiting.
+
+Outgoing connections leave from a port that the kernel picks anew each time.  That is why a
+node cannot be recognised by the ``ip:port`` that its connections come from, and gives itself
+a nodeid.
+"""
+
+import errno
+import os
+import queue
+import socket
+import time
+from threading import Event, Lock
+from typing import Any, Callable, NamedTuple, Optional
+
+from .address import Address
+from .config import DIAL_TIMEOUT, MAX_DIALS
+from .errors import DialFailed
+from .threads import Crew
+from .transport import POLL_SLICE, wait
+
+MAX_QUEUE = 1024
+"""Dials that wait for a thread.  The overlay asks for few at once; probes of addresses that
+strangers claim could become many, and beyond this they are dropped and come up again."""
+
+
+class Order(NamedTuple):
+    """What to dial, and why: to become a peer, or only to see who is there."""
+
+    address: Address
+    probe: bool
+    wanted: Optional[str]
+
+
+class Connector:
+    """Dials what is ordered, and hands over what comes of it.  Any thread may order."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        connected: Callable[[Order, socket.socket], None],
+        failed: Callable[[Order, DialFailed], None],
+    ) -> None:
+        self._crew = crew
+        self._connected = connected
+        """Called with the connected socket, which is then the callee's."""
+        self._failed = failed
+        self._orders: queue.Queue[Optional[Order]] = queue.Queue(MAX_QUEUE)
+        self._stopping = Event()
+        self._lock = Lock()
+        # Guarded by _lock.
+        self._threads = 0
+        self._idle = 0
+
+    def order(self, address: Address, probe: bool, wanted: Optional[str]) -> None:
+        """Dial ``address`` soon.  Never blocks."""
+        order = Order(address, probe, wanted)
+        try:
+            self._orders.put_nowait(order)
+        except queue.Full:
+            self._failed(order, DialFailed("unknown", "too many dials are waiting"))
+            return
+        with self._lock:
+            if self._stopping.is_set() or self._threads >= MAX_DIALS:
+                return
+            if self._idle >= self._orders.qsize():
+                return
+            self._threads += 1
+            number = self._threads
+        try:
+            self._crew.start("connector-%d" % number, self._work)
+        except RuntimeError:  # no more threads to be had; the next order tries again
+            with self._lock:
+                self._threads -= 1
+
+    def stop(self) -> None:
+        """Give up every dial under way and let the threads end.  Never blocks."""
+        self._stopping.set()
+        with self._lock:
+            threads = self._threads
+        for _ in range(threads):
+            try:
+                self._orders.put_nowait(None)  # wakes one that waits for an order
+            except queue.Full:
+                break  # then none of them waits
+
+    def _work(self) -> None:
+        """A pool thread: dial one after the other."""
+        while not self._stopping.is_set():
+            with self._lock:
+                self._idle += 1
+            order = self._orders.get()
+            with self._lock:
+                self._idle -= 1
+            if order is None or self._stopping.is_set():
+                return
+            try:
+                sock = dial(order.address, DIAL_TIMEOUT, self._stopping)
+            except DialFailed as failure:
+                self._failed(order, failure)
+            else:
+                self._connected(order, sock)
+
+
+def dial(address: Address, timeout: float, stopping: Optional[Event] = None) -> socket.socket:
+    """A TCP connection to ``address``, names looked up, each of their addresses tried in turn.
+
+    ``timeout`` in seconds is for all of it, but not for the name server, which cannot be
+    interrupted.  Raises ``DialFailed``.
+    """
+    deadline = time.monotonic() + timeout
+    try:
+        found = socket.getaddrinfo(address.host, address.port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise DialFailed("unknown", "%s: %s" % (address.host, _text(error))) from error
+    failure = DialFailed("unknown", "no address")
+    for place in found:
+        try:
+            return _connect(place, deadline, stopping)
+        except DialFailed as failed:
+            failure = failed
+    raise failure
+
+
+def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
+    family, kind, protocol, _, sockaddr = place
+    try:
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:  # out of descriptors, or IPv6 switched off
+        raise DialFailed("unknown", _text(error)) from error
+    try:
+        # Not blocking, so that a stop of the node need not wait for the network to give up.
+        sock.setblocking(False)
+        error_number = sock.connect_ex(sockaddr)
+        while error_number in _UNDER_WAY:
+            if stopping is not None and stopping.is_set():
+                raise DialFailed("unknown", "stopping")
+            if time.monotonic() > deadline:
+                raise DialFailed("timeout", "no answer")
+            _, writable = wait(sock, False, True, POLL_SLICE)
+            if writable:
+                error_number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error_number:
+            raise DialFailed(_VERDICTS.get(error_number, "unknown"), os.strerror(error_number))
+        if sock.getsockname() == sock.getpeername():
+            # Dialing a port of this machine on which nobody listens can pick that very port
+            # to leave from, and TCP lets the two ends meet.  Nobody is there all the same.
+            raise DialFailed("refused", "nobody but ourselves")
+        return sock
+    except OSError as error:
+        sock.close()
+        raise DialFailed(_VERDICTS.get(error.errno or 0, "unknown"), _text(error)) from error
+    except DialFailed:
+        sock.close()
+        raise
+
+
+_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0) or -1)
+
+_VERDICTS = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.ECONNABORTED: "reset",
+    errno.ETIMEDOUT: "timeout",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTDOWN: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.EADDRNOTAVAIL: "unreachable",
+    errno.EACCES: "unreachable",
+    errno.EPERM: "unreachable",
+}
+
+
+def _text(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)

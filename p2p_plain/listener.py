@@ -1,0 +1,239 @@
+"""The listening socket: accept, and hand each connection to a thread of its own.
+
+A *listening* socket never carries data.  It has a port and a queue; for each connection that
+the kernel has completed, ``accept`` takes one out of the queue and returns a new socket, which
+does.  All of them share the listening port; what tells them apart is the other end's address.
+
+``socketserver.ThreadingTCPServer`` does the accepting.  What is changed here, and why, stands
+with each method.  Its own handler threads are not waited for by itself: the node does that,
+for inbound and outbound connections alike and against one deadline.
+"""
+
+import errno
+import socket
+import socketserver
+import sys
+import threading
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+
+from .address import Address, from_sockaddr, is_ip
+from .errors import CannotStart
+from .threads import Crew
+
+ACCEPT_PAUSE = 0.1
+"""Seconds to wait when there is no descriptor left for another connection.  Without it the
+loop would find the same connection still waiting, at once and for ever: 100 % of a core."""
+
+STOP_POLL = 0.1
+"""Seconds between two looks of the accepting loop at whether it should stop, on systems where
+shutting the listening socket down does not wake it."""
+
+OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Listening(NamedTuple):
+    """Where we listen: ``wildcard`` has the IP versions accepted on every local address."""
+
+    port: int
+    host: str
+    wildcard: Tuple[int, ...]
+
+
+class Inbound(socketserver.BaseRequestHandler):
+    """What socketserver makes for each connection, on that connection's thread."""
+
+    def handle(self) -> None:
+        """Live until the connection ends."""
+        server = self.server
+        assert isinstance(server, Listener)
+        server.serve_inbound(self.request)
+
+
+class Listener(socketserver.ThreadingTCPServer):
+    """Accepts inbound peers.  Raises ``CannotStart`` if it cannot listen there."""
+
+    # 5 is what socketserver has: of 300 nodes that connect at once most would wait for a
+    # second SYN, for 48 s in all.
+    request_queue_size = 1024
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(
+        self, bind: Optional[str], port: int, crew: Crew, serve: Callable[[socket.socket], None]
+    ) -> None:
+        self._crew = crew
+        self._serve = serve
+        self._accepted = 0
+        self._stopping = threading.Event()
+        # Where SO_REUSEADDR means "also while old connections linger", it is wanted; on Windows
+        # it means "even if another program listens there", and is not.
+        self.allow_reuse_address = not exclusive_ports()
+        error: Optional[OSError] = None
+        for family, host, wildcard in _places(bind):
+            self.address_family = family
+            self._dual = 4 in wildcard
+            try:
+                super().__init__((host, port), Inbound)
+            except OSError as failed:
+                error = failed
+                if failed.errno in (errno.EADDRINUSE, errno.EACCES):
+                    break  # the place is right; listening elsewhere would hide the problem
+                continue
+            self.listening = Listening(self.server_address[1], host if bind else "", wildcard)
+            return
+        assert error is not None
+        raise CannotStart(_why(bind, port, error)) from error
+
+    def start(self) -> None:
+        """Begin to accept, on a thread of the crew."""
+        self._crew.start("listener", self.serve_forever, STOP_POLL)
+
+    def stop(self) -> None:
+        """Stop accepting and give the port back.  Any thread but the accepting one."""
+        self._stopping.set()
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the loop, on Linux
+        except OSError:
+            pass
+        self.shutdown()
+        self.server_close()
+
+    def serve_inbound(self, sock: socket.socket) -> None:
+        """Hand over to the node.  The connection's thread."""
+        self._serve(sock)
+
+    # -- what socketserver calls -------------------------------------------------------
+
+    def server_bind(self) -> None:
+        """Bind; on IPv6 decide about IPv4 as well, and keep Windows from sharing the port."""
+        if self.address_family == getattr(socket, "AF_INET6", None):
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if self._dual else 1)
+        if exclusive_ports():
+            option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
+            self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
+        super().server_bind()
+
+    def get_request(self) -> Tuple[socket.socket, Any]:
+        """Accept; out of descriptors, wait a moment first."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                self._stopping.wait(ACCEPT_PAUSE)
+            raise
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start the connection's thread, without waiting until it runs."""
+        self._accepted += 1
+        try:
+            self._crew.start(
+                "inbound-%d" % self._accepted, self.process_request_thread, request, client_address
+            )
+        except RuntimeError:  # no more threads to be had
+            self.shutdown_request(request)
+            self._stopping.wait(ACCEPT_PAUSE)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what is our own bug; socketserver would print it on the user's terminal."""
+        self._crew.report("serving %s" % (client_address,))
+
+
+def exclusive_ports() -> bool:
+    """Whether a port has to be asked for exclusively: on Windows."""
+    return sys.platform == "win32"
+
+
+_Place = Tuple[int, str, Tuple[int, ...]]
+"""Address family, host, and the IP versions for which it stands for every local address."""
+
+
+def _places(bind: Optional[str]) -> List[_Place]:
+    """Where to try to listen, best first.
+
+    Without ``bind``: one IPv6 socket that takes IPv4 too where the system can do both, else
+    IPv4 alone.  IPv6 may be compiled in and switched off, so only trying tells.
+    """
+    inet6 = getattr(socket, "AF_INET6", None) if socket.has_ipv6 else None
+    if bind is None:
+        both: List[_Place] = [(int(inet6), "::", (4, 6))] if inet6 is not None else []
+        only_ipv4 = (int(socket.AF_INET), "0.0.0.0", (4,))
+        return [*both, only_ipv4]
+    if not is_ip(bind):
+        try:
+            found = socket.getaddrinfo(bind, 0, 0, socket.SOCK_STREAM)
+        except OSError as error:
+            raise CannotStart("--bind %s: no such host (%s)" % (bind, error.strerror)) from error
+        return [(int(family), str(sockaddr[0]), ()) for family, _, _, _, sockaddr in found]
+    if ":" in bind:
+        if inet6 is None:
+            raise CannotStart("--bind %s: this Python has no IPv6; bind an IPv4 address" % bind)
+        return [(int(inet6), bind, (6,) if bind == "::" else ())]
+    return [(int(socket.AF_INET), bind, (4,) if bind == "0.0.0.0" else ())]
+
+
+def _why(bind: Optional[str], port: int, error: OSError) -> str:
+    place = Address(bind or "*", port)
+    if error.errno == errno.EADDRINUSE:
+        return "port %d is taken (%s); choose another with --port, or 0 for a free one" % (
+            port,
+            place,
+        )
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "%s is not an address of this machine; see --bind" % (bind,)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "not allowed to listen on port %d; ports from 1024 up need no privilege" % port
+    return "cannot listen on %s: %s" % (place, error.strerror or error)
+
+
+def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
+    """The addresses of this machine at which others reach us; loopback only if there is no other."""
+    if not listening.wildcard:
+        return (Address(listening.host, listening.port),)
+    hosts: List[str] = []
+    for version in listening.wildcard:
+        hosts.extend(_own_hosts(version))
+    if not hosts:
+        hosts = ["127.0.0.1" if 4 in listening.wildcard else "::1"]
+    return tuple(Address(host, listening.port) for host in hosts)
+
+
+# Addresses that belong to nobody (RFC 5737, RFC 3849).
+_ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
+
+
+def _own_hosts(version: int) -> List[str]:
+    """Our own address on the way to the rest of the world.
+
+    "Connecting" a UDP socket sends nothing; it only makes the kernel choose a route, and with
+    it the address that we would send from.  Without a default route: what the network
+    interfaces have, where there is a way to ask.
+    """
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_ELSEWHERE[version], 9))
+            return [from_sockaddr(probe.getsockname()).host]
+    except OSError:
+        return _interface_hosts() if version == 4 else []
+
+
+def _interface_hosts() -> List[str]:
+    """The IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
+    try:
+        import fcntl
+
+        names = [name for _, name in socket.if_nameindex()]
+    except (ImportError, AttributeError, OSError):
+        return []
+    hosts: List[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        for name in names:
+            try:
+                # SIOCGIFADDR of netdevice(7): an ifreq is 16 bytes of name, then a sockaddr_in.
+                answer = fcntl.ioctl(asker, 0x8915, name.encode()[:15].ljust(40, b"\0"))
+            except OSError:
+                continue  # no IPv4 address
+            host = socket.inet_ntoa(answer[20:24])
+            if not host.startswith("127."):
+                hosts.append(host)
+    return hosts

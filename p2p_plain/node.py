@@ -1,0 +1,372 @@
+"""A node: builds the parts, starts them in order, stops them in reverse.
+
+Nothing is decided here and nothing is read from a socket; this is where the parts learn of
+each other.  The threads of a node:
+
+=================  ==============================================================
+``listener``       accepts connections, and starts a thread for each
+``inbound-N``      one a connection that was dialed by the other end
+``outbound-N``     one a connection that we dialed
+``connector-N``    up to sixteen that dial
+``pinger``         the Timer: pings, timeouts, what else is due
+``events``         calls the callbacks, feeds ``events()``, writes the log
+``keeper``         writes the peers file, if there is one
+=================  ==============================================================
+"""
+
+import os
+import random
+import socket
+import threading
+import time
+from typing import Any, Iterator, List, Optional, Tuple
+
+from . import __version__, address_book
+from .address import Address, parse
+from .address_book import AddressBook
+from .codec import printable
+from .config import DEFAULT_PORT, LINGER, MAX_NAME, SAVE_INTERVAL, Config
+from .connector import Connector, Order
+from .errors import CannotStart, DialFailed
+from .events import ERROR, WARNING, Callback, Event, Events
+from .listener import Listener, dialable_addresses
+from .overlay import Myself, Overlay, new_uuid
+from .peer_table import PeerInfo, PeerTable
+from .pinger import Pinger
+from .session import Session, Sessions
+from .threads import Crew
+
+TICK = 0.2
+"""Seconds between two beats of the pinger.  It bounds how late a ping, a timeout or a retry
+is; shorter intervals, as tests have them, make it shorter."""
+
+STOP_DEADLINE = 0.9
+"""Seconds that ``stop`` takes at the longest, whatever the peers do."""
+
+
+class Node:
+    """One member of the network.
+
+    ``Node(**settings)`` takes the settings of ``config.Config``, which are the options of the
+    command line with underscores; raises ``UsageError`` for one that cannot be meant.  Use it
+    as a context manager, or call ``start`` and ``stop``.  Any thread may call any method.
+
+    >>> with Node(port=0, bootstrap=["127.0.0.1:6000"]) as node:
+    ...     node.broadcast({"text": "hello, everyone"})
+    ...     for event in node.events(timeout=10):
+    ...         print(event)
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.config = Config(**settings)
+        self.nodeid = new_uuid(random.SystemRandom())
+        """A random UUID, for this session only."""
+        self.name = self.config.name or _host_name()
+        """The label that others see."""
+        self._events = Events()
+        self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
+        self._sessions = Sessions()
+        self._started_at = 0.0
+        self._outbound = 0
+
+        self._lock = threading.Lock()
+        # Guarded by _lock: which of these two has begun.
+        self._running = False
+        self._stopped = threading.Event()
+        self._stopping = threading.Event()
+
+    # -- life -----------------------------------------------------------------------------
+
+    def start(self) -> "Node":
+        """Listen, and begin to dial; returns at once.
+
+        Raises ``CannotStart`` (port taken, address not ours); ``RuntimeError`` if it was
+        started before: a node lives once, as its nodeid does.
+        """
+        with self._lock:
+            if self._running or self._stopping.is_set():
+                raise RuntimeError("a node can be started only once; make another")
+            self._running = True
+        try:
+            self._start()
+        except BaseException:
+            self._stopping.set()
+            self._stopped.set()
+            raise
+        return self
+
+    def _start(self) -> None:
+        config = self.config
+        rng = random.Random()
+        self._book = AddressBook(rng)
+        self._read_peers_file()
+        self._listener = Listener(config.bind, config.port, self._crew, self._serve_inbound)
+        self._started_at = time.monotonic()
+        listening = self._listener.listening
+        self._myself = Myself(
+            nodeid=self.nodeid,
+            name=self.name,
+            agent="p2p_plain/" + __version__,
+            network=config.network,
+            port=listening.port,
+            advertise=config.advertise,
+            wildcard=listening.wildcard,
+            addresses=dialable_addresses(listening),
+        )
+        self._table = PeerTable(self.nodeid, config.max_peers, time.monotonic, self._events.emit)
+        tick = min(TICK, config.ping_interval / 4, config.ping_timeout / 4)
+        self._connector = Connector(self._crew, self._serve_outbound, self._dial_failed)
+        self._overlay = Overlay(
+            self._myself,
+            config,
+            self._table,
+            self._book,
+            self._events,
+            self._connector.order,
+            time.monotonic,
+            rng,
+            tick,
+        )
+        self._pinger = Pinger(tick, self._beat, self._crew.report)
+        self._dispatcher = threading.Thread(target=self._events.run, name="events", daemon=True)
+        self._trace = self._tell_trace if self._events.wants("trace") else None
+
+        self._book.add_bootstrap(config.bootstrap, time.monotonic())
+        self._dispatcher.start()
+        self._events.emit(
+            "listening",
+            nodeid=self.nodeid,
+            name=self.name,
+            addresses=[str(address) for address in self.addresses],
+        )
+        self._listener.start()
+        self._pinger.start()
+        if config.peers_file is not None:
+            self._crew.start("keeper", self._keep)
+        self._overlay.start()
+
+    def stop(self, reason: str = "stop") -> None:
+        """Say goodbye to every peer and end every thread, within a second.
+
+        May be called twice, before ``start``, and from a callback (then the thread that runs
+        callbacks ends when the callback returns).
+        """
+        with self._lock:
+            first = not self._stopping.is_set()
+            self._stopping.set()
+            running = self._running
+        if not running:
+            self._stopped.set()
+            return
+        if not first:
+            # Someone else is at it; wait for that, unless it waits for us.
+            if not self._events.on_dispatcher():
+                self._stopped.wait(STOP_DEADLINE)
+            return
+        try:
+            self._stop(reason)
+        finally:
+            self._stopped.set()
+
+    def _stop(self, reason: str) -> None:
+        deadline = time.monotonic() + STOP_DEADLINE
+        peers = self._table.count()
+        self._overlay.stop()
+        self._pinger.cancel()
+        self._listener.stop()
+        self._connector.stop()
+        for session in self._sessions.all():
+            session.close("stopping")
+        # Most peers close at once when they hear that; whoever does not is cut off.
+        self._crew.wait(min(deadline, time.monotonic() + LINGER))
+        for session in self._sessions.all():
+            session.cut()
+        left = self._crew.wait(deadline)
+        if left:
+            # A name server that does not answer: that call cannot be interrupted.
+            self._events.log(WARNING, "%d threads still wait for the system; left behind", left)
+        if threading.current_thread() is not self._pinger:
+            self._pinger.join(max(0.0, deadline - time.monotonic()))
+        self._events.emit(
+            "stopped",
+            reason=reason,
+            peers=peers,
+            uptime_seconds=round(time.monotonic() - self._started_at, 3),
+        )
+        self._events.close()
+        if not self._events.on_dispatcher():
+            self._dispatcher.join(max(0.0, deadline - time.monotonic()))
+
+    def __enter__(self) -> "Node":
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- questions --------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._myself.port
+
+    @property
+    def addresses(self) -> Tuple[Address, ...]:
+        """What to tell others to dial, the best first."""
+        if self._myself.advertise is not None:
+            return (self._myself.advertise,)
+        return self._myself.addresses
+
+    def peers(self) -> List[PeerInfo]:
+        """The peers that are up now, longest connected first; a copy."""
+        return self._live().table.snapshot()
+
+    # -- talk -------------------------------------------------------------------------------
+
+    def dial(self, address: str) -> None:
+        """Dial ``"host:port"``; returns at once, ``peer_up`` or ``refused`` tells the outcome.
+
+        Raises ``UsageError`` if that is no address.
+        """
+        self._live().dial(parse(address, DEFAULT_PORT))
+
+    def send(self, nodeid: str, body: Any) -> str:
+        """Say ``body`` (anything that JSON can) to one connected peer; the message's id.
+
+        Returns when it is on its way, which is not yet arrived.  Raises ``NotConnected``,
+        ``PeerBusy`` if that peer does not read, ``MessageTooLong``; ``TypeError`` or
+        ``ValueError`` for what JSON cannot say.
+        """
+        return self._live().send(nodeid.lower(), body)
+
+    def broadcast(self, body: Any) -> str:
+        """Say ``body`` to everyone, also to those who are not our peers; the message's id.
+
+        Before the first peer is up it is kept, and said to that one.  Raises as ``send`` does.
+        """
+        return self._live().broadcast(body)
+
+    def events(self, timeout: Optional[float] = None) -> Iterator[Event]:
+        """What happened and happens, as dicts, beginning with the last thousand.
+
+        Ends after ``timeout`` seconds in all, or when the node has stopped.
+        """
+        return self._events.stream().read(timeout)
+
+    def on(self, event: str, callback: Callback) -> None:
+        """Call ``callback(event)`` for each event of that name, ``"*"`` for all.
+
+        On one thread, one after the other: a slow callback delays the others, and no peer.
+        """
+        self._events.on(event, callback)
+
+    def _live(self) -> Overlay:
+        if not self._running:
+            raise RuntimeError("the node has not been started")
+        return self._overlay
+
+    # -- the parts meet ---------------------------------------------------------------------
+
+    def _serve_inbound(self, sock: socket.socket) -> None:
+        """The connection's own thread."""
+        self._serve(sock, None)
+
+    def _serve_outbound(self, order: Order, sock: socket.socket) -> None:
+        """A connector thread: the connection gets its own."""
+        self._outbound += 1
+        try:
+            self._crew.start("outbound-%d" % self._outbound, self._serve, sock, order)
+        except RuntimeError:
+            sock.close()
+            self._dial_failed(order, DialFailed("unknown", "no more threads to be had"))
+
+    def _serve(self, sock: socket.socket, order: Optional[Order]) -> None:
+        try:
+            session = Session(
+                sock,
+                self._overlay,
+                self.config.ping_timeout,
+                self.config.max_rate,
+                self._trace,
+                *(order or ())
+            )
+        except OSError as error:  # gone before we looked
+            sock.close()
+            if order is not None:
+                self._dial_failed(order, DialFailed("reset", error.strerror or ""))
+            return
+        if not self._sessions.enter(session):
+            session.close("full", "too many connections from your address")
+            session.run()
+            return
+        try:
+            if self._stopping.is_set():  # stop() may have looked for sessions before we entered
+                session.close("stopping")
+            session.run()
+        finally:
+            self._sessions.leave(session)
+
+    def _dial_failed(self, order: Order, failure: DialFailed) -> None:
+        self._overlay.dial_failed(order.address, order.probe, failure.verdict, failure.detail)
+
+    def _beat(self) -> None:
+        self._sessions.attend(time.monotonic())
+        self._overlay.tick()
+
+    def _tell_trace(self, direction: str, session: Session, lines: bytes) -> None:
+        thread = self._crew.name()
+        for line in lines.splitlines():
+            self._events.emit(
+                "trace",
+                thread=thread,
+                direction=direction,
+                peer=str(session.remote),
+                line=line.decode("utf-8", "backslashreplace"),
+            )
+
+    # -- the peers file -----------------------------------------------------------------------
+
+    def _read_peers_file(self) -> None:
+        """Before the dispatcher starts.  A file that is no good is moved aside, not overwritten."""
+        path = self.config.peers_file
+        if path is None:
+            return
+        try:
+            kept = address_book.load(path, time.time())
+        except OSError as error:
+            raise CannotStart("cannot read %s: %s; see --peers-file" % (path, error.strerror)) from error
+        except ValueError as error:
+            aside = path + ".bad"
+            try:
+                os.replace(path, aside)
+                told = "moved to %s" % aside
+            except OSError as failed:
+                told = "left there: %s" % failed.strerror
+            self._events.log(WARNING, "%s is damaged (%s); %s", path, printable(str(error)), told)
+            return
+        self._book.add_kept(kept, time.monotonic())
+
+    def _keep(self) -> None:
+        """The keeper's thread: save what changed, every minute and at the end."""
+        path = self.config.peers_file
+        assert path is not None
+        saved = 0
+        while True:
+            stopping = self._stopping.wait(SAVE_INTERVAL)
+            changes = self._book.changes()
+            if changes != saved:
+                try:
+                    address_book.save(path, self._book.kept(time.monotonic()), time.time())
+                    saved = changes
+                except OSError as error:
+                    self._events.log(WARNING, "cannot save %s: %s", path, error.strerror)
+            if stopping:
+                return
+
+
+def _host_name() -> str:
+    try:
+        name = socket.gethostname()
+    except OSError:
+        name = ""
+    return "".join(c for c in name if c.isprintable())[:MAX_NAME] or "node"

@@ -1,0 +1,372 @@
+"""One connection's life, inbound and outbound alike: a socket around codec, messages and overlay.
+
+Each connection has a thread that runs ``Session.run``: receive bytes, cut them into lines,
+parse, ask the overlay what to answer, send that.  Anyone else (the Timer, another connection
+that passes a message on, the library's user) only calls ``send`` and ``close``, which never
+block.
+
+Slow readers
+------------
+``send`` gives the kernel what it takes at once.  What it does not take is kept, up to a bound,
+and goes out when there is room: the session's own thread watches for that while it waits for
+bytes, and the Timer looks after it (``attend``) where that thread is already blocked in ``recv``.
+Bytes that wait longer than ``ping_timeout`` mean that the other end has stopped reading, and
+the connection is cut.  A line is never started twice or left half-way and followed by
+another: the rest of it goes first, or nothing does.
+
+Ending
+------
+``close`` says ``bye``, shuts down our direction, and leaves the rest to the session's thread,
+which reads and throws away until the other end has closed too (at most ``LINGER`` seconds, then
+the connection is cut).  Closing at once would be simpler, and would often destroy the ``bye``.
+"""
+
+import socket
+import time
+from collections import OrderedDict
+from threading import Lock
+from typing import Callable, Dict, List, Optional, Tuple
+
+from . import messages
+from .address import Address, from_sockaddr, is_loopback
+from .codec import LineSplitter
+from .config import (
+    HANDSHAKE_TIMEOUT,
+    HIGH_WATER,
+    LINGER,
+    MAX_FIRST_LINE,
+    MAX_LINE,
+    MAX_PER_IP,
+    MAX_UNGREETED,
+    MAX_UNSENT,
+)
+from .errors import PeerLeft, Refused
+from .overlay import Overlay
+from .peer_table import ADMITTED, GREETING, INBOUND, OUTBOUND, PROBED, UP, Link
+from .transport import Transport
+
+Trace = Callable[[str, "Session", bytes], None]
+"""``trace("<" or ">", session, lines)``: what just crossed the wire.  Any thread."""
+
+
+class Session(Link):
+    """A link over a real socket."""
+
+    __slots__ = (
+        "_bucket",
+        "_cut_at",
+        "_ending",
+        "_lines",
+        "_overlay",
+        "_ping_timeout",
+        "_send_lock",
+        "_stalled_at",
+        "_trace",
+        "_transport",
+        "_unsent",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        overlay: Overlay,
+        ping_timeout: float,
+        max_rate: float,
+        trace: Optional[Trace] = None,
+        target: Optional[Address] = None,
+        probe: bool = False,
+        wanted: Optional[str] = None,
+    ) -> None:
+        """``target`` is what was dialed; without it they dialed us.  Raises ``OSError``."""
+        super().__init__(
+            remote=from_sockaddr(sock.getpeername()),
+            local=from_sockaddr(sock.getsockname()),
+            target=target,
+            probe=probe,
+            wanted=wanted,
+        )
+        # Immutable.
+        self._transport = Transport(sock)
+        self._overlay = overlay
+        self._ping_timeout = ping_timeout
+        self._trace = trace
+        # Reader thread only.
+        self._lines = LineSplitter(MAX_FIRST_LINE)
+        self._bucket = TokenBucket(max_rate, time.monotonic)
+
+        # Held for one non-blocking send at the longest, so nobody waits behind a slow peer.
+        # It keeps two threads' lines from mixing, and guards the three fields below.
+        self._send_lock = Lock()
+        self._unsent = bytearray()
+        self._stalled_at: Optional[float] = None
+        """Since when some of ``_unsent`` has been waiting without any progress."""
+        self._ending: Optional[Tuple[str, str]] = None
+        """Reason and detail, once there is one: the first wins."""
+        self._cut_at = float("inf")
+        """When our patience with the other end's closing is over."""
+
+    # -- any thread ---------------------------------------------------------------------
+
+    def send(self, line: bytes, urgent: bool = False) -> bool:
+        """Say encoded lines; ``False`` if too much is waiting already.  Never blocks."""
+        with self._send_lock:
+            if self._ending is not None:
+                return False
+            if len(self._unsent) + len(line) > MAX_UNSENT and not urgent:
+                return False
+            if self._trace is not None:
+                self._trace(">", self, line)
+            if self._unsent:
+                self._unsent += line
+                return True
+            try:
+                sent = self._transport.send(line)
+            except OSError:
+                return False  # broken; the reader finds that out too, and ends the session
+            if sent < len(line):
+                self._unsent += line[sent:]
+                self._stalled_at = time.monotonic()
+            return True
+
+    def close(self, reason: str, detail: str = "") -> None:
+        """Say ``bye`` and begin to end.  Never blocks."""
+        bye = messages.encode_bye(reason, detail)
+        with self._send_lock:
+            if self._ending is not None:
+                return
+            self._ending = (reason, detail)
+            self._cut_at = time.monotonic() + LINGER
+            if self._unsent:  # no room for a bye, and half a line must not be followed by it
+                self._transport.cut()
+                return
+            if self._trace is not None:
+                self._trace(">", self, bye)
+            try:
+                self._transport.send(bye)
+            except OSError:
+                pass
+            self._transport.finish()
+
+    def cut(self) -> None:
+        """End now, without a word.  Never blocks."""
+        self._transport.cut()
+
+    def attend(self, now: float) -> None:
+        """Move what waits, and lose patience where it is due.  The Timer's thread."""
+        if self._unsent:
+            self._flush()
+            stalled_at = self._stalled_at
+            if stalled_at is not None and now - stalled_at > self._ping_timeout:
+                self.close("timeout", "it does not read what it is sent")
+        if now > self._cut_at:
+            self._transport.cut()
+
+    # -- the session's own thread ----------------------------------------------------------
+
+    def run(self) -> None:
+        """Live, from the first byte to the closed socket."""
+        reason, detail = "closed", ""
+        try:
+            if self.direction == OUTBOUND:
+                self.send(self._overlay.greeting(self), urgent=True)
+            self._converse(time.monotonic() + HANDSHAKE_TIMEOUT)
+        except PeerLeft as left:
+            reason, detail = left.reason, left.detail
+        except Refused as refused:
+            if refused.last_words:
+                self.send(b"".join(refused.last_words), urgent=True)
+            self.close(refused.reason, refused.detail)
+        except socket.timeout:
+            self.close("timeout", "the handshake took over %g s" % HANDSHAKE_TIMEOUT)
+        except OSError as error:
+            detail = error.strerror or str(error)
+        finally:
+            if self._ending is not None:
+                reason, detail = self._ending
+            try:
+                self._overlay.closed(self, reason, detail)
+                if self._ending is not None:
+                    self._drain()
+            finally:
+                self._transport.cut()
+                self._transport.close()
+
+    def _converse(self, deadline: float) -> None:
+        """Receive, judge, answer; until the stream ends or somebody ends it."""
+        greeting = True
+        while self._ending is None:
+            if greeting:
+                # One deadline for the whole of it, however slowly the bytes drip.
+                chunk = self._transport.receive(max(0.0, deadline - time.monotonic()))
+            else:
+                chunk = self._receive()
+            if self._ending is not None:
+                return  # we have said bye meanwhile: what comes now is not for us any more
+            if not chunk:
+                self._lines.end()
+                return
+            lines = self._lines.feed(chunk)
+            self._answer(lines)
+            if greeting and self.state not in (GREETING, PROBED):
+                self._lines.limit = MAX_LINE
+                # Whom we dialed must let us in by the deadline too, not only say hello.
+                greeting = self.state == ADMITTED and self.direction == OUTBOUND
+            delay = self._bucket.take(len(lines))
+            if delay > 0 and self._ending is None:
+                self._pause(delay)
+
+    def _answer(self, lines: List[bytes]) -> None:
+        """Answer every line of one chunk with one send: four to nine times the throughput."""
+        answers: List[bytes] = []
+        try:
+            for line in lines:
+                if line in _PINGS and self.state == UP and self._trace is None:
+                    answers.append(messages.PONG)  # most of the traffic: no detour
+                    continue
+                if not line:
+                    continue
+                if self._trace is not None:
+                    self._trace("<", self, line + b"\n")
+                answers.extend(self._overlay.receive(self, messages.parse(line)))
+        finally:
+            if answers:
+                self._reply(b"".join(answers))
+
+    def _reply(self, data: bytes) -> None:
+        """Send, and wait while the other end does not read what it has asked for."""
+        self.send(data, urgent=True)
+        while len(self._unsent) > HIGH_WATER and self._ending is None:
+            self._transport.wait(False, True, 1.0)
+            self._flush()
+
+    def _receive(self) -> bytes:
+        """Bytes, as long as it takes; meanwhile what is unsent goes out as it can."""
+        while self._unsent:
+            readable, writable = self._transport.wait(True, True, 1.0)
+            if writable:
+                self._flush()
+            if readable:
+                break
+        return self._transport.receive()
+
+    def _pause(self, seconds: float) -> None:
+        """Leave this connection unread for a while: its sender is over its rate.
+
+        The kernel's buffers fill, and TCP tells the sender to wait: a flood costs the flooder.
+        """
+        end = self.unread_until = time.monotonic() + seconds
+        while self._ending is None:
+            left = end - time.monotonic()
+            if left <= 0 or any(self._transport.wait(False, False, left)):
+                return
+
+    def _flush(self) -> None:
+        with self._send_lock:
+            if not self._unsent:
+                return
+            try:
+                sent = self._transport.send(bytes(self._unsent[:MAX_LINE]))
+            except OSError:
+                sent = len(self._unsent)  # broken; the reader finds that out when it reads
+            if sent:
+                del self._unsent[:sent]
+                self._stalled_at = time.monotonic() if self._unsent else None
+
+    def _drain(self) -> None:
+        """We have said bye: throw away what still comes, until the other end closes too."""
+        try:
+            while True:
+                left = self._cut_at - time.monotonic()
+                if left <= 0 or not self._transport.receive(left):
+                    return
+        except OSError:  # socket.timeout is one
+            pass
+
+    def __str__(self) -> str:
+        return "%s %s" % (self.remote, self.direction)
+
+
+_PINGS = frozenset((messages.PING[:-1], b'{"msgtype": "ping"}'))
+
+
+class TokenBucket:
+    """Lets ``rate`` messages a second through, and a burst of twice that after a silence.
+
+    ``take`` says how long to wait before the next read.  Reader thread only.
+    """
+
+    __slots__ = ("_clock", "_filled_at", "_rate", "_tokens")
+
+    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._tokens = 2 * rate
+        self._filled_at = clock()
+
+    def take(self, count: int) -> float:
+        """Spend ``count`` tokens; the seconds until the debt, if there is one, is paid."""
+        if not self._rate:
+            return 0.0
+        now = self._clock()
+        earned = (now - self._filled_at) * self._rate
+        self._filled_at = now
+        self._tokens = min(self._tokens + earned, 2 * self._rate) - count
+        return max(0.0, -self._tokens / self._rate)
+
+
+class Sessions:
+    """Every open session of a node, those that have not said hello included.
+
+    The peer table knows peers; this knows sockets: what has to be closed at the end, and how
+    many a stranger may open.  Any thread may call any method.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # Guarded by _lock.  OrderedDicts serve as sets that keep the order of arrival.
+        self._open: OrderedDict[Session, None] = OrderedDict()
+        self._strangers: OrderedDict[Session, None] = OrderedDict()
+        """Inbound ones that had not said hello when we last looked."""
+        self._inbound_by_ip: Dict[str, int] = {}
+
+    def enter(self, session: Session) -> bool:
+        """Note a session that is about to run; ``False`` if its address has too many."""
+        evicted = None
+        host = session.remote.host
+        with self._lock:
+            if session.direction == INBOUND:
+                count = self._inbound_by_ip.get(host, 0)
+                if count >= MAX_PER_IP and not is_loopback(host):
+                    return False
+                self._inbound_by_ip[host] = count + 1
+                if len(self._strangers) >= MAX_UNGREETED:
+                    for known in [s for s in self._strangers if s.state != GREETING]:
+                        del self._strangers[known]
+                    if len(self._strangers) >= MAX_UNGREETED:
+                        evicted = self._strangers.popitem(last=False)[0]
+                self._strangers[session] = None
+            self._open[session] = None
+        if evicted is not None:
+            evicted.cut()
+        return True
+
+    def leave(self, session: Session) -> None:
+        """Its socket is closed."""
+        host = session.remote.host
+        with self._lock:
+            del self._open[session]
+            self._strangers.pop(session, None)
+            if session.direction == INBOUND:
+                self._inbound_by_ip[host] -= 1
+                if not self._inbound_by_ip[host]:
+                    del self._inbound_by_ip[host]
+
+    def all(self) -> List[Session]:
+        """Those open now."""
+        with self._lock:
+            return list(self._open)
+
+    def attend(self, now: float) -> None:
+        """``Session.attend`` for each.  The Timer's thread."""
+        for session in self.all():
+            session.attend(now)

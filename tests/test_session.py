@@ -1,0 +1,291 @@
+"""One connection's life: deadlines, slow readers, floods, endings."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+from support import RawListener, RawPeer, new_id, wait_until
+
+from p2p_plain import PeerBusy, messages, session
+from p2p_plain.config import MAX_UNGREETED
+from p2p_plain.session import TokenBucket
+
+
+def shrink_buffers(sock):
+    """So that a peer that does not read is noticed after kilobytes and not megabytes."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+
+
+def dial_with_small_buffer(node):
+    sock = socket.socket()
+    shrink_buffers(sock)
+    sock.connect(("127.0.0.1", node.port))
+    return RawPeer(sock)
+
+
+# -- the handshake's deadline -----------------------------------------------------------------
+
+
+def test_whoever_says_no_hello_in_time_is_sent_away(make_node, monkeypatch):
+    monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.3)
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        assert peer.hear("bye")["reason"] == "timeout"
+        assert peer.hear_line() is None
+
+
+def test_dripping_a_byte_at_a_time_does_not_extend_the_deadline(make_node, monkeypatch):
+    monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.5)
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        began = time.monotonic()
+        peer.sock.settimeout(0.02)
+        said = b""
+        while b"\n" not in said and time.monotonic() - began < 8:
+            peer.say_raw(b" ")
+            try:
+                said += peer.sock.recv(4096)
+            except socket.timeout:
+                pass
+        assert b'"timeout"' in said
+        assert time.monotonic() - began < 4
+
+
+def test_whom_we_dial_must_let_us_in_by_the_deadline(make_node, monkeypatch):
+    """Hello alone is not a welcome; a node that says no more than that is no peer."""
+    monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.5)
+    with RawListener() as home:
+        node = make_node(bootstrap=home.address)
+        with home.accept() as peer:
+            peer.hello()
+            said = peer.hear_to_the_end()
+        assert said[-1]["reason"] == "timeout"
+        assert node.peers() == []
+
+
+def test_an_established_peer_may_be_silent_for_longer_than_the_deadline(make_node, monkeypatch):
+    monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.3)
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        second_ping = peer.hear("ping")  # a second later
+        assert second_ping and peer.answers_ping()
+
+
+def test_silent_strangers_make_room_for_one_who_talks(make_node):
+    """At the bound of connections without hello the oldest is cut, not the newest refused."""
+    node = make_node()
+    silent = [RawPeer.dial(node) for _ in range(MAX_UNGREETED + 30)]
+    try:
+        with RawPeer.dial(node) as peer:
+            peer.become_peer()
+            wait_until(lambda: node.peers())
+        assert silent[0].hear_line() is None
+        wait_until(lambda: len(node._sessions.all()) <= MAX_UNGREETED)
+    finally:
+        for peer in silent:
+            peer.sock.close()
+
+
+# -- slow readers -----------------------------------------------------------------------------------
+
+
+def test_a_peer_that_does_not_read_delays_nobody_and_is_dropped(make_node):
+    node = make_node(ping_timeout=1.0, ping_interval=30)
+    downs = []
+    node.on("peer_down", downs.append)
+    with dial_with_small_buffer(node) as stalled, RawPeer.dial(node) as good:
+        stalled.become_peer()
+        good.become_peer()
+        wait_until(lambda: len(node.peers()) == 2)
+        began = time.monotonic()
+        for _ in range(100):  # 6 MB: more than all buffers on the way to the stalled peer
+            node.broadcast("x" * 60000)
+            good.hear("message")
+        assert time.monotonic() - began < 5
+        assert not any(s._unsent for s in node._sessions.all() if s.peer.nodeid == good.nodeid)
+        wait_until(lambda: (good.answers_ping(), downs)[1])
+        assert (downs[0]["nodeid"], downs[0]["reason"]) == (stalled.nodeid, "timeout")
+        assert [peer.nodeid for peer in node.peers()] == [good.nodeid]
+
+
+def test_a_ping_is_not_lost_behind_what_a_peer_has_still_to_read(make_node):
+    """A full queue turns messages away, and not the ping on which the connection depends."""
+    node = make_node(ping_timeout=3.0, ping_interval=0.5)
+    with dial_with_small_buffer(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        try:
+            while True:
+                node.send(peer.nodeid, "x" * 60000)
+        except PeerBusy:
+            pass
+        peer.hear("ping")  # after all that
+        peer.say("pong")
+        assert peer.answers_ping()
+
+
+def test_what_did_not_fit_at_once_arrives_whole_and_in_order(make_node):
+    """The node keeps the rest and sends it when the peer reads on, line after line."""
+    node = make_node()
+    with dial_with_small_buffer(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        bodies = [{"n": n, "x": "y" * 20000} for n in range(40)]
+        for body in bodies:
+            node.send(peer.nodeid, body)
+        assert [peer.hear("message")["body"] for _ in bodies] == bodies
+        assert peer.answers_ping()
+
+
+def test_a_peer_that_is_sent_more_than_it_reads_is_reported_busy(make_node):
+    node = make_node()
+    with dial_with_small_buffer(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        with pytest.raises(PeerBusy):
+            for _ in range(400):
+                node.send(peer.nodeid, "x" * 60000)
+
+
+def test_whoever_asks_without_reading_the_answers_slows_down_only_itself(make_node):
+    """The node stops reading it, and what waits for it stays bounded."""
+    node = make_node(max_rate=0, ping_timeout=30)
+    with dial_with_small_buffer(node) as greedy, RawPeer.dial(node) as good:
+        good.become_peer()
+        greedy.become_peer()
+        greedy.sock.settimeout(1.0)
+        asked = 0
+        with pytest.raises(socket.timeout):  # its own sends block: nobody reads them
+            while asked < 100 * 1024 * 1024:
+                greedy.say_raw(messages.PING * 10000)
+                asked += len(messages.PING) * 10000
+        assert good.answers_ping()
+        waiting = [len(s._unsent) for s in node._sessions.all()]
+        assert max(waiting) < 1024 * 1024
+
+
+# -- floods ---------------------------------------------------------------------------------------------
+
+
+def test_a_flood_is_read_at_the_rate_and_its_sender_stays_connected(make_node):
+    node = make_node(max_rate=100, ping_timeout=0.5, ping_interval=0.2)
+    with RawPeer.dial(node) as flooder, RawPeer.dial(node) as good:
+        flooder.become_peer()
+        good.become_peer()
+        wait_until(lambda: len(node.peers()) == 2)
+        began = time.monotonic()
+        flooder.say_raw(messages.PING * 600)
+        for _ in range(10):
+            assert good.answers_ping()
+        assert time.monotonic() - began < 1.0
+        for _ in range(600):
+            flooder.hear("pong")
+        # 200 at once, the rest at 100 a second; what came in one read is answered together.
+        assert 1.5 < time.monotonic() - began < 9
+        # It was our choice not to read its pongs: not its silence.
+        assert flooder.nodeid in [p.nodeid for p in node.peers()]
+
+
+def test_the_bucket_lets_a_burst_through_and_then_the_rate():
+    now = [0.0]
+    bucket = TokenBucket(200, lambda: now[0])
+    assert bucket.take(400) == 0
+    assert bucket.take(1) == pytest.approx(1 / 200)
+    assert bucket.take(199) == pytest.approx(1.0)
+    now[0] += 1.0
+    assert bucket.take(0) == 0
+    now[0] += 1000
+    assert bucket.take(400) == 0
+    assert bucket.take(200) == pytest.approx(1.0)
+
+
+def test_a_rate_of_zero_is_no_limit():
+    assert TokenBucket(0, lambda: 0.0).take(10 ** 9) == 0
+
+
+# -- endings ------------------------------------------------------------------------------------------------
+
+
+def test_the_bye_arrives_even_when_the_peer_was_still_talking(make_node):
+    """Closing with unread bytes would send a reset, which destroys what was not read yet."""
+    node = make_node()
+    for _ in range(20):
+        with RawPeer.dial(node) as peer:
+            peer.become_peer()
+            peer.say_raw(b"rubbish\n" + messages.PING * 3000)
+            assert peer.hear("bye")["reason"] == "protocol"
+
+
+def test_a_peer_is_gone_from_the_list_as_soon_as_it_has_misbehaved(make_node):
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        peer.say_raw(b"rubbish\n")
+        peer.hear("bye")
+        assert node.peers() == []  # though its socket is still open
+
+
+def test_a_connection_that_vanishes_ends_with_closed(make_node):
+    node = make_node()
+    downs = []
+    node.on("peer_down", downs.append)
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        # A reset instead of an orderly end: what a crash looks like.
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    wait_until(lambda: downs)
+    assert downs[0]["reason"] == "closed"
+
+
+def test_the_reason_of_a_bye_is_told_as_it_was_said(make_node):
+    node = make_node()
+    downs = []
+    node.on("peer_down", downs.append)
+    for reason in ("stopping", "unauthorised"):
+        with RawPeer.dial(node) as peer:
+            peer.become_peer()
+            wait_until(lambda: node.peers())
+            peer.say("bye", reason=reason)
+        wait_until(lambda reason=reason: [e["reason"] for e in downs][-1:] == [reason])
+
+
+def test_a_thousand_connections_leave_nothing_behind(make_node):
+    """Threads, sessions and the table are as before; memory is the soak's business."""
+    node = make_node()
+    before = threading.active_count()
+    for _ in range(20):
+        peers = [RawPeer.dial(node) for _ in range(50)]
+        for peer in peers:
+            peer.hello()
+        for peer in peers:
+            peer.hear("hello")
+            peer.sock.close()
+    wait_until(lambda: not node._sessions.all() and node._crew.running() <= 20)
+    assert node.peers() == []
+    assert threading.active_count() == before
+    assert len(node._book) == 0
+
+
+# -- lines out ---------------------------------------------------------------------------------------------
+
+
+def test_a_flooded_message_is_passed_on_byte_for_byte(make_node):
+    """Fields that we do not know survive, and so does a spelling that is not ours."""
+    node = make_node()
+    with RawPeer.dial(node) as author, RawPeer.dial(node) as reader:
+        author.become_peer()
+        reader.become_peer()
+        wait_until(lambda: len(node.peers()) == 2)
+        line = json.dumps(
+            {"body": "\u00e9", "msgtype": "message", "id": new_id(), "from": author.nodeid, "x": 1e3}
+        ).encode()
+        author.say_raw(line + b"\n")
+        heard = reader.hear_line()
+        while b"message" not in heard:
+            heard = reader.hear_line()
+        assert heard == line
