@@ -1,0 +1,178 @@
+"""How events look to people: one line each, aligned, with times and durations as people write them.
+
+Pure functions from an event to text; ``cli`` prints what comes out.  Whatever a peer chose (a
+name, a message) is escaped, so that it cannot play with the terminal.
+"""
+
+import json
+import time
+from typing import Callable, Dict, List, Optional
+
+from .codec import printable
+from .events import Event
+
+SHORT_ID = 8
+"""Characters of a nodeid that are shown: the first group of the UUID."""
+
+TRACE_WIDTH = 160
+"""Characters of a traced line that are shown before it is cut, saying how long it was."""
+
+_COLOURS = {
+    "listening": "1",
+    "peer_up": "32",
+    "peer_down": "31",
+    "refused": "33",
+    "self": "2",
+    "message": "36",
+    "stopped": "1",
+}
+"""The codes of ECMA-48 "Select Graphic Rendition": 1 bold, 2 faint, 31 red and so on."""
+
+_REFUSALS = {
+    "refused": "connection refused: nobody listens there",
+    "timeout": "no answer in time",
+    "unreachable": "no way to that host",
+    "reset": "the other end broke the connection off",
+    "closed": "closed without a word",
+    "full": "full",
+    "network": "belongs to another network",
+    "protocol": "broke the rules of the wire",
+    "stopping": "is stopping",
+    "unauthorised": "not authorised",
+    "unknown": "cannot be dialed; is the name right?",
+}
+
+
+def human(event: Event, at: float, colour: bool = False) -> str:
+    """One event as a line, without newline; ``at`` is when, in seconds of the wall clock."""
+    word = event["event"].replace("_", " ")
+    line = "%-10s %s" % (word, _TELL.get(event["event"], _tell_fields)(event))
+    if colour and event["event"] in _COLOURS:
+        line = "\x1b[%sm%s\x1b[0m" % (_COLOURS[event["event"]], line)
+    return "%s  %s" % (time.strftime("%H:%M:%S", time.localtime(at)), line.rstrip())
+
+
+def trace(event: Event, started_at: float, now: float, colour: bool = False) -> str:
+    """One line of the wire, in columns: seconds since the start, thread, peer, direction, line."""
+    line = event["line"]
+    if len(line) > TRACE_WIDTH:
+        line = "%s... (%d characters)" % (line[:TRACE_WIDTH], len(line))
+    text = "%9.4f  %-14s %-21s %s %s" % (
+        now - started_at,
+        event["thread"],
+        event["peer"],
+        event["direction"],
+        printable(line, TRACE_WIDTH + 40),
+    )
+    if colour:
+        return "\x1b[%sm%s\x1b[0m" % ("2" if event["direction"] == ">" else "36", text)
+    return text
+
+
+def milliseconds(value: Optional[float]) -> str:
+    """``0.31 ms``, ``12.4 ms``, ``153 ms``, ``1.20 s``: three digits that matter."""
+    if value is None:
+        return "-"
+    if value >= 999.5:
+        return "%.2f s" % (value / 1000)
+    return "%.*f ms" % (2 if value < 9.995 else 1 if value < 99.95 else 0, value)
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``27 s``, ``3 min 2 s``, ``1 h 5 min``, ``2 d 3 h``: the two largest units."""
+    if seconds < 9.95:
+        return "%.1f s" % seconds
+    whole = int(seconds + 0.5)
+    days, rest = divmod(whole, 86400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    while not parts[0][0] and len(parts) > 1:
+        del parts[0]
+    return " ".join("%d %s" % part for part in parts[:2] if part[0])
+
+
+def count(number: int, noun: str) -> str:
+    """``1 peer``, ``2 peers``."""
+    return "%d %s%s" % (number, noun, "" if number == 1 else "s")
+
+
+def _who(event: Event) -> str:
+    return "%-*s  %-16s" % (SHORT_ID, event["nodeid"][:SHORT_ID], printable(event["name"], 64))
+
+
+def _tell_listening(event: Event) -> str:
+    return "%s  on %s" % (_who(event), ", ".join(event["addresses"]))
+
+
+def _tell_up(event: Event) -> str:
+    return "%s  %-21s  %-8s  %s" % (
+        _who(event),
+        event["address"],
+        event["direction"],
+        count(event["peers"], "peer"),
+    )
+
+
+def _tell_down(event: Event) -> str:
+    return "%s  %-21s  %s, was up %s  %s" % (
+        _who(event),
+        event["address"],
+        event["reason"],
+        duration(event["up_seconds"]),
+        count(event["peers"], "peer"),
+    )
+
+
+def _tell_rtt(event: Event) -> str:
+    return "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))
+
+
+def _tell_self(event: Event) -> str:
+    return "%s is this node itself; not dialed again" % event["address"]
+
+
+def _tell_refused(event: Event) -> str:
+    return "%s  %s" % (event["address"], _REFUSALS.get(event["reason"], event["reason"]))
+
+
+def _tell_message(event: Event) -> str:
+    return "%s  %s" % (event["from"][:SHORT_ID], printable(json.dumps(event["body"], ensure_ascii=False), 500))
+
+
+def _tell_stopped(event: Event) -> str:
+    return "%s, after %s, %s told" % (
+        event["reason"],
+        duration(event["uptime_seconds"]),
+        count(event["peers"], "peer"),
+    )
+
+
+def _tell_fields(event: Event) -> str:
+    fields = ["%s=%s" % (k, v) for k, v in event.items() if k not in ("event", "time")]
+    return printable("  ".join(fields), 500)
+
+
+_TELL: Dict[str, Callable[[Event], str]] = {
+    "listening": _tell_listening,
+    "peer_up": _tell_up,
+    "peer_down": _tell_down,
+    "rtt": _tell_rtt,
+    "self": _tell_self,
+    "refused": _tell_refused,
+    "message": _tell_message,
+    "stopped": _tell_stopped,
+}
+
+
+def invitation(addresses: List[str], network: str) -> List[str]:
+    """What to type on another machine to join, as lines under ``listening``."""
+    if not addresses:
+        return []
+    command = "python3 -m p2p_plain --bootstrap %s" % addresses[0]
+    if network:
+        command += " --network '%s'" % network.replace("'", "'\\''")
+    return [
+        "          others join with:  %s" % command,
+        "          (on this machine add --port 0)",
+    ]
