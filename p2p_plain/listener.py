@@ -161,8 +161,9 @@ def _places(bind: Optional[str]) -> List[_Place]:
     if not is_ip(bind):
         try:
             found = socket.getaddrinfo(bind, 0, 0, socket.SOCK_STREAM)
-        except OSError as error:
-            raise CannotStart("--bind %s: no such host (%s)" % (bind, error.strerror)) from error
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise CannotStart("--bind %s: no such host (%s)" % (bind, why)) from error
         return [(int(family), str(sockaddr[0]), ()) for family, _, _, _, sockaddr in found]
     if ":" in bind:
         if inet6 is None:

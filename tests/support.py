@@ -115,10 +115,10 @@ class RawPeer:
 class RawListener:
     """A listening socket that a node can be told to dial."""
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", backlog: int = 50) -> None:
         self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.sock.bind((host, 0))
-        self.sock.listen(50)
+        self.sock.listen(backlog)
         self.sock.settimeout(PATIENCE)
         self.port = self.sock.getsockname()[1]
         self.address = ("[%s]:%d" if ":" in host else "%s:%d") % (host, self.port)

@@ -130,10 +130,16 @@ def test_dial_makes_a_peer_or_an_event_that_says_why_not(make_node):
         first.dial("nonsense:port")
 
 
-def test_a_name_that_does_not_resolve_is_refused_as_unknown(make_node):
+def test_a_name_that_does_not_resolve_is_refused_as_unknown(make_node, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
     node = make_node(bootstrap="no-such-host.invalid:6000")
     event = next(e for e in node.events(timeout=10) if e["event"] == "refused")
     assert (event["address"], event["reason"]) == ("no-such-host.invalid:6000", "unknown")
+
+
+def no_such_name(host, *args):
+    """What a name server says, without asking one."""
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 def test_settings_that_cannot_be_meant_are_refused_by_name():
@@ -207,8 +213,9 @@ def test_stop_leaves_no_thread_and_no_socket(make_node):
 
 def test_stop_takes_less_than_a_second_whatever_the_peers_do(make_node):
     """Silent, half-greeted, stalled, flooding, and one that is dialed and never answers."""
-    with RawListener() as mute:
-        node = make_node(bootstrap=[mute.address, "192.0.2.1:9"], max_rate=1)
+    with RawListener() as mute, RawListener(backlog=0) as deaf:
+        crowd = [RawPeer.dial(deaf.port) for _ in range(1)]
+        node = make_node(bootstrap=[mute.address, deaf.address], max_rate=1)
         with RawPeer.dial(node) as silent, RawPeer.dial(node) as halfway, RawPeer.dial(node) as busy:
             halfway.hello()
             halfway.hear("hello")
@@ -220,6 +227,8 @@ def test_stop_takes_less_than_a_second_whatever_the_peers_do(make_node):
             node.stop()
             assert time.monotonic() - began < 1.0
             assert node._crew.running() == 0
+        for peer in crowd:
+            peer.sock.close()
 
 
 def test_stop_may_be_called_twice_before_start_and_from_two_threads(make_node):

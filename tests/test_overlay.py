@@ -1,0 +1,451 @@
+"""The judgement without a socket: a simulated network, and the rules that need a clock.
+
+The same code that runs a real node runs here on a made-up clock, with dice from one seed and
+links that are two Python objects. A failure is repeated by its seed.
+"""
+
+import heapq
+import json
+import random
+
+import pytest
+from support import new_id
+
+from p2p_plain import messages
+from p2p_plain.address import Address
+from p2p_plain.address_book import AddressBook
+from p2p_plain.config import Config
+from p2p_plain.errors import PeerLeft, Refused
+from p2p_plain.events import Events
+from p2p_plain.overlay import Myself, Overlay, new_uuid
+from p2p_plain.peer_table import Link, PeerTable
+
+TICK = 0.2
+
+
+class World:
+    """A clock, dice, and what is going to happen when."""
+
+    def __init__(self, seed):
+        self.now = 1000.0
+        self.rng = random.Random(seed)
+        self.towns = {}
+        self.cut = set()
+        self._queue = []
+        self._count = 0
+
+    def clock(self):
+        return self.now
+
+    def later(self, seconds, function, *args):
+        self._count += 1
+        heapq.heappush(self._queue, (self.now + seconds, self._count, function, args))
+
+    def run(self, seconds):
+        end = self.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            self.now, _, function, args = heapq.heappop(self._queue)
+            function(*args)
+        self.now = end
+
+    def node(self, number, **settings):
+        settings.setdefault("bootstrap", ["10.0.0.%d:6000" % (number - 1)] if number > 1 else [])
+        node = SimulatedNode(self, number, settings)
+        self.towns[node.address] = node
+        return node
+
+    def reachable(self, one, other):
+        return not (one in self.cut) ^ (other in self.cut)
+
+
+class SimulatedNode:
+    """An overlay with everything around it played."""
+
+    def __init__(self, world, number, settings):
+        self.world = world
+        self.address = Address("10.0.0.%d" % number, 6000)
+        config = Config(**settings)
+        self.told = []
+        events = Events(world.clock)
+        events.emit = self.emit
+        myself = Myself(
+            new_uuid(world.rng), "n%d" % number, "test", "", 6000, None, (), (self.address,)
+        )
+        self.table = PeerTable(myself.nodeid, config.max_peers, world.clock, self.emit)
+        self.book = AddressBook(world.rng)
+        self.overlay = Overlay(
+            myself, config, self.table, self.book, events, self.dial, world.clock, world.rng, TICK
+        )
+        self.nodeid = myself.nodeid
+        self.dials = []
+        self.alive = True
+        self.book.add_bootstrap(config.bootstrap, world.now)
+        self.overlay.start()
+        world.later(TICK, self.tick)
+
+    def emit(self, event, **fields):
+        self.told.append((event, fields))
+
+    def count(self, name):
+        return sum(told == name for told, _ in self.told)
+
+    def tick(self):
+        if self.alive:
+            self.overlay.tick()
+            self.world.later(TICK, self.tick)
+
+    def dial(self, address, probe, wanted):
+        self.dials.append((self.world.now, address, probe))
+        self.world.later(self.world.rng.uniform(0.001, 0.02), self.connect, address, probe, wanted)
+
+    def connect(self, address, probe, wanted):
+        other = self.world.towns.get(address)
+        if not self.alive:
+            return
+        if other is None or not other.alive or not self.world.reachable(self, other):
+            self.overlay.dial_failed(address, probe, "refused")
+            return
+        ours = SimulatedLink(self, address, Address("10.0.0.99", 40000), address, probe, wanted)
+        theirs = SimulatedLink(other, Address(self.address.host, 40000), address)
+        ours.other, theirs.other = theirs, ours
+        ours.send(self.overlay.greeting(ours))
+
+    def peers(self):
+        return {peer.nodeid for peer in self.table.up()}
+
+    def crash(self):
+        self.alive = False
+        del self.world.towns[self.address]
+        for peer in list(self.table.up()):
+            peer.link.end("closed")
+
+
+class SimulatedLink(Link):
+    """One end of a connection; lines arrive at the other end a little later, in order."""
+
+    __slots__ = ("node", "open", "other", "said")
+
+    def __init__(self, node, *args):
+        super().__init__(*args)
+        self.node = node
+        self.open = True
+        self.other = None
+        self.said = []
+
+    def send(self, line, urgent=False):
+        if self.open:
+            for one in line.splitlines():
+                self.said.append(json.loads(one.decode()))
+                # A constant delay keeps the order; that is all TCP promises, too.
+                self.node.world.later(0.005, self.other.arrive, one)
+        return self.open
+
+    def arrive(self, line):
+        if not self.open or not self.node.alive:
+            return
+        if not self.node.world.reachable(self.node, self.other.node):
+            return
+        try:
+            for answer in self.node.overlay.receive(self, messages.parse(line)):
+                self.send(answer)
+        except PeerLeft as left:
+            self.end(left.reason)
+        except Refused as refused:
+            for word in refused.last_words:
+                self.send(word)
+            self.close(refused.reason, refused.detail)
+
+    def close(self, reason, detail=""):
+        if self.open:
+            self.send(messages.encode_bye(reason, detail))
+            self.end(reason)
+
+    def end(self, reason):
+        if self.open:
+            self.open = False
+            self.node.overlay.closed(self, reason)
+            self.node.world.later(0.006, self.other.hang_up)
+
+    def hang_up(self):
+        if self.node.world.reachable(self.node, self.other.node):
+            self.end("closed")
+
+
+def mesh(nodes):
+    everyone = {node.nodeid for node in nodes}
+    return all(node.peers() == everyone - {node.nodeid} for node in nodes)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_chain_of_twenty_becomes_a_full_mesh_within_two_seconds_and_without_a_flap(seed):
+    world = World(seed)
+    nodes = [world.node(number) for number in range(1, 21)]
+    world.run(2.0)
+    assert mesh(nodes)
+    world.run(60.0)
+    assert mesh(nodes)
+    for node in nodes:
+        assert (node.count("peer_up"), node.count("peer_down")) == (19, 0)
+        assert node.overlay._dialing == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_started_together_with_the_same_list_they_recognise_themselves_once(seed):
+    world = World(seed)
+    everyone = ["10.0.0.%d:6000" % number for number in range(1, 9)]
+    nodes = [world.node(number, bootstrap=everyone) for number in range(1, 9)]
+    world.run(120.0)
+    assert mesh(nodes)
+    for node in nodes:
+        assert (node.count("peer_up"), node.count("peer_down"), node.count("self")) == (7, 0, 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_large_network_becomes_a_graph_of_bounded_degree(seed):
+    """Whoever has half of its places taken dials no more: there is room for newcomers."""
+    world = World(seed)
+    nodes = [world.node(number, max_peers=16) for number in range(1, 61)]
+    world.run(60.0)
+    degrees = [len(node.peers()) for node in nodes]
+    assert min(degrees) >= 2
+    assert max(degrees) <= 16
+    # And it is one network: everyone is reachable from the first.
+    by_id = {node.nodeid: node for node in nodes}
+    seen, front = set(), [nodes[0].nodeid]
+    while front:
+        nodeid = front.pop()
+        if nodeid not in seen:
+            seen.add(nodeid)
+            front.extend(by_id[nodeid].peers())
+    assert len(seen) == len(nodes)
+
+
+def test_a_broadcast_reaches_everyone_once_however_many_ways_lead_there():
+    world = World(1)
+    nodes = [world.node(number, max_peers=8) for number in range(1, 31)]
+    world.run(30.0)
+    nodes[0].overlay.broadcast("to all")
+    world.run(1.0)
+    assert [node.count("message") for node in nodes] == [0] + [1] * 29
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_partition_is_noticed_on_both_sides_and_heals_by_itself(seed):
+    world = World(seed)
+    nodes = [world.node(number) for number in range(1, 7)]
+    world.run(5.0)
+    assert mesh(nodes)
+    world.cut = set(nodes[:3])
+    world.run(90.0)  # ping_interval and ping_timeout, with the jitter
+    assert mesh(nodes[:3])
+    assert mesh(nodes[3:])
+    world.cut = set()
+    world.run(90.0)
+    assert mesh(nodes)
+
+
+def test_a_crashed_node_is_redialed_with_backoff_and_found_when_it_is_back():
+    world = World(3)
+    nodes = [world.node(number) for number in range(1, 4)]
+    world.run(5.0)
+    victim = nodes.pop(0)
+    victim.crash()
+    began = world.now
+    world.run(100.0)
+    tries = [at - began for at, address, _ in nodes[0].dials if at > began]
+    gaps = [later - earlier for earlier, later in zip(tries, tries[1:])]
+    assert 4 <= len(tries) <= 9
+    assert all(later > earlier for earlier, later in zip(gaps, gaps[1:]))
+    nodes.append(world.node(1))  # the same address, another nodeid
+    world.run(130.0)
+    assert mesh(nodes)
+
+
+def test_a_planned_leave_is_not_redialed():
+    world = World(4)
+    nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 5)]
+    world.run(5.0)
+    leaver = nodes.pop()
+    leaver.overlay.stop()
+    for peer in leaver.table.up():
+        peer.link.close("stopping")
+    leaver.alive = False
+    began = world.now
+    world.run(600.0)
+    for node in nodes:
+        assert [a for at, a, _ in node.dials if at > began and a == leaver.address] == []
+        (down,) = [fields for name, fields in node.told if name == "peer_down"]
+        assert down["reason"] == "stopping"
+
+
+# -- patience --------------------------------------------------------------------------------
+
+
+def lonely_pair(seed=0, **settings):
+    world = World(seed)
+    first, second = world.node(1, **settings), world.node(2, **settings)
+    world.run(5.0)
+    assert mesh([first, second])
+    return world, first, second
+
+
+def test_our_own_absence_is_nobodys_timeout():
+    """The Timer did not come for five minutes: the laptop slept, the peer did not."""
+    world, first, _ = lonely_pair()
+    first.table.ping_sent(next(iter(first.table.up())), world.now, world.now + 60, 20.0)
+    first.overlay._patience = 19.0
+    world.now += 300.0
+    first.overlay.tick()
+    assert first.count("peer_down") == 0
+    world.run(30.0)  # but it is not endless: without a pong it does time out
+    assert first.count("peer_down") == 1
+
+
+def test_a_peer_that_stops_answering_is_dropped_after_the_timeout_and_not_before():
+    world, first, second = lonely_pair()
+    second.alive = False  # hangs: the connection stands, nobody answers
+    world.run(60.0 * 1.1 + 19.0)
+    dropped = [fields for name, fields in first.told if name == "peer_down"]
+    world.run(10.0)
+    (down,) = [fields for name, fields in first.told if name == "peer_down"]
+    assert down["reason"] == "timeout"
+    assert dropped == [] or dropped == [down]
+    assert 20.0 < down["up_seconds"] < 95.0
+
+
+def test_who_is_left_unread_on_purpose_is_not_blamed_for_silence():
+    world, first, second = lonely_pair(ping_interval=5, ping_timeout=2)
+    (peer,) = first.table.up()
+    peer.link.unread_until = world.now + 30.0
+    second.alive = False
+    world.run(30.0)
+    assert first.count("peer_down") == 0
+    world.run(10.0)
+    assert first.count("peer_down") == 1
+
+
+# -- small rules --------------------------------------------------------------------------------
+
+
+def raw_link(node, nodeid, port=None, host="10.0.0.77"):
+    """A link that a node has accepted, its other end deaf; greeted."""
+    link = SimulatedLink(node, Address(host, 40000), node.address)
+    link.other = SimulatedLink(node, node.address, Address(host, 40000))
+    link.other.other, link.other.open = link, False
+    hello = {"msgtype": "hello", "nodeid": nodeid}
+    if port:
+        hello["port"] = port
+    link.arrive(json.dumps(hello).encode())
+    link.arrive(messages.PONG[:-1])
+    return link
+
+
+def say(link, **message):
+    link.arrive(json.dumps(message).encode())
+
+
+def test_one_peer_cannot_make_us_knock_at_a_whole_street():
+    """Addresses that a peer claims for itself are probed, a few and once."""
+    world = World(5)
+    node = world.node(1)
+    nodeid = new_id()
+    link = raw_link(node, nodeid)
+    for number in range(50):
+        say(link, msgtype="addr", peers=[["10.0.1.%d:6000" % number, nodeid]])
+        say(link, msgtype="addr", peers=["10.0.2.%d:6000" % number])
+    assert len(node.dials) == 4
+    assert all(probe for _, _, probe in node.dials)
+
+
+def test_loopback_addresses_are_believed_only_from_loopback():
+    world = World(6)
+    node = world.node(1)
+    far, near = raw_link(node, new_id()), raw_link(node, new_id(), host="127.0.0.1")
+    say(far, msgtype="addr", peers=[["127.0.0.1:7000", new_id()]])
+    assert node.dials == []
+    say(near, msgtype="addr", peers=[["127.0.0.1:7000", new_id()]])
+    assert [str(address) for _, address, _ in node.dials] == ["127.0.0.1:7000"]
+
+
+def test_loopback_addresses_are_passed_on_only_to_loopback():
+    world = World(7)
+    node = world.node(1)
+    far, near = raw_link(node, new_id()), raw_link(node, new_id(), host="127.0.0.1")
+    for link in (far, near):
+        node.book.found(Address(link.remote.host, 7000), link.peer.nodeid, world.now)
+    asker = raw_link(node, new_id(), host="127.0.0.2")
+    say(asker, msgtype="getaddr")
+    assert sorted(a for a, _ in asker.said[-1]["peers"]) == ["10.0.0.77:7000", "127.0.0.1:7000"]
+    say(far, msgtype="getaddr")
+    assert far.said[-1]["peers"] == []
+
+
+def test_an_addr_has_a_hundred_entries_at_the_most_drawn_at_random():
+    world = World(8)
+    node = world.node(1, max_peers=1000)
+    for number in range(1, 151):
+        link = raw_link(node, new_id(), host="10.0.3.%d" % number)
+        node.book.found(Address(link.remote.host, 6000), link.peer.nodeid, world.now)
+    asker = raw_link(node, new_id())
+    draws = []
+    for _ in range(2):
+        say(asker, msgtype="getaddr")
+        draws.append([address for address, _ in asker.said[-1]["peers"]])
+    assert [len(draw) for draw in draws] == [100, 100]
+    assert set(draws[0]) != set(draws[1])
+
+
+def test_an_address_grows_stale_when_its_node_has_not_answered_for_240_s():
+    world = World(9)
+    node = world.node(1, ping_interval=1000, ping_timeout=1000)
+    link = raw_link(node, new_id())
+    node.book.found(Address("10.0.0.77", 6000), link.peer.nodeid, world.now)
+    asker = raw_link(node, new_id())
+    world.run(239.0)
+    say(asker, msgtype="getaddr")
+    assert len(asker.said[-1]["peers"]) == 1
+    world.run(2.0)
+    say(asker, msgtype="getaddr")
+    assert asker.said[-1]["peers"] == []
+
+
+def test_a_duplicate_makes_us_ask_whether_the_old_connection_still_lives():
+    """It may be half dead: the other end crashed, or its cable was out, and it redials."""
+    world = World(10)
+    node = world.node(1)
+    nodeid = new_id()
+    old = raw_link(node, nodeid)
+    world.run(3.0)
+    old.arrive(messages.PONG[:-1])
+    before = len([m for m in old.said if m["msgtype"] == "ping"])
+    again = raw_link(node, nodeid)
+    assert again.said[-1]["reason"] == "duplicate"
+    world.run(TICK)
+    assert len([m for m in old.said if m["msgtype"] == "ping"]) == before + 1
+
+
+def test_a_refusal_is_told_once_a_second_for_each_address_that_dials_us():
+    world = World(11)
+    node = world.node(1)
+    for _ in range(50):
+        link = SimulatedLink(node, Address("10.0.0.66", 40000), node.address)
+        link.other = link
+        node.overlay.closed(link, "protocol")
+        world.run(0.1)
+    assert 4 <= node.count("refused") <= 6
+
+
+def test_whom_we_dial_in_vain_is_told_when_the_reason_is_new():
+    world = World(12)
+    node = world.node(2)
+    world.run(300.0)
+    assert len(node.dials) > 5
+    assert node.count("refused") == 1
+
+
+def test_a_uuid_is_one_and_comes_from_the_dice():
+    made = {new_uuid(random.Random(seed)) for seed in range(200)}
+    assert len(made) == 200
+    assert all(messages.is_nodeid(text) for text in made)
+    assert all(text[14] == "4" and text[19] in "89ab" for text in made)
+    assert new_uuid(random.Random(7)) == new_uuid(random.Random(7))
