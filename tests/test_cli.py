@@ -260,12 +260,14 @@ def test_trace_shows_every_line_with_direction_peer_and_thread():
 
 
 def test_a_closed_pipe_ends_the_program_quietly():
-    """``p2p_plain | head -1``: the first line, and no complaint."""
+    """``p2p_plain | head -1``: the first line, and no complaint, not even at the very end."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1", "--json"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=env,
     )
     port = int(json.loads(process.stdout.readline().decode())["addresses"][0].split(":")[1])
     process.stdout.close()

@@ -278,6 +278,19 @@ def test_a_planned_leave_is_not_redialed():
         assert down["reason"] == "stopping"
 
 
+def test_a_node_that_stops_dials_nobody_and_lets_nobody_in():
+    world = World(13)
+    node = world.node(2)
+    world.run(3.0)
+    node.overlay.stop()
+    dials = len(node.dials)
+    world.run(300.0)
+    assert len(node.dials) == dials
+    late = raw_link(node, new_id())
+    assert late.said[-1]["reason"] == "stopping"
+    assert node.count("peer_up") == 0
+
+
 # -- patience --------------------------------------------------------------------------------
 
 

@@ -210,13 +210,20 @@ def test_a_rate_of_zero_is_no_limit():
 
 
 def test_the_bye_arrives_even_when_the_peer_was_still_talking(make_node):
-    """Closing with unread bytes would send a reset, which destroys what was not read yet."""
+    """Closing with unread bytes sends a reset, and on many systems that destroys the bye."""
     node = make_node()
+    resets = 0
     for _ in range(20):
         with RawPeer.dial(node) as peer:
             peer.become_peer()
             peer.say_raw(b"rubbish\n" + messages.PING * 3000)
             assert peer.hear("bye")["reason"] == "protocol"
+            try:
+                for _ in range(5):  # whoever is in mid-sentence may still finish it
+                    peer.say_raw(messages.PING * 10)
+            except OSError:
+                resets += 1
+    assert resets < 5  # a machine that stands still for half a second is excused
 
 
 def test_a_peer_is_gone_from_the_list_as_soon_as_it_has_misbehaved(make_node):

@@ -140,24 +140,34 @@ def test_a_second_connection_from_the_same_node_is_a_duplicate_and_the_first_sta
     assert (len(ups), downs) == (1, [])
 
 
+@pytest.mark.parametrize("winner_first", [True, False])
 @pytest.mark.parametrize("theirs, kept", [(SMALL_ID, "inbound"), (LARGE_ID, "outbound")])
 def test_of_two_opposite_connections_the_one_dialed_by_the_smaller_nodeid_stays(
-    make_node, theirs, kept
+    make_node, theirs, kept, winner_first
 ):
+    """Whichever came first; and only the node that dialed the winner closes the loser."""
     with RawListener() as listener:
         node = make_node(bootstrap=listener.address)
         ups, downs = collect(node, "peer_up"), collect(node, "peer_down")
         with listener.accept(theirs) as dialed_by_node, RawPeer.dial(node, theirs) as dialed_by_us:
-            dialed_by_node.become_peer()
-            dialed_by_us.hello()
-            dialed_by_us.hear("hello")
-            winner, loser = dialed_by_us, dialed_by_node
-            if kept == "outbound":
+            winner, loser = dialed_by_node, dialed_by_us
+            if kept == "inbound":
                 winner, loser = loser, winner
+            first, second = (winner, loser) if winner_first else (loser, winner)
+            first.become_peer()
+            wait_until(lambda: node.peers())
+            second.hello()
+            second.hear("hello")
+            if second is winner:
+                second.say("ping")
+                second.hear("pong")
+            if second is loser:  # sent away at once, without another word
+                said = loser.hear_to_the_end()
+                assert [(m["msgtype"], m["reason"]) for m in said] == [("bye", "duplicate")]
+            elif kept == "outbound":
                 assert loser.hear("bye")["reason"] == "duplicate"
             else:
-                winner.say("ping")  # we dialed the winner: closing the loser is up to us
-                winner.hear("pong")
+                assert loser.answers_ping()  # still there: closing it is up to us
                 loser.say("bye", reason="duplicate")
             wait_until(lambda: [p.direction for p in node.peers()] == [kept])
             assert winner.answers_ping()
