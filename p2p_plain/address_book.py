@@ -16,7 +16,6 @@ import json
 import os
 import random
 from threading import Lock
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
 from .address import Address, is_shareable, parse_wire
 from .config import (
@@ -28,6 +27,11 @@ from .config import (
     MAX_HEARD_PER_PEER,
 )
 from .messages import is_nodeid
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
 HEARD_AGAIN_AFTER = 10.0
 """News of an address that we failed to reach makes us try it again at once, but not more often
@@ -75,12 +79,15 @@ class Entry:
         self.next_try_at = now
 
 
-class KeptAddress(NamedTuple):
+class KeptAddress(Record):
     """A proven address as the peers file keeps it; ``age`` seconds since it was proven."""
 
-    address: Address
-    nodeid: str
-    age: float
+    __slots__ = ("address", "age", "nodeid")
+
+    def __init__(self, address: Address, nodeid: str, age: float) -> None:
+        self.address = address
+        self.nodeid = nodeid
+        self.age = age
 
 
 class AddressBook:
@@ -101,7 +108,7 @@ class AddressBook:
 
     # -- what we learn ------------------------------------------------------------
 
-    def add_bootstrap(self, addresses: Iterable[Address], now: float) -> None:
+    def add_bootstrap(self, addresses: "Iterable[Address]", now: float) -> None:
         """Take our user's word.  These stay whatever happens."""
         with self._lock:
             for address in addresses:
@@ -114,14 +121,15 @@ class AddressBook:
         with self._lock:
             self._entry_locked(address, now)
 
-    def add_kept(self, kept: Iterable[KeptAddress], now: float) -> None:
+    def add_kept(self, kept: "Iterable[KeptAddress]", now: float) -> None:
         """Take up what the peers file remembered of an earlier run."""
         with self._lock:
-            for address, nodeid, age in kept:
-                if address not in self._entries and self._room_locked():
-                    self._prove_locked(self._insert_locked(address, now), nodeid, now - age)
+            for one in kept:
+                if one.address not in self._entries and self._room_locked():
+                    entry = self._insert_locked(one.address, now)
+                    self._prove_locked(entry, one.nodeid, now - one.age)
 
-    def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> bool:
+    def heard(self, address: Address, nodeid: "Optional[str]", source: str, now: float) -> bool:
         """A peer (nodeid ``source``) says that a node is at ``address``; whether that is news."""
         with self._lock:
             entry = self._entries.get(address)
@@ -243,7 +251,7 @@ class AddressBook:
 
     # -- what we answer -------------------------------------------------------------
 
-    def due(self, now: float, connected: "frozenset[str]", most: int) -> List[Address]:
+    def due(self, now: float, connected: "frozenset[str]", most: int) -> "List[Address]":
         """Up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
         with self._lock:
             if now < self._next_due or most <= 0:
@@ -276,7 +284,7 @@ class AddressBook:
         with self._lock:
             self._next_due = float("-inf")
 
-    def proven(self, nodeids: Iterable[str]) -> List[Tuple[Address, str]]:
+    def proven(self, nodeids: "Iterable[str]") -> "List[Tuple[Address, str]]":
         """Every address at which we have found one of ``nodeids`` by dialing it."""
         with self._lock:
             return [
@@ -297,7 +305,7 @@ class AddressBook:
             entry = self._entries.get(address)
             return entry is not None and entry.mine
 
-    def nodeid_at(self, address: Address) -> Optional[str]:
+    def nodeid_at(self, address: Address) -> "Optional[str]":
         """Who is, or is said to be, at ``address``."""
         with self._lock:
             entry = self._entries.get(address)
@@ -312,7 +320,7 @@ class AddressBook:
         with self._lock:
             return self._changes
 
-    def kept(self, now: float) -> List[KeptAddress]:
+    def kept(self, now: float) -> "List[KeptAddress]":
         """What the peers file should remember: proven addresses, the freshest first."""
         with self._lock:
             found = [
@@ -331,7 +339,7 @@ class AddressBook:
         self._next_due = min(self._next_due, now)
         return entry
 
-    def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
+    def _entry_locked(self, address: Address, now: float) -> "Optional[Entry]":
         """The entry of ``address``, made if need be; ``None`` if the book is full."""
         entry = self._entries.get(address)
         if entry is None and self._room_locked():
@@ -355,7 +363,7 @@ class AddressBook:
         self._unprove_locked(entry)
         self._own_locked(entry, None)
 
-    def _own_locked(self, entry: Entry, source: Optional[str]) -> None:
+    def _own_locked(self, entry: Entry, source: "Optional[str]") -> None:
         """Charge an unproven entry to the peer that told it, or to nobody."""
         if entry.source is not None:
             theirs = self._heard_from[entry.source]
@@ -394,7 +402,7 @@ class AddressBook:
 # -- on disk ----------------------------------------------------------------------
 
 
-def save(path: str, kept: Iterable[KeptAddress], wall_now: float) -> None:
+def save(path: str, kept: "Iterable[KeptAddress]", wall_now: float) -> None:
     """Write the peers file so that at every moment the old or the new one is there, whole.
 
     To a temporary file in the same folder (a rename across file systems is no rename), to the
@@ -424,7 +432,7 @@ def save(path: str, kept: Iterable[KeptAddress], wall_now: float) -> None:
         raise
 
 
-def load(path: str, wall_now: float) -> List[KeptAddress]:
+def load(path: str, wall_now: float) -> "List[KeptAddress]":
     """What ``save`` wrote; nothing if there is no such file.
 
     Raises ``OSError`` if it cannot be read and ``ValueError`` if it is not such a file.
@@ -450,7 +458,7 @@ MAX_FILE = 1024 * 1024
 """Characters of a peers file that are read: 4,096 entries of 250, far more than they take."""
 
 
-def _read_kept(peer: Any, wall_now: float) -> KeptAddress:
+def _read_kept(peer: "Any", wall_now: float) -> KeptAddress:
     if not isinstance(peer, dict) or not is_nodeid(peer.get("nodeid")):
         raise ValueError("an entry without a nodeid")
     proven = peer.get("proven")

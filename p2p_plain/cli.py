@@ -11,13 +11,18 @@ import signal
 import socket
 import sys
 import time
-from typing import Any, Callable, List, Mapping, NoReturn, Optional, TextIO, Tuple
 
 from . import __version__, display
 from .codec import printable
 from .errors import CannotStart, P2PError, UsageError
-from .events import EVERYTHING, Event
+from .events import EVERYTHING
 from .node import Node
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, Mapping, NoReturn, Optional, TextIO, Tuple
+
+    from .events import Event
 
 DONE, ANSWER_NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
 
@@ -32,7 +37,7 @@ Runs until SIGINT (Ctrl-C) or SIGTERM.  Exit codes: 0 stopped by a signal, 2 wro
 """
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: "Optional[List[str]]" = None) -> int:
     """Run the program; the exit code."""
     try:
         return _run(sys.argv[1:] if argv is None else argv)
@@ -65,11 +70,22 @@ def _option(setting: str) -> str:
 class _Parser(argparse.ArgumentParser):
     """argparse that says in one line what is wrong."""
 
-    def error(self, message: str) -> NoReturn:
+    def error(self, message: str) -> "NoReturn":
         what, _, problem = message.replace("argument ", "", 1).partition(": ")
         if problem:
             raise UsageError(what, problem)
         raise UsageError("options", message)
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """argparse's, told the width: it would import ``shutil`` to ask, at every start, for 5 ms."""
+
+    def __init__(self, prog: str) -> None:
+        try:
+            width = os.get_terminal_size().columns
+        except (OSError, ValueError):  # not a terminal, or none at all
+            width = 80
+        super().__init__(prog, max_help_position=26, width=max(40, width - 2))
 
 
 def _parser() -> _Parser:
@@ -78,7 +94,7 @@ def _parser() -> _Parser:
         usage="python3 -m p2p_plain [options]",
         description="A peer-to-peer node: finds every other node and watches it.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_HelpFormatter,
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -111,7 +127,7 @@ def _parser() -> _Parser:
     return parser
 
 
-def expand_files(argv: List[str]) -> List[str]:
+def expand_files(argv: "List[str]") -> "List[str]":
     """Replace each ``@file`` by the options in it, one a line; ``#`` begins a comment.
 
     Raises ``CannotStart`` if it cannot be read, ``UsageError`` if it makes no sense.
@@ -145,7 +161,7 @@ def as_typed(word: str) -> str:
 # -- the run command --------------------------------------------------------------------
 
 
-def _run(argv: List[str]) -> int:
+def _run(argv: "List[str]") -> int:
     words = expand_files(argv)
     if words and not words[0].startswith("-"):
         raise UsageError(repr(words[0]), "there is no such command")
@@ -177,7 +193,7 @@ def _run(argv: List[str]) -> int:
 class Printer:
     """Prints events, on the dispatcher thread: a terminal that is held up delays nobody else."""
 
-    def __init__(self, as_json: bool, network: str, stdout_closed: Callable[[], None]) -> None:
+    def __init__(self, as_json: bool, network: str, stdout_closed: "Callable[[], None]") -> None:
         self._as_json = as_json
         self._network = network
         self._stdout_closed = stdout_closed
@@ -185,7 +201,7 @@ class Printer:
         self._out = Output(sys.stdout)
         self._err = Output(sys.stderr)
 
-    def event(self, event: Event) -> None:
+    def event(self, event: "Event") -> None:
         """One line; under the first of them what others type to join."""
         if self._as_json:
             lines = [json.dumps(event)]
@@ -196,7 +212,7 @@ class Printer:
         if not self._out.write("\n".join(lines)):
             self._stdout_closed()
 
-    def trace(self, event: Event) -> None:
+    def trace(self, event: "Event") -> None:
         """One line of the wire, on stderr."""
         self._err.write(display.trace(event, self._started_at, time.time(), self._err.colour))
 
@@ -204,7 +220,7 @@ class Printer:
 class Output:
     """stdout or stderr: may be closed, may be a pipe that nobody reads, may know only ASCII."""
 
-    def __init__(self, stream: Optional[TextIO]) -> None:
+    def __init__(self, stream: "Optional[TextIO]") -> None:
         self._stream = stream
         self.colour = stream is not None and wants_colour(stream, os.environ)
 
@@ -227,7 +243,7 @@ class Output:
         return True
 
 
-def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
+def wants_colour(stream: "TextIO", environ: "Mapping[str, str]") -> bool:
     """Only on a terminal that can, and never against NO_COLOR (no-color.org)."""
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not stream.isatty():
         return False

@@ -18,10 +18,13 @@ the functions may be called from any.
 
 import json
 import math
-from typing import Any, Dict, List, Tuple
 
 from .config import MAX_INTEGER_DIGITS, MAX_LINE, MAX_NESTING
 from .errors import MessageTooLong, PeerMisbehaved
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Tuple
 
 
 class LineSplitter:
@@ -39,7 +42,7 @@ class LineSplitter:
         # byte at a time nothing, and us 65,536 copies of up to 64 KiB.
         self._held = bytearray()
 
-    def feed(self, chunk: bytes) -> List[bytes]:
+    def feed(self, chunk: bytes) -> "List[bytes]":
         r"""Every line that ``chunk`` completes, without its ``\n`` or ``\r\n``; blank ones too.
 
         Raises ``PeerMisbehaved`` if a line is longer than ``limit``.
@@ -63,7 +66,7 @@ class LineSplitter:
             raise PeerMisbehaved("the stream ended inside a line, after %d bytes" % len(self._held))
 
 
-def encode(message: Dict[str, Any]) -> bytes:
+def encode(message: "Dict[str, Any]") -> bytes:
     """One line, newline included.
 
     Written as UTF-8; escaped to ASCII where a text has no UTF-8 form (half of a surrogate
@@ -81,7 +84,7 @@ def encode(message: Dict[str, Any]) -> bytes:
     return line + b"\n"
 
 
-def decode(line: bytes) -> Dict[str, Any]:
+def decode(line: bytes) -> "Dict[str, Any]":
     """The JSON object on a line.  Raises ``PeerMisbehaved``, with a detail, for anything else."""
     try:
         text = line.decode("utf-8")
@@ -147,7 +150,7 @@ def _no_constant(name: str) -> None:
     raise PeerMisbehaved("%s is not JSON" % name)
 
 
-def _no_key_twice(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+def _no_key_twice(pairs: "List[Tuple[str, Any]]") -> "Dict[str, Any]":
     found = dict(pairs)
     if len(found) != len(pairs):
         raise PeerMisbehaved("the same key twice in one object")

@@ -5,10 +5,15 @@ filling our memory: nobody needs to turn them.  ``Config`` holds what a user may
 command line and ``Node(...)`` both end up here, so a value is checked in one place.
 """
 
-from typing import Iterable, List, Optional, Tuple, Union
 
 from .address import Address, is_dialable, parse
 from .errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, List, Optional, Tuple, Union
+
+    Bootstrap = Union[None, str, Iterable[str]]
 
 VERSION = 1
 """The number that our hello gives as ``version``."""
@@ -128,8 +133,6 @@ MAX_WAITING_EVENTS = 10000
 MAX_NAME = 64
 """Characters in a node's label."""
 
-Bootstrap = Union[None, str, Iterable[str]]
-
 
 class Config:
     """What one node was told.  Immutable once made; any thread reads it.
@@ -155,17 +158,17 @@ class Config:
     def __init__(
         self,
         port: int = DEFAULT_PORT,
-        bind: Optional[str] = None,
-        bootstrap: Bootstrap = (),
-        advertise: Optional[str] = None,
-        name: Optional[str] = None,
+        bind: "Optional[str]" = None,
+        bootstrap: "Bootstrap" = (),
+        advertise: "Optional[str]" = None,
+        name: "Optional[str]" = None,
         network: str = "",
         ping_interval: float = 60.0,
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: Optional[str] = None,
+        peers_file: "Optional[str]" = None,
     ) -> None:
         self.port = _whole("port", port, 0, 65535)
         self.bind = None if bind is None else _bind(bind)
@@ -238,7 +241,7 @@ def _dialable(setting: str, text: object, default_port: int) -> Address:
     return address
 
 
-def _bootstrap(given: Bootstrap, port: int) -> Tuple[Address, ...]:
+def _bootstrap(given: "Bootstrap", port: int) -> "Tuple[Address, ...]":
     """Flat and without repeats, in the order given; each text may hold several, by comma."""
     try:
         texts = [given] if isinstance(given, str) else list(given or ())

@@ -19,25 +19,32 @@ import queue
 import socket
 import time
 from threading import Event, Lock
-from typing import Any, Callable, NamedTuple, Optional
 
 from .address import Address
 from .config import DIAL_TIMEOUT, MAX_DIALS
 from .errors import DialFailed
+from .record import Record
 from .threads import Crew
 from .transport import POLL_SLICE, wait
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional
 
 MAX_QUEUE = 1024
 """Dials that wait for a thread.  The overlay asks for few at once; probes of addresses that
 strangers claim could become many, and beyond this they are dropped and come up again."""
 
 
-class Order(NamedTuple):
+class Order(Record):
     """What to dial, and why: to become a peer, or only to see who is there."""
 
-    address: Address
-    probe: bool
-    wanted: Optional[str]
+    __slots__ = ("address", "probe", "wanted")
+
+    def __init__(self, address: Address, probe: bool, wanted: "Optional[str]") -> None:
+        self.address = address
+        self.probe = probe
+        self.wanted = wanted
 
 
 class Connector:
@@ -46,8 +53,8 @@ class Connector:
     def __init__(
         self,
         crew: Crew,
-        connected: Callable[[Order, socket.socket], None],
-        failed: Callable[[Order, DialFailed], None],
+        connected: "Callable[[Order, socket.socket], None]",
+        failed: "Callable[[Order, DialFailed], None]",
     ) -> None:
         self._crew = crew
         self._connected = connected
@@ -60,7 +67,7 @@ class Connector:
         self._threads = 0
         self._idle = 0
 
-    def order(self, address: Address, probe: bool, wanted: Optional[str]) -> None:
+    def order(self, address: Address, probe: bool, wanted: "Optional[str]") -> None:
         """Dial ``address`` soon.  Never blocks."""
         order = Order(address, probe, wanted)
         try:
@@ -110,7 +117,7 @@ class Connector:
                 self._connected(order, sock)
 
 
-def dial(address: Address, timeout: float, stopping: Optional[Event] = None) -> socket.socket:
+def dial(address: Address, timeout: float, stopping: "Optional[Event]" = None) -> socket.socket:
     """A TCP connection to ``address``, names looked up, each of their addresses tried in turn.
 
     ``timeout`` in seconds is for all of it, but not for the name server, which cannot be
@@ -130,7 +137,7 @@ def dial(address: Address, timeout: float, stopping: Optional[Event] = None) -> 
     raise failure
 
 
-def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
+def _connect(place: "Any", deadline: float, stopping: "Optional[Event]") -> socket.socket:
     family, kind, protocol, _, sockaddr = place
     try:
         sock = socket.socket(family, kind, protocol)

@@ -6,10 +6,14 @@ name, a message) is escaped, so that it cannot play with the terminal.
 
 import json
 import time
-from typing import Callable, Dict, List, Optional
 
 from .codec import printable
-from .events import Event
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional
+
+    from .events import Event
 
 SHORT_ID = 8
 """Characters of a nodeid that are shown: the first group of the UUID."""
@@ -43,7 +47,7 @@ _REFUSALS = {
 }
 
 
-def human(event: Event, at: float, colour: bool = False) -> str:
+def human(event: "Event", at: float, colour: bool = False) -> str:
     """One event as a line, without newline; ``at`` is when, in seconds of the wall clock."""
     word = event["event"].replace("_", " ")
     line = "%-10s %s" % (word, _TELL.get(event["event"], _tell_fields)(event))
@@ -52,7 +56,7 @@ def human(event: Event, at: float, colour: bool = False) -> str:
     return "%s  %s" % (time.strftime("%H:%M:%S", time.localtime(at)), line.rstrip())
 
 
-def trace(event: Event, started_at: float, now: float, colour: bool = False) -> str:
+def trace(event: "Event", started_at: float, now: float, colour: bool = False) -> str:
     """One line of the wire, in columns: seconds since the start, thread, peer, direction, line."""
     line = event["line"]
     if len(line) > TRACE_WIDTH:
@@ -69,7 +73,7 @@ def trace(event: Event, started_at: float, now: float, colour: bool = False) -> 
     return text
 
 
-def milliseconds(value: Optional[float]) -> str:
+def milliseconds(value: "Optional[float]") -> str:
     """``0.31 ms``, ``12.4 ms``, ``153 ms``, ``1.20 s``: three digits that matter."""
     if value is None:
         return "-"
@@ -97,15 +101,15 @@ def count(number: int, noun: str) -> str:
     return "%d %s%s" % (number, noun, "" if number == 1 else "s")
 
 
-def _who(event: Event) -> str:
+def _who(event: "Event") -> str:
     return "%-*s  %-16s" % (SHORT_ID, event["nodeid"][:SHORT_ID], printable(event["name"], 64))
 
 
-def _tell_listening(event: Event) -> str:
+def _tell_listening(event: "Event") -> str:
     return "%s  on %s" % (_who(event), ", ".join(event["addresses"]))
 
 
-def _tell_up(event: Event) -> str:
+def _tell_up(event: "Event") -> str:
     return "%s  %-21s  %-8s  %s" % (
         _who(event),
         event["address"],
@@ -114,7 +118,7 @@ def _tell_up(event: Event) -> str:
     )
 
 
-def _tell_down(event: Event) -> str:
+def _tell_down(event: "Event") -> str:
     return "%s  %-21s  %s, was up %s  %s" % (
         _who(event),
         event["address"],
@@ -124,23 +128,23 @@ def _tell_down(event: Event) -> str:
     )
 
 
-def _tell_rtt(event: Event) -> str:
+def _tell_rtt(event: "Event") -> str:
     return "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))
 
 
-def _tell_self(event: Event) -> str:
+def _tell_self(event: "Event") -> str:
     return "%s is this node itself; not dialed again" % event["address"]
 
 
-def _tell_refused(event: Event) -> str:
+def _tell_refused(event: "Event") -> str:
     return "%s  %s" % (event["address"], _REFUSALS.get(event["reason"], event["reason"]))
 
 
-def _tell_message(event: Event) -> str:
+def _tell_message(event: "Event") -> str:
     return "%s  %s" % (event["from"][:SHORT_ID], printable(json.dumps(event["body"], ensure_ascii=False), 500))
 
 
-def _tell_stopped(event: Event) -> str:
+def _tell_stopped(event: "Event") -> str:
     return "%s, after %s, %s told" % (
         event["reason"],
         duration(event["uptime_seconds"]),
@@ -148,12 +152,12 @@ def _tell_stopped(event: Event) -> str:
     )
 
 
-def _tell_fields(event: Event) -> str:
+def _tell_fields(event: "Event") -> str:
     fields = ["%s=%s" % (k, v) for k, v in event.items() if k not in ("event", "time")]
     return printable("  ".join(fields), 500)
 
 
-_TELL: Dict[str, Callable[[Event], str]] = {
+_TELL: "Dict[str, Callable[[Event], str]]" = {
     "listening": _tell_listening,
     "peer_up": _tell_up,
     "peer_down": _tell_down,
@@ -165,7 +169,7 @@ _TELL: Dict[str, Callable[[Event], str]] = {
 }
 
 
-def invitation(addresses: List[str], network: str) -> List[str]:
+def invitation(addresses: "List[str]", network: str) -> "List[str]":
     """What to type on another machine to join, as lines under ``listening``."""
     if not addresses:
         return []

@@ -11,7 +11,10 @@ Three kinds, and each wants something different done about it:
 ``PeerLeft`` is no fault at all: the other end said ``bye``.
 """
 
-from typing import Sequence
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
+
 
 
 class P2PError(Exception):
@@ -60,7 +63,7 @@ class Refused(P2PError):
     answers hello and tells whom else to ask.
     """
 
-    def __init__(self, reason: str, detail: str = "", last_words: Sequence[bytes] = ()) -> None:
+    def __init__(self, reason: str, detail: str = "", last_words: "Sequence[bytes]" = ()) -> None:
         super().__init__(detail or reason)
         self.reason = reason
         self.detail = detail

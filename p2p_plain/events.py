@@ -14,14 +14,17 @@ import sys
 import time
 from collections import deque
 from threading import Condition, get_ident
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional
 
 from .config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS
 
-Event = Dict[str, Any]
-Callback = Callable[[Event], None]
-Emit = Callable[..., None]
-"""``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional
+
+    Event = Dict[str, Any]
+    Callback = Callable[[Event], None]
+    # ``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock.
+    Emit = Callable[..., None]
 
 EVERYTHING = "*"
 """The name to listen under for every event.  Trace lines and log records are not events."""
@@ -37,7 +40,7 @@ importing it costs a tenth of the whole start."""
 class Events:
     """The queue, its listeners, and the dispatcher's loop.  Any thread may call any method."""
 
-    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, wall_clock: "Callable[[], float]" = time.time) -> None:
         self._wall_clock = wall_clock
         self._lock = Condition()
         # Guarded by _lock, all below.  The lock is a leaf: nothing is called while it is held,
@@ -50,7 +53,7 @@ class Events:
         self._closed = False
         self._dispatcher: Optional[int] = None
 
-    def on(self, name: str, callback: Callback) -> None:
+    def on(self, name: str, callback: "Callback") -> None:
         """Call ``callback(event)`` on the dispatcher thread for each event of that name."""
         with self._lock:
             self._listeners.setdefault(name, []).append(callback)
@@ -60,7 +63,7 @@ class Events:
         with self._lock:
             return name in self._listeners
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: "Any") -> None:
         """Tell ``event``.  Never blocks; may be called while holding any lock."""
         now = self._wall_clock()
         told: Event = {"event": event, "time": now}
@@ -124,7 +127,7 @@ class Events:
         for stream in streams:
             stream.end()
 
-    def _tell(self, event: Event, listeners: Dict[str, List[Callback]]) -> None:
+    def _tell(self, event: "Event", listeners: "Dict[str, List[Callback]]") -> None:
         name = event["event"]
         if name == "log":
             _log(event["level"], event["text"])
@@ -158,7 +161,7 @@ class Stream:
         self.waiting: Deque[Event] = deque(maxlen=MAX_WAITING_EVENTS)
         self.ended = False
 
-    def put(self, event: Event) -> None:
+    def put(self, event: "Event") -> None:
         """Dispatcher only."""
         with self._lock:
             self.waiting.append(event)
@@ -170,7 +173,7 @@ class Stream:
             self.ended = True
             self._lock.notify_all()
 
-    def read(self, timeout: Optional[float]) -> Iterator[Event]:
+    def read(self, timeout: "Optional[float]") -> "Iterator[Event]":
         """Events as they come, for at most ``timeout`` seconds in all (``None``: until the end)."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:

@@ -14,11 +14,18 @@ import socket
 import socketserver
 import sys
 import threading
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from .address import Address, from_sockaddr, is_ip
 from .errors import CannotStart
+from .record import Record
 from .threads import Crew
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, List, Optional, Tuple
+
+    # Address family, host, and the IP versions for which it stands for every local address.
+    _Place = Tuple[int, str, Tuple[int, ...]]
 
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when there is no descriptor left for another connection.  Without it the
@@ -31,12 +38,15 @@ shutting the listening socket down does not wake it."""
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Listening(NamedTuple):
+class Listening(Record):
     """Where we listen: ``wildcard`` has the IP versions accepted on every local address."""
 
-    port: int
-    host: str
-    wildcard: Tuple[int, ...]
+    __slots__ = ("host", "port", "wildcard")
+
+    def __init__(self, port: int, host: str, wildcard: "Tuple[int, ...]") -> None:
+        self.port = port
+        self.host = host
+        self.wildcard = wildcard
 
 
 class Inbound(socketserver.BaseRequestHandler):
@@ -59,7 +69,7 @@ class Listener(socketserver.ThreadingTCPServer):
     block_on_close = False
 
     def __init__(
-        self, bind: Optional[str], port: int, crew: Crew, serve: Callable[[socket.socket], None]
+        self, bind: "Optional[str]", port: int, crew: Crew, serve: "Callable[[socket.socket], None]"
     ) -> None:
         self._crew = crew
         self._serve = serve
@@ -113,7 +123,7 @@ class Listener(socketserver.ThreadingTCPServer):
             self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
         super().server_bind()
 
-    def get_request(self) -> Tuple[socket.socket, Any]:
+    def get_request(self) -> "Tuple[socket.socket, Any]":
         """Accept; out of descriptors, wait a moment first."""
         try:
             return super().get_request()
@@ -122,7 +132,7 @@ class Listener(socketserver.ThreadingTCPServer):
                 self._stopping.wait(ACCEPT_PAUSE)
             raise
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: "Any", client_address: "Any") -> None:
         """Start the connection's thread, without waiting until it runs."""
         self._accepted += 1
         try:
@@ -133,7 +143,7 @@ class Listener(socketserver.ThreadingTCPServer):
             self.shutdown_request(request)
             self._stopping.wait(ACCEPT_PAUSE)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: "Any", client_address: "Any") -> None:
         """Log what is our own bug; socketserver would print it on the user's terminal."""
         self._crew.report("serving %s" % (client_address,))
 
@@ -143,11 +153,7 @@ def exclusive_ports() -> bool:
     return sys.platform == "win32"
 
 
-_Place = Tuple[int, str, Tuple[int, ...]]
-"""Address family, host, and the IP versions for which it stands for every local address."""
-
-
-def _places(bind: Optional[str]) -> List[_Place]:
+def _places(bind: "Optional[str]") -> "List[_Place]":
     """Where to try to listen, best first.
 
     Without ``bind``: one IPv6 socket that takes IPv4 too where the system can do both, else
@@ -172,7 +178,7 @@ def _places(bind: Optional[str]) -> List[_Place]:
     return [(int(socket.AF_INET), bind, (4,) if bind == "0.0.0.0" else ())]
 
 
-def _why(bind: Optional[str], port: int, error: OSError) -> str:
+def _why(bind: "Optional[str]", port: int, error: OSError) -> str:
     place = Address(bind or "*", port)
     if error.errno == errno.EADDRINUSE:
         return "port %d is taken (%s); choose another with --port, or 0 for a free one" % (
@@ -186,7 +192,7 @@ def _why(bind: Optional[str], port: int, error: OSError) -> str:
     return "cannot listen on %s: %s" % (place, error.strerror or error)
 
 
-def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
+def dialable_addresses(listening: Listening) -> "Tuple[Address, ...]":
     """The addresses of this machine at which others reach us; loopback only if there is no other."""
     if not listening.wildcard:
         return (Address(listening.host, listening.port),)
@@ -202,7 +208,7 @@ def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
 _ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
 
 
-def _own_hosts(version: int) -> List[str]:
+def _own_hosts(version: int) -> "List[str]":
     """Our own address on the way to the rest of the world.
 
     "Connecting" a UDP socket sends nothing; it only makes the kernel choose a route, and with
@@ -218,7 +224,7 @@ def _own_hosts(version: int) -> List[str]:
         return _interface_hosts() if version == 4 else []
 
 
-def _interface_hosts() -> List[str]:
+def _interface_hosts() -> "List[str]":
     """The IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
     try:
         import fcntl

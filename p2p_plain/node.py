@@ -19,7 +19,6 @@ import random
 import socket
 import threading
 import time
-from typing import Any, Iterator, List, Optional, Tuple
 
 from . import __version__, address_book
 from .address import Address, parse
@@ -28,13 +27,19 @@ from .codec import printable
 from .config import DEFAULT_PORT, LINGER, MAX_NAME, SAVE_INTERVAL, Config
 from .connector import Connector, Order
 from .errors import CannotStart, DialFailed
-from .events import ERROR, WARNING, Callback, Event, Events
+from .events import ERROR, WARNING, Events
 from .listener import Listener, dialable_addresses
 from .overlay import Myself, Overlay, new_uuid
 from .peer_table import PeerInfo, PeerTable
 from .pinger import Pinger
 from .session import Session, Sessions
 from .threads import Crew
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, List, Optional, Tuple
+
+    from .events import Callback, Event
 
 TICK = 0.2
 """Seconds between two beats of the pinger.  It bounds how late a ping, a timeout or a retry
@@ -57,7 +62,7 @@ class Node:
     ...         print(event)
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: "Any") -> None:
         self.config = Config(**settings)
         self.nodeid = new_uuid(random.SystemRandom())
         """A random UUID, for this session only."""
@@ -211,13 +216,13 @@ class Node:
         return self._myself.port
 
     @property
-    def addresses(self) -> Tuple[Address, ...]:
+    def addresses(self) -> "Tuple[Address, ...]":
         """What to tell others to dial, the best first."""
         if self._myself.advertise is not None:
             return (self._myself.advertise,)
         return self._myself.addresses
 
-    def peers(self) -> List[PeerInfo]:
+    def peers(self) -> "List[PeerInfo]":
         """The peers that are up now, longest connected first; a copy."""
         return self._live().table.snapshot()
 
@@ -230,7 +235,7 @@ class Node:
         """
         self._live().dial(parse(address, DEFAULT_PORT))
 
-    def send(self, nodeid: str, body: Any) -> str:
+    def send(self, nodeid: str, body: "Any") -> str:
         """Say ``body`` (anything that JSON can) to one connected peer; the message's id.
 
         Returns when it is on its way, which is not yet arrived.  Raises ``NotConnected``,
@@ -239,21 +244,21 @@ class Node:
         """
         return self._live().send(nodeid.lower(), body)
 
-    def broadcast(self, body: Any) -> str:
+    def broadcast(self, body: "Any") -> str:
         """Say ``body`` to everyone, also to those who are not our peers; the message's id.
 
         Before the first peer is up it is kept, and said to that one.  Raises as ``send`` does.
         """
         return self._live().broadcast(body)
 
-    def events(self, timeout: Optional[float] = None) -> Iterator[Event]:
+    def events(self, timeout: "Optional[float]" = None) -> "Iterator[Event]":
         """What happened and happens, as dicts, beginning with the last thousand.
 
         Ends after ``timeout`` seconds in all, or when the node has stopped.
         """
         return self._events.stream().read(timeout)
 
-    def on(self, event: str, callback: Callback) -> None:
+    def on(self, event: str, callback: "Callback") -> None:
         """Call ``callback(event)`` for each event of that name, ``"*"`` for all.
 
         On one thread, one after the other: a slow callback delays the others, and no peer.
@@ -280,7 +285,7 @@ class Node:
             sock.close()
             self._dial_failed(order, DialFailed("unknown", "no more threads to be had"))
 
-    def _serve(self, sock: socket.socket, order: Optional[Order]) -> None:
+    def _serve(self, sock: socket.socket, order: "Optional[Order]") -> None:
         try:
             session = Session(
                 sock,
@@ -288,7 +293,9 @@ class Node:
                 self.config.ping_timeout,
                 self.config.max_rate,
                 self._trace,
-                *(order or ())
+                target=None if order is None else order.address,
+                probe=order is not None and order.probe,
+                wanted=None if order is None else order.wanted,
             )
         except OSError as error:  # gone before we looked
             sock.close()

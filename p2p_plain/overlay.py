@@ -43,7 +43,6 @@ us, our own absence must not become everybody else's timeout.
 import random
 from collections import OrderedDict, deque
 from threading import Lock
-from typing import Any, Callable, Deque, List, NamedTuple, Optional, Sequence, Tuple
 
 from . import messages
 from .address import Address, is_ip, is_loopback, is_shareable
@@ -60,7 +59,7 @@ from .config import (
 )
 from .errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
 from .events import DEBUG, Events
-from .messages import Addr, AnyMessage, Bye, GetAddr, GetLinks, Hello, Message, Ping, Pong, Unknown
+from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Message, Ping, Pong, Unknown
 from .peer_table import (
     ADMITTED,
     GREETING,
@@ -73,11 +72,18 @@ from .peer_table import (
     Peer,
     PeerTable,
 )
+from .record import Record
 
-Lines = Sequence[bytes]
-Dial = Callable[[Address, bool, Optional[str]], None]
-"""``dial(address, probe, wanted nodeid)``: queue it; the outcome comes back by ``receive`` and
-``closed``, or ``dial_failed``."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple
+
+    from .messages import AnyMessage
+
+    Lines = Sequence[bytes]
+    # ``dial(address, probe, wanted nodeid)``: queue it; the outcome comes back by ``receive``
+    # and ``closed``, or by ``dial_failed``.
+    Dial = Callable[[Address, bool, Optional[str]], None]
 
 UNSAID_BROADCASTS = 100
 """Broadcasts kept while there is nobody to hear them yet: a program that starts a node and
@@ -100,23 +106,36 @@ REFUSALS_REMEMBERED = 1024
 """Addresses of which we remember when we last said that they were refused."""
 
 
-class Myself(NamedTuple):
+class Myself(Record):
     """Who we are and where we can be reached; immutable.
 
     ``port`` is where we listen.  ``wildcard`` holds the IP versions (4, 6) for which we listen
     on every local address; ``addresses`` are those that others may dial, as far as we know.
     """
 
-    nodeid: str
-    name: str
-    agent: str
-    network: str
-    port: int
-    advertise: Optional[Address]
-    wildcard: Tuple[int, ...]
-    addresses: Tuple[Address, ...]
+    __slots__ = ("addresses", "advertise", "agent", "name", "network", "nodeid", "port", "wildcard")
 
-    def address_for(self, local_host: str) -> Optional[Address]:
+    def __init__(
+        self,
+        nodeid: str,
+        name: str,
+        agent: str,
+        network: str,
+        port: int,
+        advertise: "Optional[Address]",
+        wildcard: "Tuple[int, ...]",
+        addresses: "Tuple[Address, ...]",
+    ) -> None:
+        self.nodeid = nodeid
+        self.name = name
+        self.agent = agent
+        self.network = network
+        self.port = port
+        self.advertise = advertise
+        self.wildcard = wildcard
+        self.addresses = addresses
+
+    def address_for(self, local_host: str) -> "Optional[Address]":
         """Where the peer at the other end of a connection should dial us.
 
         Never the wildcard itself: 0.0.0.0 is an answer to "where do you listen?", not to
@@ -144,8 +163,8 @@ class Overlay:
         table: PeerTable,
         book: AddressBook,
         events: Events,
-        dial: Dial,
-        clock: Callable[[], float],
+        dial: "Dial",
+        clock: "Callable[[], float]",
         rng: random.Random,
         tick_interval: float,
     ) -> None:
@@ -200,7 +219,7 @@ class Overlay:
             )
         )
 
-    def receive(self, link: Link, message: AnyMessage) -> Lines:
+    def receive(self, link: Link, message: "AnyMessage") -> "Lines":
         """What to answer, as encoded lines.
 
         Raises ``PeerMisbehaved`` or another ``Refused`` to end the connection with a ``bye``,
@@ -291,7 +310,7 @@ class Overlay:
                 self._dialing += 1
             self._dial(address, False, self.book.nodeid_at(address))
 
-    def send(self, nodeid: str, body: Any) -> str:
+    def send(self, nodeid: str, body: "Any") -> str:
         """Say ``body`` to one connected peer; the message's id.
 
         Raises ``NotConnected``, ``PeerBusy``, ``MessageTooLong``; ``TypeError`` or
@@ -306,7 +325,7 @@ class Overlay:
             raise PeerBusy("%s does not read what it was sent before" % (peer.address,))
         return id
 
-    def broadcast(self, body: Any) -> str:
+    def broadcast(self, body: "Any") -> str:
         """Say ``body`` to everyone; the message's id.  A peer that is not keeping up misses it.
 
         Said before the first peer is up, it is kept and said to the first.
@@ -329,7 +348,7 @@ class Overlay:
 
     # -- hello ----------------------------------------------------------------------------
 
-    def _accepted(self, link: Link, hello: Hello) -> Lines:
+    def _accepted(self, link: Link, hello: Hello) -> "Lines":
         """Someone dialed us and said hello: let in, or answered and sent away."""
         # Said before the peer gets its place: from that moment on, other threads may pass
         # messages on to it, and ours must be the first.
@@ -361,7 +380,7 @@ class Overlay:
         self._verify(peer, peer.claimed)
         return self._first_words(peer)
 
-    def _dialed(self, link: Link, hello: Hello) -> Lines:
+    def _dialed(self, link: Link, hello: Hello) -> "Lines":
         """Whom we dialed has answered hello; a welcome will follow, or a ``bye``."""
         now = self._clock()
         target = link.target
@@ -398,7 +417,7 @@ class Overlay:
     def _wrong_network(self, hello: Hello) -> str:
         return "network %r here, %r there" % (self.myself.network, hello.network)
 
-    def _first_words(self, peer: Peer) -> List[bytes]:
+    def _first_words(self, peer: Peer) -> "List[bytes]":
         """What each side says after hello: here I am; whom do you know; are you there?"""
         lines: List[bytes] = []
         own = self.myself.address_for(peer.link.local.host)
@@ -522,7 +541,7 @@ class Overlay:
 
     # -- proving and passing on addresses -------------------------------------------------------
 
-    def _verify(self, peer: Peer, address: Optional[Address]) -> None:
+    def _verify(self, peer: Peer, address: "Optional[Address]") -> None:
         """Dial ``address`` back, to see whether ``peer`` is there, unless we know or try."""
         if address is None or not is_shareable(address) or address in peer.own_addresses:
             return
@@ -623,7 +642,7 @@ def _may_hear(link: Link, address: Address) -> bool:
     return is_loopback(link.remote.host) or not is_loopback(address.host)
 
 
-def _name_of(message: AnyMessage) -> str:
+def _name_of(message: "AnyMessage") -> str:
     if isinstance(message, Unknown):
         return "of an unknown type"
     return type(message).__name__.lower()

@@ -15,12 +15,17 @@ tests and the simulation have others.
 
 from collections import deque
 from threading import Lock
-from typing import Callable, Deque, Dict, List, NamedTuple, Optional
 
 from .address import Address
 from .config import RTT_SAMPLES
-from .events import Emit
 from .messages import Hello
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Deque, Dict, List, Optional
+
+    from .events import Emit
 
 INBOUND = "inbound"
 OUTBOUND = "outbound"
@@ -43,9 +48,9 @@ class Link:
         self,
         remote: Address,
         local: Address,
-        target: Optional[Address] = None,
+        target: "Optional[Address]" = None,
         probe: bool = False,
-        wanted: Optional[str] = None,
+        wanted: "Optional[str]" = None,
     ) -> None:
         self.remote = remote
         """The other end of the socket.  Its port is the listening one only if we dialed it."""
@@ -134,40 +139,59 @@ class Peer:
         return self.hello.name or ""
 
 
-def claimed_address(link: Link, hello: Hello) -> Optional[Address]:
+def claimed_address(link: Link, hello: Hello) -> "Optional[Address]":
     """Where the node behind ``link`` says it listens."""
     if link.target is not None:
         return link.remote
     return None if hello.port is None else Address(link.remote.host, hello.port)
 
 
-class PeerInfo(NamedTuple):
+class PeerInfo(Record):
     """A copy of what is known of one peer, for the library's users.
 
     ``rtt_ms`` is the last round trip in milliseconds, ``None`` before the first;
     ``up_seconds`` is how long the connection stands.
     """
 
-    nodeid: str
-    name: str
-    address: str
-    direction: str
-    rtt_ms: Optional[float]
-    up_seconds: float
+    __slots__ = ("address", "direction", "name", "nodeid", "rtt_ms", "up_seconds")
+
+    def __init__(
+        self,
+        nodeid: str,
+        name: str,
+        address: str,
+        direction: str,
+        rtt_ms: "Optional[float]",
+        up_seconds: float,
+    ) -> None:
+        self.nodeid = nodeid
+        self.name = name
+        self.address = address
+        self.direction = direction
+        self.rtt_ms = rtt_ms
+        self.up_seconds = up_seconds
 
 
-class Admission(NamedTuple):
+class Admission(Record):
     """What ``PeerTable.admit`` decided: let in (perhaps instead of ``loser``), or why not."""
 
-    refusal: Optional[str] = None
-    loser: Optional[Peer] = None
-    incumbent: Optional[Peer] = None
+    __slots__ = ("incumbent", "loser", "refusal")
+
+    def __init__(
+        self,
+        refusal: "Optional[str]" = None,
+        loser: "Optional[Peer]" = None,
+        incumbent: "Optional[Peer]" = None,
+    ) -> None:
+        self.refusal = refusal
+        self.loser = loser
+        self.incumbent = incumbent
 
 
 class PeerTable:
     """The peers of one node, by nodeid.  Any thread may call any method."""
 
-    def __init__(self, nodeid: str, max_peers: int, clock: Callable[[], float], emit: Emit) -> None:
+    def __init__(self, nodeid: str, max_peers: int, clock: "Callable[[], float]", emit: "Emit") -> None:
         self._nodeid = nodeid
         self._max_peers = max_peers
         self._clock = clock
@@ -264,7 +288,7 @@ class PeerTable:
 
     # -- pings ------------------------------------------------------------------
 
-    def ping_due(self, now: float) -> List[Peer]:
+    def ping_due(self, now: float) -> "List[Peer]":
         """Peers whose next ping is due and who have answered the last one."""
         with self._lock:
             return [
@@ -285,7 +309,7 @@ class PeerTable:
         with self._lock:
             peer.next_ping_at = now
 
-    def pong(self, peer: Peer, now: float) -> Optional[float]:
+    def pong(self, peer: Peer, now: float) -> "Optional[float]":
         """The round trip in seconds that this pong ends; ``None`` if no ping was outstanding."""
         with self._lock:
             sent_at, peer.ping_sent_at = peer.ping_sent_at, None
@@ -295,7 +319,7 @@ class PeerTable:
             peer.rtts.append(now - sent_at)
             return now - sent_at
 
-    def silent(self, patience: float) -> List[Peer]:
+    def silent(self, patience: float) -> "List[Peer]":
         """Peers whose outstanding ping has been given up by now."""
         with self._lock:
             return [
@@ -304,7 +328,7 @@ class PeerTable:
                 if peer.ping_sent_at is not None and peer.ping_patience <= patience
             ]
 
-    def answered_since(self, moment: float) -> Dict[str, Peer]:
+    def answered_since(self, moment: float) -> "Dict[str, Peer]":
         """Peers that are up and had a pong at or after ``moment``, by nodeid."""
         with self._lock:
             return {
@@ -313,7 +337,7 @@ class PeerTable:
                 if peer.up and peer.last_pong_at is not None and peer.last_pong_at >= moment
             }
 
-    def probe_due(self, now: float, next_at: float) -> List[Peer]:
+    def probe_due(self, now: float, next_at: float) -> "List[Peer]":
         """Peers whose addresses are due for a look; the next is at ``next_at``."""
         with self._lock:
             due = [peer for peer in self._peers.values() if peer.next_probe_at <= now]
@@ -330,13 +354,13 @@ class PeerTable:
 
     # -- questions ----------------------------------------------------------------
 
-    def get(self, nodeid: str) -> Optional[Peer]:
+    def get(self, nodeid: str) -> "Optional[Peer]":
         """The peer of that nodeid, if it is up."""
         with self._lock:
             peer = self._peers.get(nodeid)
             return peer if peer is not None and peer.up else None
 
-    def up(self) -> List[Peer]:
+    def up(self) -> "List[Peer]":
         """The peers that are up."""
         with self._lock:
             return [peer for peer in self._peers.values() if peer.up]
@@ -356,7 +380,7 @@ class PeerTable:
         with self._lock:
             return len(self._peers)
 
-    def snapshot(self) -> List[PeerInfo]:
+    def snapshot(self) -> "List[PeerInfo]":
         """A copy for the library's users, longest connected first."""
         with self._lock:
             now = self._clock()

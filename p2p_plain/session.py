@@ -25,7 +25,6 @@ import socket
 import time
 from collections import OrderedDict
 from threading import Lock
-from typing import Callable, Dict, List, Optional, Tuple
 
 from . import messages
 from .address import Address, from_sockaddr, is_loopback
@@ -45,8 +44,12 @@ from .overlay import Overlay
 from .peer_table import ADMITTED, GREETING, INBOUND, OUTBOUND, PROBED, UP, Link
 from .transport import Transport
 
-Trace = Callable[[str, "Session", bytes], None]
-"""``trace("<" or ">", session, lines)``: what just crossed the wire.  Any thread."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Dict, List, Optional, Tuple
+
+    # ``trace("<" or ">", session, lines)``: what just crossed the wire.  Any thread.
+    Trace = Callable[[str, "Session", bytes], None]
 
 
 class Session(Link):
@@ -72,10 +75,10 @@ class Session(Link):
         overlay: Overlay,
         ping_timeout: float,
         max_rate: float,
-        trace: Optional[Trace] = None,
-        target: Optional[Address] = None,
+        trace: "Optional[Trace]" = None,
+        target: "Optional[Address]" = None,
         probe: bool = False,
-        wanted: Optional[str] = None,
+        wanted: "Optional[str]" = None,
     ) -> None:
         """``target`` is what was dialed; without it they dialed us.  Raises ``OSError``."""
         super().__init__(
@@ -215,7 +218,7 @@ class Session(Link):
             if delay > 0 and self._ending is None:
                 self._pause(delay)
 
-    def _answer(self, lines: List[bytes]) -> None:
+    def _answer(self, lines: "List[bytes]") -> None:
         """Answer every line of one chunk with one send: four to nine times the throughput."""
         answers: List[bytes] = []
         try:
@@ -297,7 +300,7 @@ class TokenBucket:
 
     __slots__ = ("_clock", "_filled_at", "_rate", "_tokens")
 
-    def __init__(self, rate: float, clock: Callable[[], float]) -> None:
+    def __init__(self, rate: float, clock: "Callable[[], float]") -> None:
         self._rate = rate
         self._clock = clock
         self._tokens = 2 * rate
@@ -361,7 +364,7 @@ class Sessions:
                 if not self._inbound_by_ip[host]:
                     del self._inbound_by_ip[host]
 
-    def all(self) -> List[Session]:
+    def all(self) -> "List[Session]":
         """Those open now."""
         with self._lock:
             return list(self._open)

@@ -15,13 +15,16 @@ not keep a program alive: ``Node.stop`` ends them, and ``Crew.wait`` sees that t
 import _thread
 import threading
 import time
-from typing import Any, Callable, Dict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Dict
 
 
 class Crew:
     """Threads that are counted and named.  Any thread may call any method."""
 
-    def __init__(self, complain: Callable[[str], None]) -> None:
+    def __init__(self, complain: "Callable[[str], None]") -> None:
         self._complain = complain
         """Called with a traceback when a thread ends with an exception: always our bug."""
         self._lock = threading.Condition()
@@ -29,7 +32,7 @@ class Crew:
         self._names: Dict[int, str] = {}
         self._running = 0
 
-    def start(self, name: str, function: Callable[..., None], *args: Any) -> None:
+    def start(self, name: str, function: "Callable[..., None]", *args: "Any") -> None:
         """Run ``function(*args)`` on a new thread.  Raises ``RuntimeError`` if there can be none."""
         with self._lock:
             self._running += 1
@@ -67,7 +70,7 @@ class Crew:
 
         self._complain("%s failed:\n%s" % (doing, traceback.format_exc()))
 
-    def _run(self, name: str, function: Callable[..., None], args: Any) -> None:
+    def _run(self, name: str, function: "Callable[..., None]", args: "Any") -> None:
         with self._lock:
             self._names[_thread.get_ident()] = name
         try:

@@ -19,9 +19,12 @@ A later TLS socket goes here, and nothing above will notice.
 import select
 import socket
 import time
-from typing import Optional, Tuple
 
 from .config import RECEIVE_BYTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -42,7 +45,7 @@ class Transport:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(self._blocking)
 
-    def receive(self, timeout: Optional[float] = None) -> bytes:
+    def receive(self, timeout: "Optional[float]" = None) -> bytes:
         """What has arrived, at least one byte; ``b""`` at the end of the stream.
 
         Waits, for ``timeout`` seconds if that is given, then raises ``socket.timeout``.
@@ -64,7 +67,7 @@ class Transport:
         except BlockingIOError:
             return 0
 
-    def wait(self, read: bool, write: bool, timeout: Optional[float]) -> Tuple[bool, bool]:
+    def wait(self, read: bool, write: bool, timeout: "Optional[float]") -> "Tuple[bool, bool]":
         """Wait until bytes have come or can go, or for ``timeout`` seconds; which of the two.
 
         A broken connection counts as both.  With neither wanted, only a break ends the wait
@@ -92,8 +95,8 @@ class Transport:
 
 
 def wait(
-    sock: socket.socket, read: bool, write: bool, timeout: Optional[float]
-) -> Tuple[bool, bool]:
+    sock: socket.socket, read: bool, write: bool, timeout: "Optional[float]"
+) -> "Tuple[bool, bool]":
     """Wait for one socket.  ``poll`` where there is one: ``select`` fails above descriptor 1023."""
     if timeout is not None and timeout < 0:
         timeout = 0
@@ -110,8 +113,8 @@ def wait(
 
 
 def _wait_with_select(
-    sock: socket.socket, read: bool, write: bool, timeout: Optional[float]
-) -> Tuple[bool, bool]:
+    sock: socket.socket, read: bool, write: bool, timeout: "Optional[float]"
+) -> "Tuple[bool, bool]":
     """The same on Windows, whose ``select`` has no such limit but cannot wait for nothing."""
     if not read and not write:
         time.sleep(POLL_SLICE if timeout is None else min(timeout, POLL_SLICE))

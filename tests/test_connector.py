@@ -10,7 +10,7 @@ from support import RawListener, free_port, wait_until
 from p2p_plain import connector
 from p2p_plain.address import Address
 from p2p_plain.config import MAX_DIALS
-from p2p_plain.connector import Connector, dial
+from p2p_plain.connector import Connector, Order, dial
 from p2p_plain.errors import DialFailed
 from p2p_plain.threads import Crew
 
@@ -133,8 +133,8 @@ def test_orders_are_dialed_and_handed_over(pool):
         nobody = Address("127.0.0.1", free_port())
         pool.connector.order(nobody, True, "someone")
         wait_until(lambda: pool.connected and pool.failed)
-        assert pool.connected[0][0] == (Address("127.0.0.1", home.port), False, None)
-        assert pool.failed[0] == ((nobody, True, "someone"), "refused")
+        assert pool.connected[0][0] == Order(Address("127.0.0.1", home.port), False, None)
+        assert pool.failed[0] == (Order(nobody, True, "someone"), "refused")
 
 
 def test_threads_are_started_as_needed_and_no_more_than_the_bound(pool, full_listener):
