@@ -145,7 +145,7 @@ def _tell_message(event: "Event") -> str:
 
 
 def _tell_stopped(event: "Event") -> str:
-    return "%s, after %s, %s told" % (
+    return "%s, after %s; said goodbye to %s" % (
         event["reason"],
         duration(event["uptime_seconds"]),
         count(event["peers"], "peer"),

@@ -62,7 +62,7 @@ def shown(word, **changes):
         ("refused", "refused 10.0.0.1:6000 connection refused: nobody listens there"),
         ("rtt", "rtt 01234567 a 0.31 ms"),
         ("message", 'message 01234567 {"text": "hello"}'),
-        ("stopped", "stopped SIGINT, after 1 h 2 min, 2 peers told"),
+        ("stopped", "stopped SIGINT, after 1 h 2 min; said goodbye to 2 peers"),
     ],
 )
 def test_each_event_is_told_in_one_line(name, line):
