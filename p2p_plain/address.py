@@ -109,6 +109,8 @@ def is_shareable(address: Address) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether ``host`` is this machine talking to itself.  ``localhost`` counts (RFC 6761)."""
+    if not host.startswith(("127.", ":", "0", "l", "L")):
+        return False  # asked a hundred times for each addr; parsing costs a hundred times this
     ip = _ip(host)
     return host.lower() == "localhost" if ip is None else ip.is_loopback
 

@@ -12,8 +12,10 @@ added so that many nodes do not knock in step.
 Times are seconds of a monotonic clock that is passed in; randomness is passed in too.
 """
 
+import errno
 import json
 import os
+import stat
 import random
 from threading import Lock
 
@@ -25,6 +27,7 @@ from .config import (
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
+    STABLE_AFTER,
 )
 from .messages import is_nodeid
 from .record import Record
@@ -34,8 +37,9 @@ if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
 HEARD_AGAIN_AFTER = 10.0
-"""News of an address that we failed to reach makes us try it again at once, but not more often
-than this (seconds): a peer that repeats itself must not turn us into a hammer."""
+"""News of an address that we failed to reach makes us try it again without waiting for its
+backoff, and so does the loss of our last peers, but not more often than this (seconds): a peer
+that repeats itself must not turn us into a hammer."""
 
 FILE_VERSION = 1
 
@@ -58,6 +62,7 @@ class Entry:
         "proven_at",
         "source",
         "tried_at",
+        "up_at",
     )
 
     def __init__(self, address: Address, now: float) -> None:
@@ -76,6 +81,8 @@ class Entry:
         self.failures = 0
         self.failing_since: Optional[float] = None
         self.tried_at = float("-inf")
+        self.up_at: Optional[float] = None
+        """Since when, if it is, a dial of it is a standing connection."""
         self.next_try_at = now
 
 
@@ -99,6 +106,7 @@ class AddressBook:
         # Guarded by _lock.
         self._entries: Dict[Address, Entry] = {}
         self._proven: Dict[str, Set[Address]] = {}
+        """By nodeid, the proven addresses that mean the same to others."""
         self._heard_from: Dict[str, Dict[Address, None]] = {}
         """By peer, what it told and nobody has proven; oldest first (a dict serves as a set)."""
         self._next_due = NEVER
@@ -173,22 +181,24 @@ class AddressBook:
             entry.mine = False
             return self._prove_locked(entry, nodeid, now)
 
-    def is_mine(self, address: Address, now: float) -> None:
-        """Dialing ``address`` reached ourselves."""
+    def is_mine(self, address: Address, now: float) -> bool:
+        """Dialing ``address`` reached ourselves; whether that is new."""
         with self._lock:
             entry = self._entry_locked(address, now)
-            if entry is not None:
-                entry.mine = True
-                self._unprove_locked(entry)
+            if entry is None or entry.mine:
+                return False
+            entry.mine = True
+            self._unprove_locked(entry)
+            return True
 
     def welcomed(self, address: Address, now: float) -> None:
         """The dial of ``address`` led to a peer."""
         with self._lock:
             entry = self._entries.get(address)
             if entry is not None:
-                entry.failures = 0
                 entry.dialing = False
                 entry.tried_at = now
+                entry.up_at = now
 
     def begin(self, address: Address) -> bool:
         """Note that somebody is about to dial ``address``; ``False`` if it is being dialed."""
@@ -214,7 +224,7 @@ class AddressBook:
             entry.dialing = False
             entry.tried_at = now
             entry.failures += 1
-            delay = min(BACKOFF_FIRST * 2.0 ** min(entry.failures - 1, 30), BACKOFF_MAX)
+            delay = _backoff(entry.failures)
             if alone:
                 entry.failing_since = None
                 delay = min(delay, BACKOFF_MAX_ALONE)
@@ -237,17 +247,30 @@ class AddressBook:
                 if entry.nodeid != nodeid:
                     continue
                 entry.left = stopping and not entry.bootstrap
-                if not entry.left and entry.proven_at is not None:
-                    # Both ends redial; a little chance keeps them from meeting in the middle.
-                    self._due_locked(entry, now + BACKOFF_FIRST * self._rng.random())
+                if entry.left or entry.proven_at is None:
+                    continue
+                if entry.up_at is None or now - entry.up_at >= STABLE_AFTER:
+                    entry.failures = 0
+                else:
+                    entry.failures += 1
+                entry.up_at = None
+                # Both ends redial; a little chance keeps them from meeting in the middle.
+                delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
+                self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
 
     def hurry(self, now: float, everyone: bool) -> None:
         """Few peers are left: do not wait for the backoff of bootstrap addresses, or of any."""
         with self._lock:
             for entry in self._entries.values():
                 if (everyone or entry.bootstrap) and entry.next_try_at > now:
-                    entry.failures = min(entry.failures, 1)
-                    self._due_locked(entry, now + BACKOFF_FIRST * self._rng.random())
+                    # Who had its chance just now gets the next one a little later: whoever
+                    # lets us in and hangs up must not be dialed the faster for it.
+                    at = now + BACKOFF_FIRST * self._rng.random()
+                    if now - entry.tried_at >= HEARD_AGAIN_AFTER:
+                        entry.failures = min(entry.failures, 1)
+                    else:
+                        at = entry.tried_at + HEARD_AGAIN_AFTER
+                    self._due_locked(entry, min(entry.next_try_at, at))
 
     # -- what we answer -------------------------------------------------------------
 
@@ -291,7 +314,6 @@ class AddressBook:
                 (address, nodeid)
                 for nodeid in nodeids
                 for address in self._proven.get(nodeid, ())
-                if is_shareable(address)
             ]
 
     def has_proven(self, address: Address, nodeid: str) -> bool:
@@ -379,7 +401,8 @@ class AddressBook:
         if new:
             self._unprove_locked(entry)
             self._own_locked(entry, None)
-            self._proven.setdefault(nodeid, set()).add(entry.address)
+            if is_shareable(entry.address):
+                self._proven.setdefault(nodeid, set()).add(entry.address)
             entry.nodeid = nodeid
         entry.proven_at = at
         self._changes += 1
@@ -387,16 +410,21 @@ class AddressBook:
 
     def _unprove_locked(self, entry: Entry) -> None:
         if entry.proven_at is not None and entry.nodeid is not None:
-            addresses = self._proven[entry.nodeid]
+            addresses = self._proven.get(entry.nodeid, set())
             addresses.discard(entry.address)
             if not addresses:
-                del self._proven[entry.nodeid]
+                self._proven.pop(entry.nodeid, None)
             entry.proven_at = None
             self._changes += 1
 
     def _due_locked(self, entry: Entry, at: float) -> None:
         entry.next_try_at = at
         self._next_due = min(self._next_due, at)
+
+
+def _backoff(failures: int) -> float:
+    """Seconds to wait after that many failures in a row, chance not included."""
+    return min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 30), BACKOFF_MAX)
 
 
 # -- on disk ----------------------------------------------------------------------
@@ -438,8 +466,13 @@ def load(path: str, wall_now: float) -> "List[KeptAddress]":
     Raises ``OSError`` if it cannot be read and ``ValueError`` if it is not such a file.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+            raise OSError(errno.EINVAL, "it is not a regular file")
         with open(path, encoding="utf-8") as file:
-            document = json.loads(file.read(MAX_FILE))
+            text = file.read(MAX_FILE)
+        if not text:  # made by touch(1) or mktemp(1), to be filled by us
+            return []
+        document = json.loads(text)
     except FileNotFoundError:
         return []
     except RecursionError:

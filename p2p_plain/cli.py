@@ -20,7 +20,7 @@ from .node import Node
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, List, Mapping, NoReturn, Optional, TextIO, Tuple
+    from typing import Any, Callable, List, Mapping, NoReturn, Optional, TextIO
 
     from .events import Event
 
@@ -50,8 +50,6 @@ def main(argv: "Optional[List[str]]" = None) -> int:
     except P2PError as error:
         _complain(str(error))
         return ANSWER_NO
-    except KeyboardInterrupt:  # before there was anything to stop
-        return DONE
 
 
 def _complain(text: str) -> None:
@@ -68,7 +66,10 @@ def _option(setting: str) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse that says in one line what is wrong."""
+    """argparse that says in one line what is wrong, and survives a full disk."""
+
+    def _print_message(self, message: str, file: "Any" = None) -> None:
+        Output(file or sys.stdout).write(message.rstrip("\n"))
 
     def error(self, message: str) -> "NoReturn":
         what, _, problem = message.replace("argument ", "", 1).partition(": ")
@@ -206,7 +207,7 @@ class Printer:
         if self._as_json:
             lines = [json.dumps(event)]
         else:
-            lines = [display.human(event, time.time(), self._out.colour)]
+            lines = [display.human(event, time.localtime().tm_gmtoff, self._out.colour)]
             if event["event"] == "listening":
                 lines += display.invitation(event["addresses"], self._network)
         if not self._out.write("\n".join(lines)):
@@ -214,7 +215,7 @@ class Printer:
 
     def trace(self, event: "Event") -> None:
         """One line of the wire, on stderr."""
-        self._err.write(display.trace(event, self._started_at, time.time(), self._err.colour))
+        self._err.write(display.trace(event, self._started_at, self._err.colour))
 
 
 class Output:
@@ -262,17 +263,18 @@ class Signals:
     def __init__(self) -> None:
         self._read, self._write = socket.socketpair()
         self._write.setblocking(False)
-        self._before: List[Tuple[int, Any]] = []
 
     def __enter__(self) -> "Signals":
         signal.set_wakeup_fd(self._write.fileno())
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._before.append((number, signal.signal(number, lambda *_: None)))
+            signal.signal(number, lambda *_: None)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before:
-            signal.signal(number, handler)
+        # Not back to what they were: the end has begun, and a second Ctrl-C must not turn
+        # exit code 0 into a death by signal.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         signal.set_wakeup_fd(-1)
         self._read.close()
         self._write.close()

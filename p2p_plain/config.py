@@ -114,6 +114,14 @@ MAX_DIALS = 16
 """Dials under way at once, and so threads in the connector's pool.  Each may hang for
 ``DIAL_TIMEOUT`` where a firewall drops packets; sixteen get through 64 dead ones in 20 s."""
 
+MAX_PROBES = 8
+"""Probes under way at once: half of the pool, so that a hundred peers behind firewalls, whose
+claimed addresses never answer, leave threads for the dials that make peers."""
+
+STABLE_AFTER = 30.0
+"""A connection that stood this long, in seconds, forgives the failures before it.  Without it
+a peer that lets us in and hangs up would be dialed every second for ever."""
+
 TELL_PEERS = 8
 """Peers told at once of a newly proven address; they tell others.  Eight random neighbours keep
 a network of 1,000 whole when half of it dies (measured: 18 of 20 runs; with four, none)."""

@@ -20,7 +20,7 @@ import socket
 import time
 from threading import Event, Lock
 
-from .address import Address
+from .address import Address, from_sockaddr, is_ip
 from .config import DIAL_TIMEOUT, MAX_DIALS
 from .errors import DialFailed
 from .record import Record
@@ -30,11 +30,6 @@ from .transport import POLL_SLICE, wait
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional
-
-MAX_QUEUE = 1024
-"""Dials that wait for a thread.  The overlay asks for few at once; probes of addresses that
-strangers claim could become many, and beyond this they are dropped and come up again."""
-
 
 class Order(Record):
     """What to dial, and why: to become a peer, or only to see who is there."""
@@ -55,12 +50,15 @@ class Connector:
         crew: Crew,
         connected: "Callable[[Order, socket.socket], None]",
         failed: "Callable[[Order, DialFailed], None]",
+        is_mine: "Callable[[Address], bool]",
     ) -> None:
         self._crew = crew
+        self._is_mine = is_mine
         self._connected = connected
         """Called with the connected socket, which is then the callee's."""
         self._failed = failed
-        self._orders: queue.Queue[Optional[Order]] = queue.Queue(MAX_QUEUE)
+        self._orders: queue.Queue[Optional[Order]] = queue.Queue()
+        """Bounded by who orders: the overlay has few dials and probes under way at once."""
         self._stopping = Event()
         self._lock = Lock()
         # Guarded by _lock.
@@ -68,13 +66,16 @@ class Connector:
         self._idle = 0
 
     def order(self, address: Address, probe: bool, wanted: "Optional[str]") -> None:
-        """Dial ``address`` soon.  Never blocks."""
-        order = Order(address, probe, wanted)
-        try:
-            self._orders.put_nowait(order)
-        except queue.Full:
-            self._failed(order, DialFailed("unknown", "too many dials are waiting"))
-            return
+        """Dial ``address`` soon.  Never blocks, and never calls back by itself."""
+        self._orders.put(Order(address, probe, wanted))
+        self.attend()
+
+    def attend(self) -> None:
+        """Start a thread if orders wait for one.  The pinger's beat calls this too.
+
+        Without that beat an order would wait for the next one if no thread could be started
+        for it, and a lone bootstrap address has no next one.
+        """
         with self._lock:
             if self._stopping.is_set() or self._threads >= MAX_DIALS:
                 return
@@ -84,7 +85,7 @@ class Connector:
             number = self._threads
         try:
             self._crew.start("connector-%d" % number, self._work)
-        except RuntimeError:  # no more threads to be had; the next order tries again
+        except RuntimeError:  # no more threads to be had; the next beat tries again
             with self._lock:
                 self._threads -= 1
 
@@ -94,10 +95,7 @@ class Connector:
         with self._lock:
             threads = self._threads
         for _ in range(threads):
-            try:
-                self._orders.put_nowait(None)  # wakes one that waits for an order
-            except queue.Full:
-                break  # then none of them waits
+            self._orders.put(None)  # wakes one that waits for an order
 
     def _work(self) -> None:
         """A pool thread: dial one after the other."""
@@ -110,28 +108,38 @@ class Connector:
             if order is None or self._stopping.is_set():
                 return
             try:
-                sock = dial(order.address, DIAL_TIMEOUT, self._stopping)
+                sock = dial(order.address, DIAL_TIMEOUT, self._stopping, self._is_mine)
             except DialFailed as failure:
                 self._failed(order, failure)
             else:
                 self._connected(order, sock)
 
 
-def dial(address: Address, timeout: float, stopping: "Optional[Event]" = None) -> socket.socket:
+def dial(
+    address: Address,
+    timeout: float,
+    stopping: "Optional[Event]" = None,
+    is_mine: "Callable[[Address], bool]" = lambda address: False,
+) -> socket.socket:
     """A TCP connection to ``address``, names looked up, each of their addresses tried in turn.
 
-    ``timeout`` in seconds is for all of it, but not for the name server, which cannot be
-    interrupted.  Raises ``DialFailed``.
+    ``timeout`` in seconds is for all of it, shared out among the addresses, but not for the
+    name server, which cannot be interrupted.  Addresses that ``is_mine`` knows are passed over:
+    a name that every node was given may lead to this one first.  Raises ``DialFailed``, with
+    the verdict ``self`` if there was no other.
     """
     deadline = time.monotonic() + timeout
     try:
         found = socket.getaddrinfo(address.host, address.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise DialFailed("unknown", "%s: %s" % (address.host, _text(error))) from error
-    failure = DialFailed("unknown", "no address")
-    for place in found:
+    if not is_ip(address.host):
+        found = [place for place in found if not is_mine(from_sockaddr(place[4]))]
+    failure = DialFailed("self", "it leads to this node")
+    for number, place in enumerate(found):
+        now = time.monotonic()
         try:
-            return _connect(place, deadline, stopping)
+            return _connect(place, now + (deadline - now) / (len(found) - number), stopping)
         except DialFailed as failed:
             failure = failed
     raise failure

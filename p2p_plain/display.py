@@ -5,7 +5,6 @@ name, a message) is escaped, so that it cannot play with the terminal.
 """
 
 import json
-import time
 
 from .codec import printable
 
@@ -47,22 +46,29 @@ _REFUSALS = {
 }
 
 
-def human(event: "Event", at: float, colour: bool = False) -> str:
-    """One event as a line, without newline; ``at`` is when, in seconds of the wall clock."""
+def human(event: "Event", utc_offset: int = 0, colour: bool = False) -> str:
+    """One event as a line, without newline; ``utc_offset`` of the local clock, in seconds."""
     word = event["event"].replace("_", " ")
     line = "%-10s %s" % (word, _TELL.get(event["event"], _tell_fields)(event))
     if colour and event["event"] in _COLOURS:
         line = "\x1b[%sm%s\x1b[0m" % (_COLOURS[event["event"]], line)
-    return "%s  %s" % (time.strftime("%H:%M:%S", time.localtime(at)), line.rstrip())
+    return "%s  %s" % (clock(event["time"], utc_offset), line.rstrip())
 
 
-def trace(event: "Event", started_at: float, now: float, colour: bool = False) -> str:
+def clock(moment: str, utc_offset: int) -> str:
+    """The local time of day of an RFC 3339 moment in UTC."""
+    hours, minutes, seconds = (int(part) for part in moment[11:19].split(":"))
+    whole = (hours * 3600 + minutes * 60 + seconds + utc_offset) % 86400
+    return "%02d:%02d:%02d" % (whole // 3600, whole // 60 % 60, whole % 60)
+
+
+def trace(event: "Event", started_at: float, colour: bool = False) -> str:
     """One line of the wire, in columns: seconds since the start, thread, peer, direction, line."""
     line = event["line"]
     if len(line) > TRACE_WIDTH:
         line = "%s... (%d characters)" % (line[:TRACE_WIDTH], len(line))
     text = "%9.4f  %-14s %-21s %s %s" % (
-        now - started_at,
+        event["time"] - started_at,
         event["thread"],
         event["peer"],
         event["direction"],

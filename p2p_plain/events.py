@@ -14,6 +14,7 @@ import sys
 import time
 from collections import deque
 from threading import Condition, get_ident
+from weakref import WeakSet
 
 from .config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS
 
@@ -48,7 +49,8 @@ class Events:
         self._waiting: Deque[Event] = deque()
         self._history: Deque[Event] = deque(maxlen=REMEMBERED_EVENTS)
         self._listeners: Dict[str, List[Callback]] = {}
-        self._streams: List[Stream] = []
+        # An iterator that nobody iterates is forgotten with its last reference.
+        self._streams: WeakSet[Stream] = WeakSet()
         self._dropped = 0
         self._closed = False
         self._dispatcher: Optional[int] = None
@@ -86,14 +88,13 @@ class Events:
         with self._lock:
             stream.waiting.extend(map(dict, self._history))
             stream.ended = self._closed
-            self._streams.append(stream)
+            self._streams.add(stream)
         return stream
 
     def forget(self, stream: "Stream") -> None:
         """Stop filling ``stream``."""
         with self._lock:
-            if stream in self._streams:
-                self._streams.remove(stream)
+            self._streams.discard(stream)
 
     def close(self) -> None:
         """Let the dispatcher end once it has told what is waiting.  Later events go nowhere."""
@@ -117,7 +118,7 @@ class Events:
                 listeners = {name: list(calls) for name, calls in self._listeners.items()}
                 closed = self._closed and not batch
                 if closed:
-                    streams, self._streams = self._streams, []
+                    streams = list(self._streams)
             if closed:
                 break
             if dropped:
@@ -132,8 +133,8 @@ class Events:
         if name == "log":
             _log(event["level"], event["text"])
             return
-        event["time"] = rfc3339(event["time"])
         if name not in _BESIDE:
+            event["time"] = rfc3339(event["time"])
             with self._lock:
                 self._history.append(dict(event))
                 streams = list(self._streams)
@@ -203,6 +204,9 @@ def rfc3339(seconds: float) -> str:
 
 def _log(level: int, text: str) -> None:
     """Dispatcher thread only: a handler may block."""
-    import logging
+    try:
+        import logging
 
-    logging.getLogger("p2p_plain").log(level, "%s", text)
+        logging.getLogger("p2p_plain").log(level, "%s", text)
+    except Exception:  # no descriptor left for the import, a handler's own bug: one record less
+        pass

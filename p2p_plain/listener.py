@@ -74,6 +74,7 @@ class Listener(socketserver.ThreadingTCPServer):
         self._crew = crew
         self._serve = serve
         self._accepted = 0
+        self._serving = False
         self._stopping = threading.Event()
         # Where SO_REUSEADDR means "also while old connections linger", it is wanted; on Windows
         # it means "even if another program listens there", and is not.
@@ -97,6 +98,7 @@ class Listener(socketserver.ThreadingTCPServer):
     def start(self) -> None:
         """Begin to accept, on a thread of the crew."""
         self._crew.start("listener", self.serve_forever, STOP_POLL)
+        self._serving = True
 
     def stop(self) -> None:
         """Stop accepting and give the port back.  Any thread but the accepting one."""
@@ -105,7 +107,8 @@ class Listener(socketserver.ThreadingTCPServer):
             self.socket.shutdown(socket.SHUT_RDWR)  # wakes the loop, on Linux
         except OSError:
             pass
-        self.shutdown()
+        if self._serving:  # shutdown() waits for a loop to end, even if none ever began
+            self.shutdown()
         self.server_close()
 
     def serve_inbound(self, sock: socket.socket) -> None:

@@ -21,7 +21,7 @@ import threading
 import time
 
 from . import __version__, address_book
-from .address import Address, parse
+from .address import Address, from_sockaddr, is_ip, parse
 from .address_book import AddressBook
 from .codec import printable
 from .config import DEFAULT_PORT, LINGER, MAX_NAME, SAVE_INTERVAL, Config
@@ -68,17 +68,24 @@ class Node:
         """A random UUID, for this session only."""
         self.name = self.config.name or _host_name()
         """The label that others see."""
+        path = self.config.peers_file
+        # A link stays a link: what it points at is written, and moved aside if it is damaged.
+        self._peers_path = None if path is None else os.path.realpath(path)
         self._events = Events()
         self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
         self._sessions = Sessions()
         self._started_at = 0.0
         self._outbound = 0
 
-        self._lock = threading.Lock()
-        # Guarded by _lock: which of these two has begun.
+        # Held while the parts are built and started: a stop from another thread, or from a
+        # callback that hears of "listening", waits that moment.
+        self._life = threading.Lock()
         self._running = False
-        self._stopped = threading.Event()
         self._stopping = threading.Event()
+        self._stopped = threading.Event()
+
+        # Guards the question who stops first.
+        self._lock = threading.Lock()
 
     # -- life -----------------------------------------------------------------------------
 
@@ -88,23 +95,30 @@ class Node:
         Raises ``CannotStart`` (port taken, address not ours); ``RuntimeError`` if it was
         started before: a node lives once, as its nodeid does.
         """
-        with self._lock:
+        with self._life:
             if self._running or self._stopping.is_set():
                 raise RuntimeError("a node can be started only once; make another")
-            self._running = True
-        try:
-            self._start()
-        except BaseException:
-            self._stopping.set()
-            self._stopped.set()
-            raise
+            try:
+                self._build()
+                self._running = True
+                self._launch()
+            except BaseException as error:
+                self._stopping.set()
+                if self._running:
+                    self._shut_down("it could not start")
+                self._stopped.set()
+                if isinstance(error, RuntimeError):
+                    raise CannotStart("no more threads to be had; see ulimit -u") from error
+                raise
         return self
 
-    def _start(self) -> None:
+    def _build(self) -> None:
+        """Make the parts.  All that can fail comes before the port is taken, and that last."""
         config = self.config
         rng = random.Random()
         self._book = AddressBook(rng)
         self._read_peers_file()
+        advertise = None if config.advertise is None else _resolved(config.advertise)
         self._listener = Listener(config.bind, config.port, self._crew, self._serve_inbound)
         self._started_at = time.monotonic()
         listening = self._listener.listening
@@ -114,13 +128,15 @@ class Node:
             agent="p2p_plain/" + __version__,
             network=config.network,
             port=listening.port,
-            advertise=config.advertise,
+            advertise=advertise,
             wildcard=listening.wildcard,
             addresses=dialable_addresses(listening),
         )
         self._table = PeerTable(self.nodeid, config.max_peers, time.monotonic, self._events.emit)
+        self._connector = Connector(
+            self._crew, self._serve_outbound, self._dial_failed, self._book.knows_as_mine
+        )
         tick = min(TICK, config.ping_interval / 4, config.ping_timeout / 4)
-        self._connector = Connector(self._crew, self._serve_outbound, self._dial_failed)
         self._overlay = Overlay(
             self._myself,
             config,
@@ -136,7 +152,9 @@ class Node:
         self._dispatcher = threading.Thread(target=self._events.run, name="events", daemon=True)
         self._trace = self._tell_trace if self._events.wants("trace") else None
 
-        self._book.add_bootstrap(config.bootstrap, time.monotonic())
+    def _launch(self) -> None:
+        """Start the threads, those that tell first and those that dial last."""
+        self._book.add_bootstrap(self.config.bootstrap, time.monotonic())
         self._dispatcher.start()
         self._events.emit(
             "listening",
@@ -146,7 +164,7 @@ class Node:
         )
         self._listener.start()
         self._pinger.start()
-        if config.peers_file is not None:
+        if self.config.peers_file is not None:
             self._crew.start("keeper", self._keep)
         self._overlay.start()
 
@@ -159,21 +177,21 @@ class Node:
         with self._lock:
             first = not self._stopping.is_set()
             self._stopping.set()
-            running = self._running
-        if not running:
-            self._stopped.set()
-            return
         if not first:
             # Someone else is at it; wait for that, unless it waits for us.
             if not self._events.on_dispatcher():
                 self._stopped.wait(STOP_DEADLINE)
             return
         try:
-            self._stop(reason)
+            with self._life:
+                running = self._running
+            if running:
+                self._shut_down(reason)
         finally:
             self._stopped.set()
 
-    def _stop(self, reason: str) -> None:
+    def _shut_down(self, reason: str) -> None:
+        """Stop the parts in reverse, against one deadline.  Any of them may not have begun."""
         deadline = time.monotonic() + STOP_DEADLINE
         peers = self._table.count()
         self._overlay.stop()
@@ -190,7 +208,7 @@ class Node:
         if left:
             # A name server that does not answer: that call cannot be interrupted.
             self._events.log(WARNING, "%d threads still wait for the system; left behind", left)
-        if threading.current_thread() is not self._pinger:
+        if self._pinger.is_alive():
             self._pinger.join(max(0.0, deadline - time.monotonic()))
         self._events.emit(
             "stopped",
@@ -199,7 +217,7 @@ class Node:
             uptime_seconds=round(time.monotonic() - self._started_at, 3),
         )
         self._events.close()
-        if not self._events.on_dispatcher():
+        if self._dispatcher.is_alive() and not self._events.on_dispatcher():
             self._dispatcher.join(max(0.0, deadline - time.monotonic()))
 
     def __enter__(self) -> "Node":
@@ -318,6 +336,7 @@ class Node:
 
     def _beat(self) -> None:
         self._sessions.attend(time.monotonic())
+        self._connector.attend()
         self._overlay.tick()
 
     def _tell_trace(self, direction: str, session: Session, lines: bytes) -> None:
@@ -335,13 +354,14 @@ class Node:
 
     def _read_peers_file(self) -> None:
         """Before the dispatcher starts.  A file that is no good is moved aside, not overwritten."""
-        path = self.config.peers_file
+        path = self._peers_path
         if path is None:
             return
         try:
             kept = address_book.load(path, time.time())
         except OSError as error:
-            raise CannotStart("cannot read %s: %s; see --peers-file" % (path, error.strerror)) from error
+            why = "cannot read %s: %s; see --peers-file" % (path, error.strerror)
+            raise CannotStart(why) from error
         except ValueError as error:
             aside = path + ".bad"
             try:
@@ -355,7 +375,7 @@ class Node:
 
     def _keep(self) -> None:
         """The keeper's thread: save what changed, every minute and at the end."""
-        path = self.config.peers_file
+        path = self._peers_path
         assert path is not None
         saved = 0
         while True:
@@ -369,6 +389,18 @@ class Node:
                     self._events.log(WARNING, "cannot save %s: %s", path, error.strerror)
             if stopping:
                 return
+
+
+def _resolved(advertise: Address) -> Address:
+    """What is told to others is numeric: a name could make everyone ask its name server."""
+    if is_ip(advertise.host):
+        return advertise
+    try:
+        found = socket.getaddrinfo(advertise.host, advertise.port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CannotStart("--advertise %s: no such host (%s)" % (advertise.host, why)) from error
+    return from_sockaddr(found[0][4])
 
 
 def _host_name() -> str:

@@ -53,6 +53,7 @@ from .config import (
     HANDSHAKE_TIMEOUT,
     MAX_ADDRESSES,
     MAX_DIALS,
+    MAX_PROBES,
     MAX_SEEN,
     TELL_PEERS,
     Config,
@@ -76,7 +77,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple
 
     from .messages import AnyMessage
 
@@ -187,6 +188,7 @@ class Overlay:
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._stopping = False
         self._dialing = 0
+        self._probing: Set[Address] = set()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._unsaid: Deque[bytes] = deque(maxlen=UNSAID_BROADCASTS)
         self._superseded: List[Tuple[float, Link]] = []
@@ -258,23 +260,31 @@ class Overlay:
         state, link.state = link.state, OVER
         if link.peer is not None:
             self._gone(link.peer, reason, now)
-        if link.target is not None and not link.probe and state in (GREETING, ADMITTED):
-            self._dial_over()
-            alone = self.table.occupied() == 0
-            blame = state is GREETING and reason not in ("full", "duplicate", "self", "network")
-            self.book.failed(link.target, now, alone, blame)
-        if state in (GREETING, ADMITTED) and not link.probe and reason not in ("self", "duplicate"):
-            self._refused(link.target or link.remote, reason, detail, link.direction)
+        if link.probe and link.target is not None:
+            self._probe_over(link.target)
+        elif state in (GREETING, ADMITTED):
+            if link.target is not None:
+                self._dial_over()
+                alone = self.table.occupied() == 0
+                blame = state is GREETING and reason not in ("full", "duplicate", "self", "network")
+                self.book.failed(link.target, now, alone, blame)
+            if reason not in ("self", "duplicate"):
+                self._refused(link.target or link.remote, reason, detail, link.direction)
         self._dial_more()
 
     def dial_failed(self, target: Address, probe: bool, verdict: str, detail: str = "") -> None:
         """Nothing answered at ``target``."""
         if probe:
+            self._probe_over(target)
             self._events.log(DEBUG, "%s probe: %s %s", target, verdict, detail)
             return
+        now = self._clock()
         self._dial_over()
-        self.book.failed(target, self._clock(), self.table.occupied() == 0)
-        self._refused(target, verdict, detail, OUTBOUND)
+        if verdict == "self":
+            self.book.is_mine(target, now)
+        self.book.failed(target, now, self.table.occupied() == 0, blame=verdict != "self")
+        if verdict != "self":
+            self._refused(target, verdict, detail, OUTBOUND)
         self._dial_more()
 
     def tick(self) -> None:
@@ -291,7 +301,7 @@ class Overlay:
         for peer in self.table.ping_due(now):
             self._note_ping(peer, now)
             peer.link.send(messages.PING, urgent=True)
-        self._probe_unproven(now)
+        self._probe_due(now)
         self._close_superseded(now)
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
@@ -361,7 +371,8 @@ class Overlay:
         if hello.network != self.myself.network:
             raise Refused("network", self._wrong_network(hello))
         now = self._clock()
-        peer = Peer(link, hello, now)
+        link.peer = peer = Peer(link, hello, now)
+        link.state = ADMITTED
         self._note_ping(peer, now)
         admission = self.table.admit(peer)
         if admission.refusal == "full":
@@ -373,8 +384,6 @@ class Overlay:
             raise Refused("duplicate", "we are connected already")
         if admission.refusal is not None:
             raise Refused(admission.refusal)
-        link.peer = peer
-        link.state = ADMITTED
         if admission.loser is not None:  # its other end dialed the winner, and will close it
             self._close_later(admission.loser.link, HANDSHAKE_TIMEOUT)
         self._verify(peer, peer.claimed)
@@ -385,16 +394,15 @@ class Overlay:
         now = self._clock()
         target = link.target
         assert target is not None
-        addresses = {target, link.remote}
         if hello.nodeid == self.myself.nodeid:
-            for address in addresses:
-                self.book.is_mine(address, now)
-            if not link.probe:
+            # A name may have other addresses as well, which lead elsewhere: only what was
+            # reached is ours.
+            if self.book.is_mine(link.remote, now) and not link.probe:
                 self._events.emit("self", address=str(target))
             raise Refused("self")
         if hello.network != self.myself.network:
             raise Refused("network", self._wrong_network(hello))
-        for address in addresses:
+        for address in {target, link.remote}:
             self.book.found(address, hello.nodeid, now)
         peer = Peer(link, hello, now)
         if link.probe:
@@ -486,12 +494,9 @@ class Overlay:
     def _addr_for(self, link: Link) -> bytes:
         """The addresses that we can vouch for, as many as fit, drawn at random."""
         alive = self.table.answered_since(self._clock() - ADDRESS_FRESH)
-        asker = link.peer.nodeid if link.peer is not None else None
-        known = [
-            (address, nodeid)
-            for address, nodeid in self.book.proven(alive)
-            if nodeid != asker and _may_hear(link, address)
-        ]
+        if link.peer is not None:
+            alive.pop(link.peer.nodeid, None)
+        known = _may_hear(link, self.book.proven(alive))
         if len(known) > MAX_ADDRESSES:
             known = self._rng.sample(known, MAX_ADDRESSES)
         return messages.encode_addr(known)
@@ -550,11 +555,22 @@ class Overlay:
             self._probe(peer, address)
 
     def _probe(self, peer: Peer, address: Address) -> None:
-        if not self._stopping and not self.book.has_proven(address, peer.nodeid):
-            self._dial(address, True, peer.nodeid)
+        if self.book.has_proven(address, peer.nodeid):
+            return
+        with self._lock:
+            if self._stopping or address in self._probing or len(self._probing) >= MAX_PROBES:
+                return  # the next interval will do
+            self._probing.add(address)
+        self._dial(address, True, peer.nodeid)
 
-    def _probe_unproven(self, now: float) -> None:
-        for peer in self.table.probe_due(now, now + self._config.probe_interval):
+    def _probe_over(self, address: Address) -> None:
+        with self._lock:
+            self._probing.discard(address)
+
+    def _probe_due(self, now: float) -> None:
+        """Try again what peers claim and nobody has proven, as many as there is room for."""
+        room = MAX_PROBES - len(self._probing)
+        for peer in self.table.probe_due(now, now + self._config.probe_interval, room):
             for address in list(peer.own_addresses):
                 self._probe(peer, address)
 
@@ -567,7 +583,7 @@ class Overlay:
             return
         others = [other for other in self.table.up() if other is not peer]
         for other in self._rng.sample(others, min(TELL_PEERS, len(others))):
-            entries = [entry for entry in proven if _may_hear(other.link, entry[0])]
+            entries = _may_hear(other.link, proven)
             if entries:
                 other.link.send(messages.encode_addr(entries[:MAX_ADDRESSES]))
 
@@ -637,9 +653,11 @@ def new_uuid(rng: random.Random) -> str:
     return "-".join(parts)
 
 
-def _may_hear(link: Link, address: Address) -> bool:
+def _may_hear(link: Link, entries: "List[Tuple[Address, str]]") -> "List[Tuple[Address, str]]":
     """Loopback addresses mean something only on this machine."""
-    return is_loopback(link.remote.host) or not is_loopback(address.host)
+    if is_loopback(link.remote.host):
+        return entries
+    return [entry for entry in entries if not is_loopback(entry[0].host)]
 
 
 def _name_of(message: "AnyMessage") -> str:

@@ -17,7 +17,7 @@ from collections import deque
 from threading import Lock
 
 from .address import Address
-from .config import RTT_SAMPLES
+from .config import HANDSHAKE_TIMEOUT, RTT_SAMPLES
 from .messages import Hello
 from .record import Record
 
@@ -207,8 +207,7 @@ class PeerTable:
     def admit(self, peer: Peer) -> Admission:
         """Put ``peer`` in unless its node is here already; decides ties.
 
-        Refusals are ``full`` (inbound only: whom we dial, we have room for), ``duplicate``, and
-        ``stopping`` after ``close``.
+        Refusals are ``full``, ``duplicate``, and ``stopping`` after ``close``.
         A loser of a tie leaves the table in the same breath, and the winner takes over its
         place: no ``peer_down``, no second ``peer_up``.
         """
@@ -217,7 +216,7 @@ class PeerTable:
                 return Admission("stopping")
             old = self._peers.get(peer.nodeid)
             if old is None:
-                if peer.link.direction == INBOUND and len(self._peers) >= self._max_peers:
+                if len(self._peers) >= self._max_peers:
                     return Admission("full")
                 self._peers[peer.nodeid] = peer
                 return Admission()
@@ -236,8 +235,14 @@ class PeerTable:
             return old is not None and not self._beats(peer, old)
 
     def _beats(self, new: Peer, old: Peer) -> bool:
-        """Same direction: the first stays.  Opposite: the one dialed by the smaller nodeid."""
+        """Same direction: the first stays.  Opposite: the one dialed by the smaller nodeid.
+
+        But only while both may have been dialed at once.  Later it is no tie: somebody dials
+        in with the nodeid of a peer that we have, and nodeids are no secret.
+        """
         if new.link.direction == old.link.direction:
+            return False
+        if new.connected_at - old.connected_at > HANDSHAKE_TIMEOUT:
             return False
         return (new.link.direction == OUTBOUND) == (self._nodeid < new.nodeid)
 
@@ -337,10 +342,14 @@ class PeerTable:
                 if peer.up and peer.last_pong_at is not None and peer.last_pong_at >= moment
             }
 
-    def probe_due(self, now: float, next_at: float) -> "List[Peer]":
-        """Peers whose addresses are due for a look; the next is at ``next_at``."""
+    def probe_due(self, now: float, next_at: float, most: int) -> "List[Peer]":
+        """Up to ``most`` peers whose addresses are due for a look; the next is at ``next_at``."""
         with self._lock:
-            due = [peer for peer in self._peers.values() if peer.next_probe_at <= now]
+            due = [
+                peer
+                for peer in self._peers.values()
+                if peer.next_probe_at <= now and peer.own_addresses
+            ][: max(0, most)]
             for peer in due:
                 peer.next_probe_at = next_at
             return due

@@ -121,6 +121,7 @@ class Session(Link):
                 self._trace(">", self, line)
             if self._unsent:
                 self._unsent += line
+                self._push_locked()
                 return True
             try:
                 sent = self._transport.send(line)
@@ -265,15 +266,18 @@ class Session(Link):
 
     def _flush(self) -> None:
         with self._send_lock:
-            if not self._unsent:
-                return
-            try:
-                sent = self._transport.send(bytes(self._unsent[:MAX_LINE]))
-            except OSError:
-                sent = len(self._unsent)  # broken; the reader finds that out when it reads
-            if sent:
-                del self._unsent[:sent]
-                self._stalled_at = time.monotonic() if self._unsent else None
+            if self._unsent:
+                self._push_locked()
+
+    def _push_locked(self) -> None:
+        """Offer the kernel all that waits."""
+        try:
+            sent = self._transport.send(self._unsent)
+        except OSError:
+            sent = len(self._unsent)  # broken; the reader finds that out when it reads
+        if sent:
+            del self._unsent[:sent]
+            self._stalled_at = time.monotonic() if self._unsent else None
 
     def _drain(self) -> None:
         """We have said bye: throw away what still comes, until the other end closes too."""

@@ -24,12 +24,15 @@ from .config import RECEIVE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple
+    from typing import Optional, Tuple, Union
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 POLL_SLICE = 0.05
 """Seconds between two looks where a wait cannot be interrupted: the most that a stop is late."""
+
+LONGEST_WAIT = 3600.0
+"""Seconds after which a wait ends in any case: poll() takes no more milliseconds than an int."""
 
 
 class Transport:
@@ -57,7 +60,7 @@ class Transport:
                 raise socket.timeout("timed out")
         return self._sock.recv(RECEIVE_BYTES)
 
-    def send(self, data: bytes) -> int:
+    def send(self, data: "Union[bytes, bytearray]") -> int:
         """How many bytes of ``data`` the kernel took; it may be none.  Never blocks.
 
         Raises ``OSError`` if the connection broke.  Any thread, one at a time.
@@ -98,8 +101,8 @@ def wait(
     sock: socket.socket, read: bool, write: bool, timeout: "Optional[float]"
 ) -> "Tuple[bool, bool]":
     """Wait for one socket.  ``poll`` where there is one: ``select`` fails above descriptor 1023."""
-    if timeout is not None and timeout < 0:
-        timeout = 0
+    if timeout is not None:
+        timeout = min(max(timeout, 0.0), LONGEST_WAIT)
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(sock, (select.POLLIN if read else 0) | (select.POLLOUT if write else 0))

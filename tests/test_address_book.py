@@ -22,6 +22,7 @@ from p2p_plain.config import (
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
+    STABLE_AFTER,
 )
 
 NOBODY = frozenset()
@@ -166,17 +167,39 @@ def test_a_dial_that_our_user_asked_for_is_not_begun_twice(book):
     assert book.begin(A) is True
 
 
-def test_a_welcome_ends_the_dial_and_the_backoff(book):
+def connected(book, failures=5):
+    """After some failures a dial of ``A`` has led to a peer, at 10.0."""
     book.heard(A, NODE, TELLER, 0.0)
-    for _ in range(5):
+    for _ in range(failures):
         book.begin(A)
         book.failed(A, 0.0, alone=False)
     book.begin(A)
     book.found(A, NODE, 10.0)
     book.welcomed(A, 10.0)
+
+
+def test_a_welcome_ends_the_dial_and_a_connection_that_stood_the_backoff(book):
+    connected(book)
     assert book.begin(A) is True
     book.failed(A, 10.0, alone=False)
-    assert 10.0 + BACKOFF_FIRST <= next_try(book, A, 10.0) <= 12.0
+    connected(book, failures=0)
+    book.lost(NODE, 10.0 + STABLE_AFTER, stopping=False)
+    assert next_try(book, A, 40.0) <= 40.0 + BACKOFF_FIRST
+
+
+def test_whoever_lets_us_in_and_hangs_up_is_dialed_less_and_less_often(book):
+    """The first time it may be chance."""
+    connected(book, failures=0)
+    waits, now = [], 10.0
+    for _ in range(6):
+        book.lost(NODE, now, stopping=False)
+        before, now = now, next_try(book, A, now, now + 2 * BACKOFF_MAX)
+        waits.append(now - before)
+        book.begin(A)
+        book.welcomed(A, now)
+    assert waits[0] <= BACKOFF_FIRST
+    assert waits[5] > 10.0
+    assert waits[1:] == sorted(waits[1:])
 
 
 # -- backoff ----------------------------------------------------------------------
@@ -516,14 +539,21 @@ def fail_often(book):
 
 def test_with_few_peers_left_bootstrap_does_not_wait_for_its_backoff(book):
     fail_often(book)
-    book.hurry(1.0, everyone=False)
-    assert due(book, 2.5) == [A]
+    book.hurry(20.0, everyone=False)
+    assert due(book, 21.0) == [A]
 
 
 def test_with_no_peer_left_nobody_waits(book):
     fail_often(book)
-    book.hurry(1.0, everyone=True)
-    assert sorted(due(book, 2.5)) == [A, B]
+    book.hurry(20.0, everyone=True)
+    assert sorted(due(book, 21.0)) == [A, B]
+
+
+def test_however_few_peers_are_left_nobody_is_tried_twice_in_ten_seconds(book):
+    fail_often(book)
+    book.hurry(3.0, everyone=True)
+    assert due(book, 9.9) == []
+    assert sorted(due(book, 10.0)) == [A, B]
 
 
 def test_hurry_puts_nothing_off(book):
@@ -661,6 +691,22 @@ def test_a_save_that_fails_leaves_the_old_file_whole_and_nothing_else(path, monk
     assert os.listdir(os.path.dirname(path)) == ["peers.json"]
 
 
+def test_an_empty_file_is_one_to_be_filled(path):
+    """``touch`` and ``mktemp`` make such files."""
+    open(path, "w").close()
+    assert load(path, NOW) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_is_not_a_file_is_not_read(tmp_path):
+    """Opening a pipe would wait for ever; reading /dev/zero would not end."""
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    for odd in (pipe, "/dev/null", str(tmp_path)):
+        with pytest.raises(OSError, match="regular file"):
+            load(odd, NOW)
+
+
 def test_a_save_into_no_folder_fails_plainly(path):
     with pytest.raises(OSError):
         save(os.path.join(path, "missing", "peers.json"), KEPT, NOW)
@@ -686,7 +732,6 @@ def entry(**changes):
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
         b"\x00" * 1000,
         b"\xff\xfe{",
         b"{",

@@ -305,6 +305,53 @@ def test_a_signal_stops_it_with_exit_code_0_and_a_last_event(number):
         assert program.seen[-1]["reason"] == signal.Signals(number).name
 
 
+def test_signal_upon_signal_still_ends_with_exit_code_0():
+    """Someone leans on Ctrl-C."""
+    with Program("--port", "0", "--bind", "127.0.0.1") as program:
+        program.wait_for("listening")
+        while program.process.poll() is None:
+            try:
+                program.send(signal.SIGINT)
+                program.process.wait(0.002)
+            except subprocess.TimeoutExpired:
+                pass
+        assert program.process.returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_under_stdout_is_no_traceback():
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "p2p_plain", "--help"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+        )
+    assert b"Traceback (most recent call last)" not in run.stderr
+
+
+def test_too_few_threads_is_exit_code_3_in_one_line():
+    """``ulimit -u`` counts root's threads too, but does not bind root: so by a rehearsed failure."""
+    program = (
+        "import _thread, sys, threading\n"
+        "from p2p_plain import cli, threads\n"
+        "def refuse(*args): raise RuntimeError('no thread')\n"
+        "threads._thread.start_new_thread = refuse\n"
+        "sys.exit(cli.main(['--port', '0', '--bind', '127.0.0.1', '--json']))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    assert run.returncode == 3
+    assert run.stderr.count(b"\n") == 1
+    assert b"threads" in run.stderr
+
+
 def test_log_level_debug_logs_with_the_peer_first():
     process = subprocess.Popen(
         [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1"]

@@ -7,7 +7,6 @@ import time
 import pytest
 from support import RawListener, free_port, wait_until
 
-from p2p_plain import connector
 from p2p_plain.address import Address
 from p2p_plain.config import MAX_DIALS
 from p2p_plain.connector import Connector, Order, dial
@@ -30,6 +29,35 @@ def test_a_name_is_looked_up_and_each_of_its_addresses_tried(monkeypatch):
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args: places)
         with dial(Address("two-addresses.test", home.port), 5) as sock:
+            assert sock.getpeername()[1] == home.port
+
+
+def test_of_a_names_addresses_those_that_are_ours_are_passed_over(monkeypatch):
+    """One name for the whole cluster, given to every node, leads each to itself as well."""
+    with RawListener() as home, RawListener() as mine:
+        places = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", mine.port)),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", home.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args: places)
+        name = Address("cluster.test", 6000)
+        ours = {Address("127.0.0.1", mine.port)}
+        with dial(name, 5, is_mine=ours.__contains__) as sock:
+            assert sock.getpeername()[1] == home.port
+        with pytest.raises(DialFailed) as failed:
+            dial(name, 5, is_mine=lambda address: True)
+        assert failed.value.verdict == "self"
+
+
+def test_an_address_that_never_answers_leaves_time_for_the_next(monkeypatch, full_listener):
+    """IPv6 that goes nowhere, in front of an IPv4 address that works."""
+    with RawListener() as home:
+        places = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", tuple(full_listener)),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", home.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args: places)
+        with dial(Address("two-addresses.test", 6000), 1.0) as sock:
             assert sock.getpeername()[1] == home.port
 
 
@@ -110,6 +138,7 @@ class Pool:
             self.crew,
             lambda order, sock: self.connected.append((order, sock)),
             lambda order, failed: self.failed.append((order, failed.verdict)),
+            lambda address: False,
         )
 
     def stop(self):
@@ -154,25 +183,17 @@ def test_one_order_at_a_time_needs_one_thread(pool):
     assert pool.crew.running() == 1
 
 
-def test_a_queue_that_is_full_turns_orders_away(pool, monkeypatch):
-    monkeypatch.setattr(connector, "MAX_DIALS", 0)
-    for _ in range(connector.MAX_QUEUE):
-        pool.connector.order(Address("127.0.0.1", 1), True, None)
-    assert pool.failed == []
-    pool.connector.order(Address("127.0.0.1", 1), True, None)
-    assert [verdict for _, verdict in pool.failed] == ["unknown"]
-
-
 def test_no_thread_to_be_had_is_not_the_end(pool, monkeypatch):
-    """The order waits; the next one tries again."""
+    """The order waits; the pinger's next beat tries again."""
     start = pool.crew.start
 
     def refuse(*args):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(pool.crew, "start", refuse)
-    nobody = Address("127.0.0.1", free_port())
-    pool.connector.order(nobody, False, None)
+    pool.connector.order(Address("127.0.0.1", free_port()), False, None)
+    pool.connector.attend()
+    assert pool.crew.running() == 0
     monkeypatch.setattr(pool.crew, "start", start)
-    pool.connector.order(nobody, False, None)
-    wait_until(lambda: len(pool.failed) == 2)
+    pool.connector.attend()
+    wait_until(lambda: len(pool.failed) == 1)

@@ -7,6 +7,8 @@ from p2p_plain.display import count, duration, human, invitation, milliseconds, 
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
+TIME = "2016-02-04T12:00:00.123Z"
+
 EVENTS = {
     "listening": {"nodeid": ID, "name": "a", "addresses": ["10.0.0.1:6000", "[::1]:6000"]},
     "peer_up": {
@@ -38,8 +40,6 @@ EVENTS = {
     "stopped": {"reason": "SIGINT", "peers": 2, "uptime_seconds": 3725},
 }
 
-AT = 1454587200.0
-
 
 def event(word, **changes):
     return dict(EVENTS[word], event=word, time="2016-02-04T12:00:00.123Z", **changes)
@@ -47,7 +47,7 @@ def event(word, **changes):
 
 def shown(word, **changes):
     """The line without its time of day."""
-    line = human(event(word, **changes), AT)
+    line = human(event(word, **changes))
     assert line[2] == line[5] == ":"
     return " ".join(line[8:].split())
 
@@ -71,7 +71,7 @@ def test_each_event_is_told_in_one_line(name, line):
 
 def test_an_event_that_display_does_not_know_still_shows_its_fields():
     assert shown("reach").startswith("reach nodeid=%s name=a address=10.0.0.1:6000" % ID)
-    assert human({"event": "new_kind", "time": "", "a": "\x1b"}, AT).endswith("new kind   a=\\x1b")
+    assert human({"event": "new_kind", "time": TIME, "a": "\x1b"}).endswith("new kind   a=\\x1b")
 
 
 def test_a_refusal_without_a_sentence_of_its_own_shows_its_word():
@@ -94,18 +94,18 @@ HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
     ],
 )
 def test_what_a_peer_chose_cannot_play_with_the_terminal(name, changes):
-    line = human(event(name, **changes), AT)
+    line = human(event(name, **changes))
     assert line.isprintable()
     line.encode("utf-8")
 
 
 def test_a_long_message_is_cut():
-    assert len(human(event("message", body="x" * 60000), AT)) < 600
+    assert len(human(event("message", body="x" * 60000))) < 600
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_colour_changes_nothing_but_colour(name):
-    plain, coloured = human(event(name), AT)[8:], human(event(name), AT, colour=True)[8:]
+    plain, coloured = human(event(name))[8:], human(event(name), colour=True)[8:]
     coloured = coloured.replace("\x1b[0m", "")
     if "\x1b[" in coloured:
         start = coloured.index("\x1b[")
@@ -114,7 +114,7 @@ def test_colour_changes_nothing_but_colour(name):
 
 
 def test_names_of_different_lengths_leave_the_columns_where_they_are():
-    lines = [human(event("peer_up", name=name), AT) for name in ("a", "abcdefgh")]
+    lines = [human(event("peer_up", name=name)) for name in ("a", "abcdefgh")]
     assert len({line.index("10.0.0.1") for line in lines}) == 1
 
 
@@ -123,7 +123,7 @@ def test_names_of_different_lengths_leave_the_columns_where_they_are():
 
 def traced(line, **more):
     fields = {"line": line, "thread": "reader-1", "peer": "10.0.0.1:6000", "direction": ">"}
-    return trace(dict(fields, event="trace", time=""), 100.0, 101.5, **more)
+    return trace(dict(fields, event="trace", time=101.5), 100.0, **more)
 
 
 def test_a_traced_line_has_time_thread_peer_and_direction():
@@ -216,3 +216,12 @@ def test_a_network_in_the_invitation_survives_the_shell(network, quoted):
 
 def test_nobody_is_invited_where_nobody_can_come():
     assert invitation([], "lab") == []
+
+
+@pytest.mark.parametrize(
+    "offset, shown", [(0, "12:00:00"), (3600, "13:00:00"), (-13 * 3600, "23:00:00"), (19800, "17:30:00")]
+)
+def test_people_see_the_time_of_the_event_on_their_own_clock(offset, shown):
+    """Not the time of printing: after Ctrl-S and Ctrl-Q every line still tells its own."""
+    assert display.clock(TIME, offset) == shown
+    assert human(event("self"), offset).startswith(shown + "  self")

@@ -1,5 +1,7 @@
 """The library: nodes in one process, as a program that imports them uses them."""
 
+import gc
+import logging
 import os
 import socket
 import threading
@@ -258,6 +260,69 @@ def test_stop_may_be_called_from_a_callback(make_node):
     wait_until(lambda: not first.peers())
 
 
+def test_stop_from_the_first_callback_waits_for_the_start():
+    for _ in range(30):
+        node = Node(port=0, bind="127.0.0.1")
+        node.on("listening", lambda event, node=node: node.stop())
+        node.start()
+        assert [e["event"] for e in node.events(timeout=5)][-1] == "stopped"
+        wait_until(lambda node=node: not node._dispatcher.is_alive())
+        assert node._crew.running() == 0
+
+
+def test_stop_from_another_thread_during_the_start_leaves_nothing(make_node):
+    for number in range(40):
+        node = Node(port=0, bind="127.0.0.1")
+        stopper = threading.Timer(number * 0.0001, node.stop)
+        stopper.start()
+        try:
+            node.start()
+        except RuntimeError as error:
+            assert "only once" in str(error)  # the stop was faster
+        stopper.join()
+        assert node._crew.running() == 0
+        if node._running:
+            assert not node._dispatcher.is_alive()
+            assert not node._pinger.is_alive()
+
+
+def test_a_start_without_threads_to_be_had_is_undone(monkeypatch):
+    node = Node(port=0, bind="127.0.0.1")
+
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(node._crew, "start", refuse)
+    with pytest.raises(CannotStart, match="threads"):
+        node.start()
+    assert node._listener.socket.fileno() == -1
+    assert not node._dispatcher.is_alive()
+    assert not node._pinger.is_alive()
+    node.stop()
+
+
+def test_a_log_that_fails_does_not_silence_the_events(make_node, monkeypatch):
+    """Out of descriptors even ``import logging`` fails; so may a handler of our user's."""
+    node = make_node()
+
+    def fail(*args):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(logging.getLogger("p2p_plain"), "log", fail)
+    node._events.log(30, "something went wrong")
+    node.dial("127.0.0.1:%d" % free_port())
+    assert "refused" in [e["event"] for e in node.events(timeout=1)]
+
+
+def test_an_iterator_that_nobody_iterates_is_forgotten(make_node):
+    node = make_node()
+    iterators = [node.events() for _ in range(5)]
+    assert len(node._events._streams) == 5
+    del iterators
+    gc.collect()
+    assert len(node._events._streams) == 0
+
+
 def test_peers_are_told_of_a_stop_and_do_not_redial(make_node):
     first = make_node()
     second = make_node(bootstrap=first)
@@ -361,6 +426,15 @@ def test_advertise_is_what_others_are_told(make_node):
     assert [str(address) for address in node.addresses] == ["203.0.113.7:7000"]
 
 
+def test_a_name_to_advertise_is_told_as_the_address_it_has(make_node, monkeypatch):
+    node = make_node(advertise="localhost:7000", bind="127.0.0.1")
+    (told,) = own_addresses_heard_by("127.0.0.1", node)
+    assert told[0] in ("127.0.0.1:7000", "[::1]:7000")
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    with pytest.raises(CannotStart, match="gateway"):
+        Node(port=0, advertise="gateway.test:7000").start()
+
+
 # -- the peers file ------------------------------------------------------------------------------------
 
 
@@ -376,7 +450,7 @@ def test_the_peers_file_brings_a_node_back_without_a_bootstrap_list(make_node, t
     assert os.listdir(str(tmp_path)) == ["peers.json"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"format": "other"}', b"[" * 100000])
+@pytest.mark.parametrize("content", [b"{", b"\xff", b'{"format": "other"}', b"[" * 100000])
 def test_a_damaged_peers_file_is_moved_aside_and_the_node_starts(
     make_node, tmp_path, caplog, content
 ):
@@ -388,6 +462,18 @@ def test_a_damaged_peers_file_is_moved_aside_and_the_node_starts(
     assert "damaged" in caplog.records[0].getMessage()
     node.stop()
     assert (tmp_path / "peers.json.bad").read_bytes() == content
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_a_peers_file_may_be_a_link_and_stays_one(make_node, tmp_path):
+    (tmp_path / "real").mkdir()
+    os.symlink(str(tmp_path / "real" / "peers.json"), str(tmp_path / "link"))
+    first = make_node()
+    second = make_node(bootstrap=first, peers_file=str(tmp_path / "link"))
+    wait_until(lambda: second.peers())
+    second.stop()
+    assert os.path.islink(str(tmp_path / "link"))
+    assert os.listdir(str(tmp_path / "real")) == ["peers.json"]
 
 
 def test_a_peers_file_that_cannot_be_read_stops_the_start(tmp_path):

@@ -14,7 +14,7 @@ from support import new_id
 from p2p_plain import messages
 from p2p_plain.address import Address
 from p2p_plain.address_book import AddressBook
-from p2p_plain.config import Config
+from p2p_plain.config import MAX_PROBES, Config
 from p2p_plain.errors import PeerLeft, Refused
 from p2p_plain.events import Events
 from p2p_plain.overlay import Myself, Overlay, new_uuid
@@ -368,6 +368,48 @@ def test_one_peer_cannot_make_us_knock_at_a_whole_street():
         say(link, msgtype="addr", peers=["10.0.2.%d:6000" % number])
     assert len(node.dials) == 4
     assert all(probe for _, _, probe in node.dials)
+
+
+def test_probes_leave_room_for_dials():
+    """A hundred peers behind firewalls: their addresses never answer, and nobody waits for it."""
+    world = World(14)
+    node = world.node(1, max_peers=500, probe_interval=5)
+    node.connect = lambda *args: None  # swallowed: neither an answer nor a failure
+    for number in range(1, 101):
+        raw_link(node, new_id(), port=6000, host="10.0.4.%d" % number)
+    world.run(60.0)
+    probes = [address for _, address, probe in node.dials if probe]
+    assert len(probes) == len(set(probes)) == MAX_PROBES
+    say(raw_link(node, new_id()), msgtype="addr", peers=[["10.0.5.1:6000", new_id()]])
+    assert node.dials[-1][1:] == (Address("10.0.5.1", 6000), False)
+
+
+def test_every_claimed_address_has_its_turn_when_probes_fail():
+    world = World(15)
+    node = world.node(1, max_peers=500)
+    for number in range(1, 41):
+        raw_link(node, new_id(), port=6000, host="10.0.4.%d" % number)
+    world.run(5.0)
+    assert len({address for _, address, probe in node.dials if probe}) == 40
+    assert not node.overlay._probing
+
+
+def test_a_name_that_leads_to_ourselves_and_to_others_stays_worth_dialing():
+    world = World(16)
+    node = world.node(2, bootstrap=["cluster.test:6000"])
+    link = SimulatedLink(
+        node, node.address, Address("10.0.0.2", 40000), Address("cluster.test", 6000)
+    )
+    link.other = SimulatedLink(node, node.address, node.address)
+    hello = {"msgtype": "hello", "nodeid": node.nodeid}
+    link.arrive(json.dumps(hello).encode())
+    assert node.count("self") == 1
+    assert node.book.knows_as_mine(node.address)
+    assert not node.book.knows_as_mine(Address("cluster.test", 6000))
+    # Had the name no other address, the connector would say so, and that is the end of it.
+    node.overlay.dial_failed(Address("cluster.test", 6000), False, "self")
+    assert node.book.knows_as_mine(Address("cluster.test", 6000))
+    assert (node.count("self"), node.count("refused")) == (1, 0)
 
 
 def test_loopback_addresses_are_believed_only_from_loopback():

@@ -120,11 +120,24 @@ def test_both_ends_of_a_tie_decide_alike(told):
             assert kept == ["outbound", "inbound"]  # the one that the smaller dialed
 
 
-def test_full_refuses_who_dials_us_but_not_whom_we_dial(told):
+def test_full_is_full_for_who_dials_us_and_for_whom_we_dial(told):
+    """While a dial is under way, others may take the last place."""
     table = make_table(told, max_peers=1)
     table.admit(make_peer(new_id()))
     assert table.admit(make_peer(new_id())).refusal == "full"
-    assert table.admit(make_peer(new_id(), "outbound")).refusal is None
+    assert table.admit(make_peer(new_id(), "outbound")).refusal == "full"
+
+
+def test_long_after_any_tie_a_place_is_not_given_to_who_says_the_same_nodeid(told):
+    """Nodeids are no secret: who dials in with a peer's must not get its messages."""
+    table = make_table(told)
+    peer = make_peer(SMALL_ID, "outbound", now=0.0)
+    table.admit(peer)
+    table.announce(peer)
+    impostor = make_peer(SMALL_ID, "inbound", now=11.0)
+    admission = table.admit(impostor)
+    assert (admission.refusal, admission.incumbent) == ("duplicate", peer)
+    assert table.admit(make_peer(SMALL_ID, "inbound", now=9.0)).loser is peer
 
 
 def test_after_close_nobody_is_let_in_or_announced(told):

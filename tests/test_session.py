@@ -140,6 +140,27 @@ def test_what_did_not_fit_at_once_arrives_whole_and_in_order(make_node):
         assert peer.answers_ping()
 
 
+def test_what_waits_is_sent_as_fast_as_the_peer_reads(make_node):
+    """A slow moment is over when it is over: not a piece at each beat of the Timer."""
+    node = make_node(ping_timeout=30)
+    with dial_with_small_buffer(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        count = 0
+        try:
+            while True:
+                node.send(peer.nodeid, "x" * 60000)
+                count += 1
+        except PeerBusy:
+            pass
+        began = time.monotonic()
+        for _ in range(count):
+            peer.hear("message")
+        first = time.monotonic() - began
+        assert peer.answers_ping()
+        assert first < 5  # a megabyte and what the kernel held
+
+
 def test_a_peer_that_is_sent_more_than_it_reads_is_reported_busy(make_node):
     node = make_node()
     with dial_with_small_buffer(node) as peer:

@@ -126,6 +126,12 @@ def test_waiting_sees_what_can_be_read_and_written(pair):
     assert end.wait(True, True, 5)[0] is True
 
 
+def test_no_wait_is_too_long_to_be_asked_for(pair):
+    end, other = pair
+    other.sendall(b"x")
+    assert end.wait(True, False, 1e12)[0] is True
+
+
 def test_a_descriptor_above_1023_can_be_waited_for():
     """Where select fails ("filedescriptor out of range"), poll does not."""
     resource = pytest.importorskip("resource")
