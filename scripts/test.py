@@ -83,7 +83,7 @@ def private_environment(python: str) -> str:
     run_quietly([python, "-m", "venv", home])
     packages = PACKAGES_FOR_3_6 if version[:2] == (3, 6) else ["pytest"]
     for package in packages:
-        run_quietly([inside, "-m", "pip", "install", "-q", package])
+        run_quietly([inside, "-m", "pip", "install", "-q", "--upgrade", package])
     return inside
 
 
