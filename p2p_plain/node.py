@@ -154,6 +154,7 @@ class Node:
 
     def _launch(self) -> None:
         """Start the threads, those that tell first and those that dial last."""
+        self._crew.prepare()
         self._book.add_bootstrap(self.config.bootstrap, time.monotonic())
         self._dispatcher.start()
         self._events.emit(

@@ -16,9 +16,9 @@ another: the rest of it goes first, or nothing does.
 
 Ending
 ------
-``close`` says ``bye``, shuts down our direction, and leaves the rest to the session's thread,
-which reads and throws away until the other end has closed too (at most ``LINGER`` seconds, then
-the connection is cut).  Closing at once would be simpler, and would often destroy the ``bye``.
+``close`` says ``bye`` (after what is still unsent), shuts down our direction, and leaves the rest
+to the session's thread, which reads and throws away until the other end has closed too (at most
+``LINGER`` seconds, then the connection is cut).  Closing at once would be simpler, and would often destroy the ``bye``.
 """
 
 import socket
@@ -140,16 +140,17 @@ class Session(Link):
                 return
             self._ending = (reason, detail)
             self._cut_at = time.monotonic() + LINGER
-            if self._unsent:  # no room for a bye, and half a line must not be followed by it
-                self._transport.cut()
-                return
             if self._trace is not None:
                 self._trace(">", self, bye)
-            try:
-                self._transport.send(bye)
-            except OSError:
-                pass
-            self._transport.finish()
+            if not self._unsent:
+                try:
+                    self._transport.send(bye)
+                except OSError:
+                    pass
+                self._transport.finish()
+            else:  # after the rest of what was begun; the session's thread sees to that
+                self._unsent += bye
+                self._transport.wake()
 
     def cut(self) -> None:
         """End now, without a word.  Never blocks."""
@@ -281,6 +282,10 @@ class Session(Link):
 
     def _drain(self) -> None:
         """We have said bye: throw away what still comes, until the other end closes too."""
+        while self._unsent and time.monotonic() < self._cut_at:
+            self._transport.wait(False, True, self._cut_at - time.monotonic())
+            self._flush()
+        self._transport.finish()
         try:
             while True:
                 left = self._cut_at - time.monotonic()

@@ -42,6 +42,17 @@ class Crew:
             self._count_down()
             raise
 
+    def prepare(self) -> None:
+        """Let one thread come and go while there is nothing that could go wrong yet.
+
+        The first thread that ends makes the C library load another one (``libgcc_s``).  If no
+        descriptor is left by then, that fails and aborts the whole process (CPython issue
+        44434; mended in 3.9.6).  Loaded once, it stays.
+        """
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
     def name(self) -> str:
         """The calling thread's name."""
         name = self._names.get(_thread.get_ident())

@@ -101,6 +101,7 @@ sys.path[:0] = [%r, %r]
 from test_listener import Serving, greeted
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 serving = Serving()
+serving.crew.prepare()  # as a node does; without it Python 3.6 aborts here
 serving.serve = lambda sock: None
 held = []
 try:

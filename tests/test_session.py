@@ -247,6 +247,25 @@ def test_the_bye_arrives_even_when_the_peer_was_still_talking(make_node):
     assert resets < 5  # a machine that stands still for half a second is excused
 
 
+def test_what_was_said_before_a_stop_still_arrives(make_node):
+    """A script that broadcasts and exits is heard, and leaves as one that stops."""
+    node = make_node()
+    with dial_with_small_buffer(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        count = 0
+        while not node._sessions.all()[0]._unsent:
+            node.broadcast("x" * 60000)
+            count += 1
+        node.broadcast("the last")
+        stopper = threading.Thread(target=node.stop)
+        stopper.start()
+        said = peer.hear_to_the_end()
+        stopper.join()
+    assert [m["body"] for m in said if m["msgtype"] == "message"][-1] == "the last"
+    assert said[-1] == {"msgtype": "bye", "reason": "stopping"}
+
+
 def test_a_peer_is_gone_from_the_list_as_soon_as_it_has_misbehaved(make_node):
     node = make_node()
     with RawPeer.dial(node) as peer:

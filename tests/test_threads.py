@@ -1,11 +1,13 @@
 """The crew: every thread counted, named, waited for, and none dies in silence."""
 
 import _thread
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
-from support import wait_until
+from support import ROOT, wait_until
 
 from p2p_plain.threads import Crew
 
@@ -137,3 +139,24 @@ def test_a_thread_that_cannot_start_another_keeps_its_own_name(crew, no_more_thr
     crew.start("listener", accept)
     crew.wait(time.monotonic() + SOON)
     assert found == ["listener"]
+
+
+def test_a_thread_has_come_and_gone_before_descriptors_can_run_out():
+    """Before Python 3.9.6 the first thread to end with none left aborts the process."""
+    program = (
+        "import os, resource, sys, time\n"
+        "sys.path.insert(0, %r)\n"
+        "from p2p_plain.threads import Crew\n"
+        "crew = Crew(print)\n"
+        "crew.prepare()\n"
+        "limit = len(os.listdir('/proc/self/fd')) - 1\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"
+        "for _ in range(50):\n"
+        "    crew.start('one', int)\n"
+        "    assert crew.wait(time.monotonic() + 5) == 0\n"
+        "print('alive')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program % ROOT], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert run.stdout == b"alive\n", run.stderr.decode()

@@ -419,6 +419,7 @@ def test_being_refused_by_a_full_node_is_no_peer_up_and_no_peer_down(make_node):
             peer.say("addr", peers=[[elsewhere.address, new_id()]])
             peer.say("bye", reason="full")
             elsewhere.accept().sock.close()  # it learned where else to go
+            peer.hear_to_the_end()  # closing with unread bytes would destroy our bye
         wait_until(lambda: (full.address, "full") in [(e["address"], e["reason"]) for e in refused])
         assert (ups, downs) == ([], [])
 
