@@ -47,7 +47,7 @@ class Crew:
 
         The first thread that ends makes the C library load another one (``libgcc_s``).  If no
         descriptor is left by then, that fails and aborts the whole process (CPython issue
-        44434; mended in 3.9.6).  Loaded once, it stays.
+        44434, on older versions).  Loaded once, it stays.
         """
         thread = threading.Thread(target=int)
         thread.start()

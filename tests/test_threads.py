@@ -142,7 +142,7 @@ def test_a_thread_that_cannot_start_another_keeps_its_own_name(crew, no_more_thr
 
 
 def test_a_thread_has_come_and_gone_before_descriptors_can_run_out():
-    """Before Python 3.9.6 the first thread to end with none left aborts the process."""
+    """On older Pythons the first thread to end with none left aborts the process."""
     program = (
         "import os, resource, sys, time\n"
         "sys.path.insert(0, %r)\n"
