@@ -10,7 +10,7 @@ import sys
 import pytest
 from support import PATIENCE, ROOT, Program, RawListener, RawPeer
 
-from p2p_plain import __version__, cli
+from p2p_plain import __version__
 
 
 def run(*options, **kwargs):
@@ -145,10 +145,6 @@ def test_a_file_of_options_that_makes_no_sense_is_wrong_usage(tmp_path):
     args.write_bytes(b"--name \xff\n")
     code, _, err = run("@" + str(args))
     assert (code, err.count("\n")) == (2, 1)
-
-
-def test_options_on_the_command_line_come_after_those_of_the_file():
-    assert cli.expand_files(["--port", "1"]) == ["--port", "1"]
 
 
 # -- events --------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ import re
 import pytest
 from support import ROOT
 
-from p2p_plain import Node, cli, display, messages
+from p2p_plain import Node, display, messages
+from p2p_plain.options import OPTIONS, read_plainly
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def first_column(text):
 
 
 def test_every_option_of_the_program_stands_in_the_table_and_no_other(readme):
-    options = {name for a in cli._parser()._actions for name in a.option_strings if name != "-h"}
+    options = {option.name for option in OPTIONS} | {"--help", "--version"}
     assert set(first_column(section(readme, "Every option"))) == options
 
 
@@ -87,4 +88,4 @@ def test_every_method_of_the_library_is_named(readme):
 
 def test_every_command_that_is_shown_is_one_that_the_program_takes(readme):
     for line in re.findall(r"^    python3 -m p2p_plain (--.*)$", readme, re.M):
-        cli._parser().parse_args(line.split())
+        assert read_plainly(line.split()), line

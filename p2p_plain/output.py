@@ -1,0 +1,41 @@
+"""stdout and stderr as they may be: closed, a pipe that nobody reads, a full disk, ASCII only."""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Optional, TextIO
+
+
+class Output:
+    """stdout or stderr: may be closed, may be a pipe that nobody reads, may know only ASCII."""
+
+    def __init__(self, stream: "Optional[TextIO]") -> None:
+        self._stream = stream
+        self.colour = stream is not None and wants_colour(stream, os.environ)
+
+    def write(self, text: str) -> bool:
+        """Write a line now; ``False`` once the reader of a pipe is gone."""
+        stream = self._stream
+        if stream is None:
+            return True
+        encoding = stream.encoding or "ascii"
+        try:
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            # Python flushes once more at exit, and would complain: give it somewhere to.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            self._stream = None
+            return False
+        except (OSError, ValueError):
+            pass  # a full disk: this line is lost, and what matters goes on
+        return True
+
+
+def wants_colour(stream: "TextIO", environ: "Mapping[str, str]") -> bool:
+    """Only on a terminal that can, and never against NO_COLOR (no-color.org)."""
+    if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not stream.isatty():
+        return False
+    # Windows' old console shows the codes themselves; its newer terminal sets WT_SESSION.
+    return os.name != "nt" or "WT_SESSION" in environ

@@ -1,0 +1,70 @@
+"""The command line read by argparse: ``--help``, ``--version``, and what is wrong with the rest.
+
+Imported only when ``options.read_plainly`` does not know what to make of a command line.
+"""
+
+import argparse
+import sys
+
+from . import __version__
+from .errors import UsageError
+from .options import OPTIONS
+from .output import Output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, NoReturn
+
+EXAMPLES = """\
+examples:
+  python3 -m p2p_plain --port 6000
+  python3 -m p2p_plain --port 6001 --bootstrap 127.0.0.1:6000
+  python3 -m p2p_plain @node.args        (options from a file, one a line)
+
+Runs until SIGINT (Ctrl-C) or SIGTERM.  Exit codes: 0 stopped by a signal, 2 wrong usage,
+3 cannot start.
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that says in one line what is wrong, and survives a full disk."""
+
+    def _print_message(self, message: str, file: "Any" = None) -> None:
+        Output(file or sys.stdout).write(message.rstrip("\n"))
+
+    def error(self, message: str) -> "NoReturn":
+        what, _, problem = message.replace("argument ", "", 1).partition(": ")
+        if problem:
+            raise UsageError(what, problem)
+        raise UsageError("options", message)
+
+
+def read_fully(words: "List[str]") -> "Dict[str, Any]":
+    """Every setting by name, ``None`` if it was not given.
+
+    Raises ``UsageError``, or ``SystemExit`` after ``--help`` and ``--version``.
+    """
+    parser = _Parser(
+        prog="p2p_plain",
+        usage="python3 -m p2p_plain [options]",
+        description="A peer-to-peer node: finds every other node and watches it.",
+        epilog=EXAMPLES,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
+            prog, max_help_position=26
+        ),
+        allow_abbrev=False,
+    )
+    for option in OPTIONS:
+        if option.metavar is None:
+            parser.add_argument(option.name, action="store_true", help=option.help)
+        else:
+            parser.add_argument(
+                option.name,
+                action="append" if option.repeats else "store",
+                type=option.read,
+                metavar=option.metavar,
+                choices=option.choices or None,
+                help=option.help,
+            )
+    parser.add_argument("--version", action="version", version="p2p_plain " + __version__)
+    return vars(parser.parse_args(words))
