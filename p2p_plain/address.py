@@ -20,6 +20,7 @@ MAX_HOST_LENGTH = 253
 """The longest host name, in characters, that DNS can carry (RFC 1035 section 2.3.4)."""
 
 
+# The same twice: once as a type checker wants it, once as it costs least to import.
 if TYPE_CHECKING:
 
     class _HostAndPort(NamedTuple):

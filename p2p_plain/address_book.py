@@ -24,6 +24,7 @@ from .config import (
     BACKOFF_FIRST,
     BACKOFF_MAX,
     BACKOFF_MAX_ALONE,
+    ENOUGH_PEERS,
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
@@ -41,7 +42,14 @@ HEARD_AGAIN_AFTER = 10.0
 backoff, and so does the loss of our last peers, but not more often than this (seconds): a peer
 that repeats itself must not turn us into a hammer."""
 
+FAILURES_ALONE = 5
+"""Failures in a row, one more than make the backoff reach ``BACKOFF_MAX_ALONE`` (1, 2, 4, 8)."""
+
 FILE_VERSION = 1
+"""Of the peers file; another version is not guessed at, but moved aside."""
+
+MAX_FILE = 1024 * 1024
+"""Characters of a peers file that are read: 4,096 entries of 250, far more than they take."""
 
 NEVER = float("inf")
 
@@ -211,11 +219,12 @@ class AddressBook:
             entry.dialing = True
             return True
 
-    def failed(self, address: Address, now: float, alone: bool, blame: bool = True) -> None:
+    def failed(self, address: Address, now: float, peers: int, blame: bool = True) -> None:
         """The dial of ``address`` led to no peer: wait longer before the next one.
 
-        ``alone`` is whether we have no peer at all: then the fault is more likely ours, and
-        it counts against nobody.  ``blame`` is false when the node is there and is full.
+        ``peers`` is how many we have: with none, the fault is more likely ours, and it counts
+        against nobody; with few, bootstrap addresses do not wait long.  ``blame`` is false when
+        the node is there and is full.
         """
         with self._lock:
             entry = self._entries.get(address)
@@ -225,10 +234,11 @@ class AddressBook:
             entry.tried_at = now
             entry.failures += 1
             delay = _backoff(entry.failures)
-            if alone:
+            if peers == 0 or (peers < ENOUGH_PEERS and entry.bootstrap):
                 entry.failing_since = None
                 delay = min(delay, BACKOFF_MAX_ALONE)
-                entry.failures = min(entry.failures, 5)
+                # No more than led to that delay: with peers again, it goes on from there.
+                entry.failures = min(entry.failures, FAILURES_ALONE)
             elif blame:
                 if entry.failing_since is None:
                     entry.failing_since = now
@@ -424,7 +434,8 @@ class AddressBook:
 
 def _backoff(failures: int) -> float:
     """Seconds to wait after that many failures in a row, chance not included."""
-    return min(BACKOFF_FIRST * 2.0 ** min(failures - 1, 30), BACKOFF_MAX)
+    doublings = min(failures - 1, 30)  # far beyond the ceiling, far below an overflow
+    return min(BACKOFF_FIRST * 2.0 ** doublings, BACKOFF_MAX)
 
 
 # -- on disk ----------------------------------------------------------------------
@@ -485,10 +496,6 @@ def load(path: str, wall_now: float) -> "List[KeptAddress]":
     if not isinstance(peers, list):
         raise ValueError("it has no list of peers")
     return [_read_kept(peer, wall_now) for peer in peers[:MAX_BOOK]]
-
-
-MAX_FILE = 1024 * 1024
-"""Characters of a peers file that are read: 4,096 entries of 250, far more than they take."""
 
 
 def _read_kept(peer: "Any", wall_now: float) -> KeptAddress:

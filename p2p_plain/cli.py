@@ -1,6 +1,6 @@
 """The command line: flags to config to node, events to stdout, a signal to the end.
 
-Exit codes: 0 done or stopped by a signal, 1 the answer is no, 2 wrong usage, 3 cannot start.
+Exit codes: 0 done or stopped by a signal, 2 wrong usage, 3 cannot start.
 Whatever goes wrong is one line on stderr that says what, and what to do.
 """
 
@@ -12,7 +12,7 @@ import time
 
 from . import display
 from .codec import printable
-from .errors import CannotStart, P2PError, UsageError
+from .errors import CannotStart, UsageError
 from .events import EVERYTHING
 from .node import Node
 from .options import as_typed, expand_files, read_plainly
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .events import Event
 
-DONE, ANSWER_NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
+DONE, WRONG_USAGE, CANNOT_START = 0, 2, 3
 
 
 def main(argv: "Optional[List[str]]" = None) -> int:
@@ -32,14 +32,12 @@ def main(argv: "Optional[List[str]]" = None) -> int:
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except UsageError as error:
-        _complain("%s: %s; see --help" % (_option(error.setting), error.problem))
+        where = _option(error.setting) + ": " if error.setting else ""
+        _complain("%s%s; see --help" % (where, error.problem))
         return WRONG_USAGE
     except CannotStart as error:
         _complain(str(error))
         return CANNOT_START
-    except P2PError as error:
-        _complain(str(error))
-        return ANSWER_NO
 
 
 def _complain(text: str) -> None:
@@ -58,7 +56,7 @@ def _option(setting: str) -> str:
 def _run(argv: "List[str]") -> int:
     words = expand_files(argv)
     if words and not words[0].startswith("-"):
-        raise UsageError(repr(words[0]), "there is no such command")
+        raise UsageError("", "there is no command %r" % words[0])
     options = read_plainly(words)
     if options is None:
         from .usage import read_fully

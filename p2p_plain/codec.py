@@ -6,8 +6,9 @@ with a newline, and ``LineSplitter`` keeps what has no newline yet until the res
 That is the whole of framing, and forgetting it is the most common mistake with sockets: it
 works on one's own machine, where small lines happen to arrive whole.
 
-JSON never has a raw newline inside (a newline in a string is written ``\n``, RFC 8259
-section 7), which is why a newline can end it.
+JSON need never have a raw newline inside, which is why a newline can end it: in a string it
+must be written ``\n`` (RFC 8259 section 7), and between the tokens, where it may stand, we
+leave it out.
 
 Then ``decode`` reads one line, and is stricter than ``json.loads`` alone, which accepts
 NaN, a key twice, UTF-16, and numbers that take seconds to read.

@@ -6,7 +6,7 @@ command line and ``Node(...)`` both end up here, so a value is checked in one pl
 """
 
 
-from .address import Address, is_dialable, parse
+from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError
 
 TYPE_CHECKING = False
@@ -19,13 +19,13 @@ VERSION = 1
 """The number that our hello gives as ``version``."""
 
 DEFAULT_PORT = 6000
-"""TCP port when none is given; the mission's own example.  Nothing is registered there but X11."""
+"""TCP port when none is given; the README's example.  Nothing is registered there but X11."""
 
 # -- lines --------------------------------------------------------------------
 
 MAX_LINE = 64 * 1024
-"""Longest line on the wire, bytes, newline included.  A hundred addresses take 8 KiB; the
-largest row of the matrix, 256 links, fits.  Larger, and each of 256 peers could make us hold
+"""Longest line on the wire, bytes, newline included.  A hundred addresses take 8 KiB; a
+row of the matrix with 256 links and names of usual length fits.  Larger, and each of 256 peers could make us hold
 more while its newline never comes.  (Redis bounds an inline command at the same 64 KiB.)"""
 
 MAX_FIRST_LINE = 4 * 1024
@@ -59,8 +59,8 @@ HANDSHAKE_TIMEOUT = 10.0
 read would let one byte every nine seconds hold a thread for half a day (slowloris, 2009)."""
 
 DIAL_TIMEOUT = 5.0
-"""How long a TCP connect may take.  The second SYN is repeated after 1 s and the third after
-3 s (RFC 6298), so two lost packets still connect."""
+"""How long a TCP connect may take.  A SYN is repeated after 1 s and again 2 s later (RFC 6298),
+so two lost packets still connect."""
 
 LINGER = 0.5
 """After our ``bye`` the other end gets this long to close first.  Closing a socket with unread
@@ -181,7 +181,7 @@ class Config:
         self.port = _whole("port", port, 0, 65535)
         self.bind = None if bind is None else _bind(bind)
         self.bootstrap: Tuple[Address, ...] = _bootstrap(bootstrap, self.port)
-        self.advertise = None if advertise is None else _dialable("advertise", advertise, self.port)
+        self.advertise = None if advertise is None else _advertise(advertise, self.port)
         self.name = None if name is None else _name(name)
         self.network = _text("network", network, 0)
         self.ping_interval = _seconds("ping_interval", ping_interval)
@@ -189,7 +189,7 @@ class Config:
         self.probe_interval = _seconds("probe_interval", probe_interval)
         self.max_peers = _whole("max_peers", max_peers, 1, 1000000)
         self.max_rate = _rate("max_rate", max_rate)
-        self.peers_file = peers_file
+        self.peers_file = None if peers_file is None else _path("peers_file", peers_file)
 
 
 def _number(setting: str, value: object) -> float:
@@ -231,6 +231,12 @@ def _name(value: object) -> str:
     return _text("name", value, 1)
 
 
+def _path(setting: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise UsageError(setting, "%r is not the name of a file" % (value,))
+    return value
+
+
 def _bind(text: object) -> str:
     if not isinstance(text, str) or not text.strip():
         raise UsageError("bind", "%r is not an address of this machine" % (text,))
@@ -240,12 +246,20 @@ def _bind(text: object) -> str:
     return host
 
 
-def _dialable(setting: str, text: object, default_port: int) -> Address:
+def dialable(setting: str, text: object, default_port: int) -> Address:
+    """The address that our user means.  Raises ``UsageError`` if nobody can dial it."""
     if not isinstance(text, str):
         raise UsageError(setting, "%r is not HOST:PORT" % (text,))
-    address = parse(text, default_port, setting)
+    address = parse(text, default_port or None, setting)
     if not is_dialable(address):
         raise UsageError(setting, "nobody can dial %s; give an address where a node listens" % text)
+    return address
+
+
+def _advertise(text: object, port: int) -> Address:
+    address = dialable("advertise", text, port)
+    if is_ip(address.host) and not is_shareable(address):
+        raise UsageError("advertise", "%s means nothing on another machine" % text)
     return address
 
 
@@ -260,7 +274,7 @@ def _bootstrap(given: "Bootstrap", port: int) -> "Tuple[Address, ...]":
         if not isinstance(text, str):
             raise UsageError("bootstrap", "%r is not HOST:PORT" % (text,))
         for part in filter(None, (piece.strip() for piece in text.split(","))):
-            address = _dialable("bootstrap", part, port or DEFAULT_PORT)
+            address = dialable("bootstrap", part, port or DEFAULT_PORT)
             if address not in found:
                 found.append(address)
     return tuple(found)

@@ -22,7 +22,7 @@ from threading import Event, Lock
 
 from .address import Address, from_sockaddr, is_ip
 from .config import DIAL_TIMEOUT, MAX_DIALS
-from .errors import DialFailed
+from .errors import DialFailed, why
 from .record import Record
 from .threads import Crew
 from .transport import POLL_SLICE, wait
@@ -132,7 +132,7 @@ def dial(
     try:
         found = socket.getaddrinfo(address.host, address.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise DialFailed("unknown", "%s: %s" % (address.host, _text(error))) from error
+        raise DialFailed("unknown", "%s: %s" % (address.host, why(error))) from error
     if not is_ip(address.host):
         found = [place for place in found if not is_mine(from_sockaddr(place[4]))]
     failure = DialFailed("self", "it leads to this node")
@@ -150,7 +150,7 @@ def _connect(place: "Any", deadline: float, stopping: "Optional[Event]") -> sock
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:  # out of descriptors, or IPv6 switched off
-        raise DialFailed("unknown", _text(error)) from error
+        raise DialFailed("unknown", why(error)) from error
     try:
         # Not blocking, so that a stop of the node need not wait for the network to give up.
         sock.setblocking(False)
@@ -172,7 +172,7 @@ def _connect(place: "Any", deadline: float, stopping: "Optional[Event]") -> sock
         return sock
     except OSError as error:
         sock.close()
-        raise DialFailed(_VERDICTS.get(error.errno or 0, "unknown"), _text(error)) from error
+        raise DialFailed(_VERDICTS.get(error.errno or 0, "unknown"), why(error)) from error
     except DialFailed:
         sock.close()
         raise
@@ -193,7 +193,3 @@ _VERDICTS = {
     errno.EACCES: "unreachable",
     errno.EPERM: "unreachable",
 }
-
-
-def _text(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error)

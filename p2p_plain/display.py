@@ -6,6 +6,7 @@ name, a message) is escaped, so that it cannot play with the terminal.
 
 import json
 
+from .address import is_loopback, parse
 from .codec import printable
 
 TYPE_CHECKING = False
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 SHORT_ID = 8
 """Characters of a nodeid that are shown: the first group of the UUID."""
 
-TRACE_WIDTH = 160
-"""Characters of a traced line that are shown before it is cut, saying how long it was."""
+TRACE_WIDTH = 400
+"""Characters of a traced line that are shown before it is cut, saying how long it was.  A hello
+with all its fields has about 200."""
 
 _COLOURS = {
     "listening": "1",
@@ -39,10 +41,10 @@ _REFUSALS = {
     "closed": "closed without a word",
     "full": "full",
     "network": "belongs to another network",
-    "protocol": "broke the rules of the wire",
+    "protocol": "a rule of the wire was broken; --log-level info says which",
     "stopping": "is stopping",
     "unauthorised": "not authorised",
-    "unknown": "cannot be dialed; is the name right?",
+    "unknown": "cannot be dialed: no such name, or nothing left to dial with",
 }
 
 
@@ -72,7 +74,7 @@ def trace(event: "Event", started_at: float, colour: bool = False) -> str:
         event["thread"],
         event["peer"],
         event["direction"],
-        printable(line, TRACE_WIDTH + 40),
+        printable(line, len(line)),
     )
     if colour:
         return "\x1b[%sm%s\x1b[0m" % ("2" if event["direction"] == ">" else "36", text)
@@ -125,12 +127,12 @@ def _tell_up(event: "Event") -> str:
 
 
 def _tell_down(event: "Event") -> str:
-    return "%s  %-21s  %s, was up %s  %s" % (
+    return "%s  %-21s  %-8s  %s left; was up %s" % (
         _who(event),
         event["address"],
         event["reason"],
-        duration(event["up_seconds"]),
         count(event["peers"], "peer"),
+        duration(event["up_seconds"]),
     )
 
 
@@ -182,6 +184,8 @@ def invitation(addresses: "List[str]", network: str) -> "List[str]":
     command = "python3 -m p2p_plain --bootstrap %s" % addresses[0]
     if network:
         command += " --network '%s'" % network.replace("'", "'\\''")
+    if is_loopback(parse(addresses[0]).host):
+        return ["          others on this machine join with:  %s --port 0" % command]
     return [
         "          others join with:  %s" % command,
         "          (on this machine add --port 0)",

@@ -2,8 +2,8 @@
 
 Three kinds, and each wants something different done about it:
 
-* **Ours** (``UsageError``, ``CannotStart``, ``NotConnected``, ``PeerBusy``): whoever called us
-  is told, in one line that says what to do.
+* **Ours** (``UsageError``, ``CannotStart``, ``NotConnected``, ``PeerBusy``, ``MessageTooLong``):
+  whoever called us is told, in one line that says what to do.
 * **Theirs** (``Refused``, and ``PeerMisbehaved`` under it): the connection is ended with a
   ``bye`` that says why; nobody else notices.
 * **The network's** (``DialFailed``): nobody's fault; try again later.
@@ -11,6 +11,10 @@ Three kinds, and each wants something different done about it:
 ``PeerLeft`` is no fault at all: the other end said ``bye``.
 """
 
+# Here and in every module: a type checker takes this name for true, Python does not, so that
+# nobody waits for ``typing`` to be imported (a third of the whole start on old Pythons).  That is
+# why annotations with names from it stand in quotes; those of local variables need none, because
+# Python never evaluates them.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Sequence
@@ -92,11 +96,16 @@ class PeerLeft(P2PError):
 class DialFailed(P2PError):
     """Nothing useful answered at an address.
 
-    ``verdict`` is one of ``refused``, ``timeout``, ``unreachable``, ``reset``, ``wrong-peer``
-    or ``unknown`` (a name that does not resolve, for one).
+    ``verdict`` is one of ``refused``, ``timeout``, ``unreachable``, ``reset``, ``self`` (a name
+    that leads nowhere but to us) or ``unknown`` (a name that does not resolve, for one).
     """
 
     def __init__(self, verdict: str, detail: str = "") -> None:
         super().__init__(detail or verdict)
         self.verdict = verdict
         self.detail = detail
+
+
+def why(error: BaseException) -> str:
+    """What went wrong in the system's own words, without its numbers."""
+    return getattr(error, "strerror", None) or str(error)

@@ -16,6 +16,7 @@ from collections import deque
 from threading import Condition, get_ident
 from weakref import WeakSet
 
+from .codec import printable
 from .config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS
 
 TYPE_CHECKING = False
@@ -80,7 +81,10 @@ class Events:
     def log(self, level: int, text: str, *values: object) -> None:
         """Log ``text % values`` on the dispatcher thread.  Peer first in the text."""
         if level >= WARNING or "logging" in sys.modules:
-            self.emit("log", level=level, text=text % values)
+            text = text % values
+            if level < ERROR:  # our own tracebacks keep their lines; peers' words get none
+                text = printable(text, 1000)
+            self.emit("log", level=level, text=text)
 
     def stream(self) -> "Stream":
         """A new iterator's source; it begins with the events still remembered."""

@@ -16,7 +16,7 @@ import sys
 import threading
 
 from .address import Address, from_sockaddr, is_ip
-from .errors import CannotStart
+from .errors import CannotStart, why
 from .record import Record
 from .threads import Crew
 
@@ -112,7 +112,11 @@ class Listener(socketserver.ThreadingTCPServer):
         self.server_close()
 
     def serve_inbound(self, sock: socket.socket) -> None:
-        """Hand over to the node.  The connection's thread."""
+        """Hand over to the node.  The connection's thread.
+
+        The session closes the socket when it ends; that socketserver closes it once more
+        afterwards is of no consequence, since a closed socket object knows that it is.
+        """
         self._serve(sock)
 
     # -- what socketserver calls -------------------------------------------------------
@@ -171,8 +175,8 @@ def _places(bind: "Optional[str]") -> "List[_Place]":
         try:
             found = socket.getaddrinfo(bind, 0, 0, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise CannotStart("--bind %s: no such host (%s)" % (bind, why)) from error
+            text = "--bind %s: no such host (%s)" % (bind, why(error))
+            raise CannotStart(text) from error
         return [(int(family), str(sockaddr[0]), ()) for family, _, _, _, sockaddr in found]
     if ":" in bind:
         if inet6 is None:

@@ -430,9 +430,11 @@ _READERS: "Dict[str, Callable[[_Fields], AnyMessage]]" = {
     "bye": _read_bye,
 }
 
+PING_LINES = frozenset((b'{"msgtype":"ping"}', b'{"msgtype": "ping"}'))
+"""A ping in the two usual spellings of JSON, without the newline."""
+
 _FREQUENT: "Dict[bytes, AnyMessage]" = {
-    b'{"msgtype":"ping"}': Ping(),
-    b'{"msgtype": "ping"}': Ping(),
+    **{line: Ping() for line in PING_LINES},
     b'{"msgtype":"pong"}': Pong(),
     b'{"msgtype": "pong"}': Pong(),
     b'{"msgtype":"getaddr"}': GetAddr(),

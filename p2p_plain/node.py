@@ -14,6 +14,7 @@ each other.  The threads of a node:
 =================  ==============================================================
 """
 
+import itertools
 import os
 import random
 import socket
@@ -21,12 +22,11 @@ import threading
 import time
 
 from . import __version__, address_book
-from .address import Address, from_sockaddr, is_ip, parse
+from .address import Address, from_sockaddr, is_ip
 from .address_book import AddressBook
-from .codec import printable
-from .config import DEFAULT_PORT, LINGER, MAX_NAME, SAVE_INTERVAL, Config
+from .config import DEFAULT_PORT, LINGER, MAX_NAME, SAVE_INTERVAL, Config, dialable
 from .connector import Connector, Order
-from .errors import CannotStart, DialFailed
+from .errors import CannotStart, DialFailed, why
 from .events import ERROR, WARNING, Events
 from .listener import Listener, dialable_addresses
 from .overlay import Myself, Overlay, new_uuid
@@ -34,6 +34,7 @@ from .peer_table import PeerInfo, PeerTable
 from .pinger import Pinger
 from .session import Session, Sessions
 from .threads import Crew
+from .transport import POLL_SLICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Node:
     """One member of the network.
 
     ``Node(**settings)`` takes the settings of ``config.Config``, which are the options of the
-    command line with underscores; raises ``UsageError`` for one that cannot be meant.  Use it
+    command line with underscores, but for those about output; raises ``UsageError`` for one that cannot be meant.  Use it
     as a context manager, or call ``start`` and ``stop``.  Any thread may call any method.
 
     >>> with Node(port=0, bootstrap=["127.0.0.1:6000"]) as node:
@@ -75,7 +76,7 @@ class Node:
         self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
         self._sessions = Sessions()
         self._started_at = 0.0
-        self._outbound = 0
+        self._outbound = itertools.count(1)  # next() is one step, for sixteen threads too
 
         # Held while the parts are built and started: a stop from another thread, or from a
         # callback that hears of "listening", waits that moment.
@@ -202,7 +203,11 @@ class Node:
         for session in self._sessions.all():
             session.close("stopping")
         # Most peers close at once when they hear that; whoever does not is cut off.
-        self._crew.wait(min(deadline, time.monotonic() + LINGER))
+        linger = min(deadline, time.monotonic() + LINGER)
+        while self._crew.wait(min(linger, time.monotonic() + POLL_SLICE)):
+            if time.monotonic() >= linger:
+                break
+            self._sessions.attend(time.monotonic())
         for session in self._sessions.all():
             session.cut()
         left = self._crew.wait(deadline)
@@ -232,14 +237,13 @@ class Node:
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self._myself.port
+        return self._live().myself.port
 
     @property
     def addresses(self) -> "Tuple[Address, ...]":
         """What to tell others to dial, the best first."""
-        if self._myself.advertise is not None:
-            return (self._myself.advertise,)
-        return self._myself.addresses
+        myself = self._live().myself
+        return myself.addresses if myself.advertise is None else (myself.advertise,)
 
     def peers(self) -> "List[PeerInfo]":
         """The peers that are up now, longest connected first; a copy."""
@@ -248,11 +252,12 @@ class Node:
     # -- talk -------------------------------------------------------------------------------
 
     def dial(self, address: str) -> None:
-        """Dial ``"host:port"``; returns at once, ``peer_up`` or ``refused`` tells the outcome.
+        """Dial ``"host:port"``; returns at once, ``peer_up``, ``refused`` or ``self`` follows.
 
-        Raises ``UsageError`` if that is no address.
+        Nothing follows if its node is a peer already.  Raises ``UsageError`` for what is no
+        address, or one that nobody can dial.
         """
-        self._live().dial(parse(address, DEFAULT_PORT))
+        self._live().dial(dialable("address", address, DEFAULT_PORT))
 
     def send(self, nodeid: str, body: "Any") -> str:
         """Say ``body`` (anything that JSON can) to one connected peer; the message's id.
@@ -297,9 +302,9 @@ class Node:
 
     def _serve_outbound(self, order: Order, sock: socket.socket) -> None:
         """A connector thread: the connection gets its own."""
-        self._outbound += 1
+        name = "outbound-%d" % next(self._outbound)
         try:
-            self._crew.start("outbound-%d" % self._outbound, self._serve, sock, order)
+            self._crew.start(name, self._serve, sock, order)
         except RuntimeError:
             sock.close()
             self._dial_failed(order, DialFailed("unknown", "no more threads to be had"))
@@ -358,11 +363,14 @@ class Node:
         path = self._peers_path
         if path is None:
             return
+        folder = os.path.dirname(path)
+        if not os.path.isdir(folder):
+            raise CannotStart("there is no folder %s; see --peers-file" % folder)
         try:
             kept = address_book.load(path, time.time())
         except OSError as error:
-            why = "cannot read %s: %s; see --peers-file" % (path, error.strerror)
-            raise CannotStart(why) from error
+            text = "cannot read %s: %s; see --peers-file" % (path, why(error))
+            raise CannotStart(text) from error
         except ValueError as error:
             aside = path + ".bad"
             try:
@@ -370,7 +378,7 @@ class Node:
                 told = "moved to %s" % aside
             except OSError as failed:
                 told = "left there: %s" % failed.strerror
-            self._events.log(WARNING, "%s is damaged (%s); %s", path, printable(str(error)), told)
+            self._events.log(WARNING, "%s is damaged (%s); %s", path, error, told)
             return
         self._book.add_kept(kept, time.monotonic())
 
@@ -399,8 +407,8 @@ def _resolved(advertise: Address) -> Address:
     try:
         found = socket.getaddrinfo(advertise.host, advertise.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise CannotStart("--advertise %s: no such host (%s)" % (advertise.host, why)) from error
+        text = "--advertise %s: no such host (%s)" % (advertise.host, why(error))
+        raise CannotStart(text) from error
     return from_sockaddr(found[0][4])
 
 

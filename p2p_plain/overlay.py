@@ -7,7 +7,7 @@ Plumbing (sessions, the connector, the Timer) calls in here when something happe
 
     receive(link, message)     a message arrived         on that connection's reader thread
     closed(link, reason)       a connection ended        on that connection's reader thread
-    dial_failed(address, ...)  nothing answered          on a connector thread
+    dial_failed(address, ...)  nothing answered          on the thread that tried
     tick()                     time has passed           on the Timer's thread
 
 and this module calls out through what it was given: ``dial(address, ...)`` puts a dial into
@@ -19,7 +19,8 @@ The life of a link (``peer_table`` has the names)::
 
     GREETING --hello--> ADMITTED --first sign of being let in--> UP --> OVER
         |                   |                                     |
-        +--hello, probe--> PROBED                                 +--lost a tie--> SUPERSEDED
+        |                   +-------------lost a tie--------------+--> SUPERSEDED --> OVER
+        +--hello, probe--> PROBED --> OVER
 
 **A hello is not yet a welcome.**  A full node, or one that we are connected to already, also
 answers with hello, so that the dialer learns who lives there, and then says ``bye``.  So the
@@ -34,6 +35,18 @@ moment.  Only the node that dialed the winner closes the loser, because when it 
 winner the other end does too (it was let in by it).  Did the other end close it, its ``bye``
 could arrive before the winner is known here: a ``peer_down`` and a ``peer_up`` for nothing.
 And it closes the loser a moment later, for the sake of messages that are still under way on it.
+
+A tie as it happens, A being the smaller, X dialed by A and Y by B; time runs downwards::
+
+    A                                         B
+    dials X, says hello                       dials Y, says hello
+    hello on Y: admits Y, answers             hello on X: admits X, answers
+    B's first words on Y: Y is up             A's first words on X: X is up
+                                              A's first words on Y: X is here and wins,
+                                                Y is superseded, and left alone
+    B's first words on X: X wins, is up
+      in Y's place; Y is superseded
+    a second later: says bye on Y             hears bye on Y: of no consequence
 
 **Patience.**  Whether a peer has been silent too long is measured on a clock that stands still
 while this node itself does: after a suspended laptop wakes, or a loaded machine gets round to
@@ -59,7 +72,7 @@ from .config import (
     Config,
 )
 from .errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
-from .events import DEBUG, Events
+from .events import DEBUG, INFO, Events
 from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Message, Ping, Pong, Unknown
 from .peer_table import (
     ADMITTED,
@@ -265,9 +278,8 @@ class Overlay:
         elif state in (GREETING, ADMITTED):
             if link.target is not None:
                 self._dial_over()
-                alone = self.table.occupied() == 0
                 blame = state is GREETING and reason not in ("full", "duplicate", "self", "network")
-                self.book.failed(link.target, now, alone, blame)
+                self.book.failed(link.target, now, self.table.occupied(), blame)
             if reason not in ("self", "duplicate"):
                 self._refused(link.target or link.remote, reason, detail, link.direction)
         self._dial_more()
@@ -282,7 +294,7 @@ class Overlay:
         self._dial_over()
         if verdict == "self":
             self.book.is_mine(target, now)
-        self.book.failed(target, now, self.table.occupied() == 0, blame=verdict != "self")
+        self.book.failed(target, now, self.table.occupied(), blame=verdict != "self")
         if verdict != "self":
             self._refused(target, verdict, detail, OUTBOUND)
         self._dial_more()
@@ -314,6 +326,11 @@ class Overlay:
 
     def dial(self, address: Address) -> None:
         """Dial ``address`` now, unless that is under way.  The outcome comes as an event."""
+        with self._lock:
+            self._refusals.pop(str(address), None)  # who asks again is told again
+        if self.book.knows_as_mine(address):
+            self._events.emit("self", address=str(address))
+            return
         self.book.note(address, self._clock())
         if self.book.begin(address):
             with self._lock:
@@ -413,7 +430,7 @@ class Overlay:
             if known is not None:
                 self._tell_others(known, now)
             raise PeerLeft("closed")  # we have seen what we came for
-        if self._stopping:
+        if self._stopping:  # read without the lock: a moment late does no harm
             raise Refused("stopping")
         if self.table.would_lose(peer):
             raise Refused("duplicate", "we are connected already")
@@ -444,10 +461,12 @@ class Overlay:
             admission = self.table.admit(peer)
             incumbent = admission.incumbent
             if incumbent is not None and incumbent.link.direction == INBOUND:
+                # A tie, and the other end dialed the winner: closing this one is up to it.
                 link.state = SUPERSEDED
                 self._close_later(link, HANDSHAKE_TIMEOUT)
                 return
             if admission.refusal is not None:
+                # We have dialed it twice (it has two names, say), or have filled up meanwhile.
                 link.state = SUPERSEDED
                 raise Refused(admission.refusal)
             if admission.loser is not None:
@@ -555,12 +574,13 @@ class Overlay:
             self._probe(peer, address)
 
     def _probe(self, peer: Peer, address: Address) -> None:
-        if self.book.has_proven(address, peer.nodeid):
+        if self.book.has_proven(address, peer.nodeid) or self.book.knows_as_mine(address):
             return
         with self._lock:
             if self._stopping or address in self._probing or len(self._probing) >= MAX_PROBES:
                 return  # the next interval will do
             self._probing.add(address)
+        self.table.probed(peer, self._clock() + self._config.probe_interval)
         self._dial(address, True, peer.nodeid)
 
     def _probe_over(self, address: Address) -> None:
@@ -569,7 +589,7 @@ class Overlay:
 
     def _probe_due(self, now: float) -> None:
         """Try again what peers claim and nobody has proven, as many as there is room for."""
-        room = MAX_PROBES - len(self._probing)
+        room = MAX_PROBES - len(self._probing)  # a guess; _probe asks again under the lock
         for peer in self.table.probe_due(now, now + self._config.probe_interval, room):
             for address in list(peer.own_addresses):
                 self._probe(peer, address)
@@ -638,7 +658,8 @@ class Overlay:
             if len(self._refusals) > REFUSALS_REMEMBERED:
                 self._refusals.popitem(last=False)
         self._events.emit("refused", address=str(address), reason=reason)
-        self._events.log(DEBUG, "%s %s: %s %s", address, direction, reason, detail)
+        level = INFO if reason == "protocol" else DEBUG
+        self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
 
 
 def new_uuid(rng: random.Random) -> str:

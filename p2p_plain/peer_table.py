@@ -32,7 +32,7 @@ OUTBOUND = "outbound"
 
 # The life of a link, in judgement's eyes.  Each may also go straight to OVER.
 GREETING = "greeting"  # waiting for the other end's hello                     -> any below
-ADMITTED = "admitted"  # hellos exchanged; dialed it: not yet let in; else: not yet heard of again
+ADMITTED = "admitted"  # hellos exchanged; one more word from the other end is missing
 UP = "up"  # a peer, and announced as one                                      -> SUPERSEDED
 SUPERSEDED = "superseded"  # lost a tie; the other end, which dialed the winner, will close it
 PROBED = "probed"  # the other end only wanted our hello
@@ -62,7 +62,8 @@ class Link:
         """We dialed only to see who answers there."""
         self.wanted = wanted
         """The nodeid that should be found at ``target``, where that is known."""
-        # Written by the link's own reader thread (and by PeerTable.admit for a lost tie).
+        # Written by the link's own reader thread, and by PeerTable: announce() for a peer that
+        # is up, admit() for one that has lost a tie.
         self.state = GREETING
         self.peer: Optional[Peer] = None
         self.unread_until = float("-inf")
@@ -353,6 +354,11 @@ class PeerTable:
             for peer in due:
                 peer.next_probe_at = next_at
             return due
+
+    def probed(self, peer: Peer, next_at: float) -> None:
+        """Note that a look at ``peer``'s addresses has begun; the next is due at ``next_at``."""
+        with self._lock:
+            peer.next_probe_at = next_at
 
     def tell_once(self, peer: Peer) -> bool:
         """Whether it falls to the caller to pass on this peer's address: true once."""

@@ -10,15 +10,16 @@ Slow readers
 ``send`` gives the kernel what it takes at once.  What it does not take is kept, up to a bound,
 and goes out when there is room: the session's own thread watches for that while it waits for
 bytes, and the Timer looks after it (``attend``) where that thread is already blocked in ``recv``.
-Bytes that wait longer than ``ping_timeout`` mean that the other end has stopped reading, and
-the connection is cut.  A line is never started twice or left half-way and followed by
+What waits longer than ``ping_timeout`` means that the other end does not keep up, and the
+connection is cut.  A line is never started twice or left half-way and followed by
 another: the rest of it goes first, or nothing does.
 
 Ending
 ------
-``close`` says ``bye`` (after what is still unsent), shuts down our direction, and leaves the rest
-to the session's thread, which reads and throws away until the other end has closed too (at most
-``LINGER`` seconds, then the connection is cut).  Closing at once would be simpler, and would often destroy the ``bye``.
+``close`` says ``bye`` (after what is still unsent), shuts down our direction, and leaves the
+rest to the session's thread, which reads and throws away until the other end has closed too
+(at most ``LINGER`` seconds, then the connection is cut).  Closing at once would be simpler, and
+would often destroy the ``bye``.
 """
 
 import socket
@@ -59,11 +60,12 @@ class Session(Link):
         "_bucket",
         "_cut_at",
         "_ending",
+        "_late_at",
         "_lines",
+        "_marked",
         "_overlay",
         "_ping_timeout",
         "_send_lock",
-        "_stalled_at",
         "_trace",
         "_transport",
         "_unsent",
@@ -98,11 +100,13 @@ class Session(Link):
         self._bucket = TokenBucket(max_rate, time.monotonic)
 
         # Held for one non-blocking send at the longest, so nobody waits behind a slow peer.
-        # It keeps two threads' lines from mixing, and guards the three fields below.
+        # It keeps two threads' lines from mixing, and guards the fields below.
         self._send_lock = Lock()
         self._unsent = bytearray()
-        self._stalled_at: Optional[float] = None
-        """Since when some of ``_unsent`` has been waiting without any progress."""
+        self._marked = 0
+        """How many bytes of ``_unsent`` must be gone ..."""
+        self._late_at = float("inf")
+        """... by this time (monotonic)."""
         self._ending: Optional[Tuple[str, str]] = None
         """Reason and detail, once there is one: the first wins."""
         self._cut_at = float("inf")
@@ -129,7 +133,7 @@ class Session(Link):
                 return False  # broken; the reader finds that out too, and ends the session
             if sent < len(line):
                 self._unsent += line[sent:]
-                self._stalled_at = time.monotonic()
+                self._mark_locked()
             return True
 
     def close(self, reason: str, detail: str = "") -> None:
@@ -142,15 +146,10 @@ class Session(Link):
             self._cut_at = time.monotonic() + LINGER
             if self._trace is not None:
                 self._trace(">", self, bye)
-            if not self._unsent:
-                try:
-                    self._transport.send(bye)
-                except OSError:
-                    pass
-                self._transport.finish()
-            else:  # after the rest of what was begun; the session's thread sees to that
-                self._unsent += bye
-                self._transport.wake()
+            # After the rest of what was begun, if there is some; whoever sends its last byte
+            # finishes.
+            self._unsent += bye
+            self._push_locked()
 
     def cut(self) -> None:
         """End now, without a word.  Never blocks."""
@@ -160,8 +159,7 @@ class Session(Link):
         """Move what waits, and lose patience where it is due.  The Timer's thread."""
         if self._unsent:
             self._flush()
-            stalled_at = self._stalled_at
-            if stalled_at is not None and now - stalled_at > self._ping_timeout:
+            if now > self._late_at:
                 self.close("timeout", "it does not read what it is sent")
         if now > self._cut_at:
             self._transport.cut()
@@ -225,7 +223,7 @@ class Session(Link):
         answers: List[bytes] = []
         try:
             for line in lines:
-                if line in _PINGS and self.state == UP and self._trace is None:
+                if line in messages.PING_LINES and self.state == UP and self._trace is None:
                     answers.append(messages.PONG)  # most of the traffic: no detour
                     continue
                 if not line:
@@ -276,16 +274,27 @@ class Session(Link):
             sent = self._transport.send(self._unsent)
         except OSError:
             sent = len(self._unsent)  # broken; the reader finds that out when it reads
-        if sent:
-            del self._unsent[:sent]
-            self._stalled_at = time.monotonic() if self._unsent else None
+        del self._unsent[:sent]
+        self._marked -= sent
+        if self._marked <= 0:
+            self._mark_locked()
+        if self._ending is not None and not self._unsent:
+            self._transport.finish()
+
+    def _mark_locked(self) -> None:
+        """What waits now must be gone in time; what comes later gets its own time then.
+
+        (Any progress would be too little to ask: a byte every now and then would hold a
+        megabyte for ever.)
+        """
+        self._marked = len(self._unsent)
+        self._late_at = time.monotonic() + self._ping_timeout if self._unsent else float("inf")
 
     def _drain(self) -> None:
         """We have said bye: throw away what still comes, until the other end closes too."""
         while self._unsent and time.monotonic() < self._cut_at:
             self._transport.wait(False, True, self._cut_at - time.monotonic())
             self._flush()
-        self._transport.finish()
         try:
             while True:
                 left = self._cut_at - time.monotonic()
@@ -296,9 +305,6 @@ class Session(Link):
 
     def __str__(self) -> str:
         return "%s %s" % (self.remote, self.direction)
-
-
-_PINGS = frozenset((messages.PING[:-1], b'{"msgtype": "ping"}'))
 
 
 class TokenBucket:

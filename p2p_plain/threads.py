@@ -55,7 +55,7 @@ class Crew:
 
     def name(self) -> str:
         """The calling thread's name."""
-        name = self._names.get(_thread.get_ident())
+        name = self._names.get(_thread.get_ident())  # our own entry: nobody else changes it
         return threading.current_thread().name if name is None else name
 
     def running(self) -> int:

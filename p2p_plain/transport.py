@@ -82,10 +82,6 @@ class Transport:
         """No more will be sent; what comes can still be read.  Any thread."""
         self._shutdown(socket.SHUT_WR)
 
-    def wake(self) -> None:
-        """Read no more: a blocked reader wakes and sees the end of the stream.  Any thread."""
-        self._shutdown(socket.SHUT_RD)
-
     def cut(self) -> None:
         """End the connection in both directions; a blocked reader wakes.  Any thread."""
         self._shutdown(socket.SHUT_RDWR)

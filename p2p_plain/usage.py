@@ -21,8 +21,8 @@ examples:
   python3 -m p2p_plain --port 6001 --bootstrap 127.0.0.1:6000
   python3 -m p2p_plain @node.args        (options from a file, one a line)
 
-Runs until SIGINT (Ctrl-C) or SIGTERM.  Exit codes: 0 stopped by a signal, 2 wrong usage,
-3 cannot start.
+Runs until SIGINT (Ctrl-C) or SIGTERM.
+Exit codes: 0 stopped by a signal, 2 wrong usage, 3 cannot start.
 """
 
 
@@ -33,10 +33,10 @@ class _Parser(argparse.ArgumentParser):
         Output(file or sys.stdout).write(message.rstrip("\n"))
 
     def error(self, message: str) -> "NoReturn":
-        what, _, problem = message.replace("argument ", "", 1).partition(": ")
-        if problem:
-            raise UsageError(what, problem)
-        raise UsageError("options", message)
+        what, colon, problem = message.partition(": ")
+        if colon and what.startswith("argument "):
+            raise UsageError(what[len("argument ") :], problem)
+        raise UsageError("", message)
 
 
 def read_fully(words: "List[str]") -> "Dict[str, Any]":

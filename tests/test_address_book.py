@@ -130,7 +130,7 @@ def test_two_addresses_of_one_node_are_never_dialed_at_once(book):
     assert C in first
     assert due(book, 0.0) == []
     tried = first[0] if first[1] == C else first[1]
-    book.failed(tried, 0.0, alone=False)
+    book.failed(tried, 0.0, peers=5)
     book.wake()
     assert due(book, 0.0) == [B if tried == A else A]
 
@@ -150,7 +150,7 @@ def test_the_second_address_of_a_node_gets_its_turn_when_the_first_has_failed(bo
         for began, tried in list(under_way):
             if now - began >= 3.0:  # no answer in time
                 under_way.remove((began, tried))
-                book.failed(tried, now, alone=False)
+                book.failed(tried, now, peers=5)
         for tried in due(book, now):
             dialed.append(tried)
             under_way.append((now, tried))
@@ -163,7 +163,7 @@ def test_a_dial_that_our_user_asked_for_is_not_begun_twice(book):
     assert book.begin(A) is True
     assert book.begin(A) is False
     assert due(book, 0.0) == []
-    book.failed(A, 0.0, alone=False)
+    book.failed(A, 0.0, peers=5)
     assert book.begin(A) is True
 
 
@@ -172,7 +172,7 @@ def connected(book, failures=5):
     book.heard(A, NODE, TELLER, 0.0)
     for _ in range(failures):
         book.begin(A)
-        book.failed(A, 0.0, alone=False)
+        book.failed(A, 0.0, peers=5)
     book.begin(A)
     book.found(A, NODE, 10.0)
     book.welcomed(A, 10.0)
@@ -181,7 +181,7 @@ def connected(book, failures=5):
 def test_a_welcome_ends_the_dial_and_a_connection_that_stood_the_backoff(book):
     connected(book)
     assert book.begin(A) is True
-    book.failed(A, 10.0, alone=False)
+    book.failed(A, 10.0, peers=5)
     connected(book, failures=0)
     book.lost(NODE, 10.0 + STABLE_AFTER, stopping=False)
     assert next_try(book, A, 40.0) <= 40.0 + BACKOFF_FIRST
@@ -205,11 +205,11 @@ def test_whoever_lets_us_in_and_hangs_up_is_dialed_less_and_less_often(book):
 # -- backoff ----------------------------------------------------------------------
 
 
-def delays(book, times, alone=False, now=0.0):
+def delays(book, times, peers=5, now=0.0):
     """How long ``A`` waits after each of so many failures; ends where it is dropped."""
     found = []
     for _ in range(times):
-        book.failed(A, now, alone)
+        book.failed(A, now, peers)
         before, now = now, next_try(book, A, now, now + 2 * BACKOFF_MAX)
         found.append(now - before)
     return found
@@ -226,7 +226,7 @@ def test_each_failure_doubles_the_wait_up_to_the_ceiling(book):
 def test_no_number_of_failures_overflows(book):
     book.add_bootstrap([A], 0.0)
     for _ in range(3000):
-        book.failed(A, 0.0, alone=False)
+        book.failed(A, 0.0, peers=5)
     assert next_try(book, A, 0.0) <= BACKOFF_MAX * 1.5 + 0.25
 
 
@@ -237,7 +237,7 @@ def test_the_wait_is_spread_by_chance():
         book = AddressBook(random.Random(seed))
         book.heard(A, None, TELLER, 0.0)
         due(book, 0.0)
-        book.failed(A, 0.0, alone=False)
+        book.failed(A, 0.0, peers=5)
         waits.append(next_try(book, A, 0.0, step=0.01))
     assert 1.0 <= min(waits) < 1.1
     assert 1.4 < max(waits) <= 1.51
@@ -246,14 +246,14 @@ def test_the_wait_is_spread_by_chance():
 def test_alone_the_ceiling_is_low(book):
     book.heard(A, None, TELLER, 0.0)
     due(book, 0.0)
-    waits = delays(book, 12, alone=True)
+    waits = delays(book, 12, peers=0)
     assert waits[0] <= 1.75
     assert all(waited <= BACKOFF_MAX_ALONE * 1.5 + 0.25 for waited in waits)
     assert waits[-1] >= BACKOFF_MAX_ALONE
 
 
 def test_a_failure_at_an_address_that_is_not_here_is_nothing(book):
-    book.failed(A, 0.0, alone=False)
+    book.failed(A, 0.0, peers=5)
     book.welcomed(A, 0.0)
     assert len(book) == 0
 
@@ -266,10 +266,10 @@ def test_a_day_of_failure_and_the_address_goes(book, proven):
     book.heard(A, NODE, TELLER, 0.0)
     if proven:
         book.found(A, NODE, 0.0)
-    book.failed(A, 100.0, alone=False)
-    book.failed(A, 100.0 + FORGET_AFTER, alone=False)
+    book.failed(A, 100.0, peers=5)
+    book.failed(A, 100.0 + FORGET_AFTER, peers=5)
     assert len(book) == 1
-    book.failed(A, 101.0 + FORGET_AFTER, alone=False)
+    book.failed(A, 101.0 + FORGET_AFTER, peers=5)
     assert len(book) == 0
     assert book.proven([NODE]) == []
     assert due(book, LATER) == []
@@ -278,19 +278,19 @@ def test_a_day_of_failure_and_the_address_goes(book, proven):
 def test_a_bootstrap_address_is_never_forgotten(book):
     book.add_bootstrap([A], 0.0)
     for day in range(100):
-        book.failed(A, day * FORGET_AFTER, alone=False)
+        book.failed(A, day * FORGET_AFTER, peers=5)
     assert due(book, LATER) == [A]
 
 
 def test_an_address_heard_of_first_and_bootstrap_later_is_never_forgotten(book):
     book.heard(A, None, TELLER, 0.0)
     book.add_bootstrap([A], 0.0)
-    book.failed(A, 0.0, alone=False)
-    book.failed(A, 2 * FORGET_AFTER, alone=False)
+    book.failed(A, 0.0, peers=5)
+    book.failed(A, 2 * FORGET_AFTER, peers=5)
     assert len(book) == 1
 
 
-@pytest.mark.parametrize("how", [{"alone": True}, {"alone": False, "blame": False}])
+@pytest.mark.parametrize("how", [{"peers": 0}, {"peers": 5, "blame": False}])
 def test_failures_that_are_nobodys_fault_never_make_us_forget(book, how):
     """Our own cable is out; or the node is there, and full."""
     book.heard(A, NODE, TELLER, 0.0)
@@ -301,18 +301,18 @@ def test_failures_that_are_nobodys_fault_never_make_us_forget(book, how):
 
 def test_a_weekend_without_cable_is_not_charged_to_whom_failed_once_before_it(book):
     book.heard(A, NODE, TELLER, 0.0)
-    book.failed(A, 0.0, alone=False)
+    book.failed(A, 0.0, peers=5)
     for hour in range(1, 60):
-        book.failed(A, hour * 3600.0, alone=True)
-    book.failed(A, 60 * 3600.0, alone=False)
+        book.failed(A, hour * 3600.0, peers=0)
+    book.failed(A, 60 * 3600.0, peers=5)
     assert len(book) == 1
 
 
 def test_an_answer_in_between_makes_good_for_earlier_failures(book):
     book.heard(A, NODE, TELLER, 0.0)
-    book.failed(A, 0.0, alone=False)
+    book.failed(A, 0.0, peers=5)
     book.found(A, NODE, FORGET_AFTER)
-    book.failed(A, FORGET_AFTER + 100.0, alone=False)
+    book.failed(A, FORGET_AFTER + 100.0, peers=5)
     assert len(book) == 1
 
 
@@ -346,9 +346,9 @@ def test_what_has_been_proven_counts_against_its_teller_no_longer(book):
 def test_at_its_bound_a_peer_may_replace_what_failed_of_its_own(book):
     for number in range(MAX_HEARD_PER_PEER):
         book.heard(address(number), None, TELLER, 0.0)
-    book.failed(address(7), 0.0, alone=False)
-    book.failed(address(9), 0.0, alone=False)
-    book.failed(address(9), 0.0, alone=False)
+    book.failed(address(7), 0.0, peers=5)
+    book.failed(address(9), 0.0, peers=5)
+    book.failed(address(9), 0.0, peers=5)
     assert book.heard(A, None, TELLER, 0.0) is True
     assert book.nodeid_at(address(9)) is None
     assert address(9) not in due(book, LATER)
@@ -358,10 +358,10 @@ def test_at_its_bound_a_peer_may_replace_what_failed_of_its_own(book):
 def test_what_is_being_dialed_is_not_replaced(book):
     for number in range(MAX_HEARD_PER_PEER):
         book.heard(address(number), None, TELLER, 0.0)
-    book.failed(address(7), 0.0, alone=False)
+    book.failed(address(7), 0.0, peers=5)
     book.begin(address(7))
     assert book.heard(A, None, TELLER, 0.0) is False
-    book.failed(address(7), 0.0, alone=False)
+    book.failed(address(7), 0.0, peers=5)
     assert book.begin(address(7)) is True
 
 
@@ -400,7 +400,7 @@ def test_in_a_full_book_neither_bootstrap_nor_a_dial_under_way_is_displaced(book
     book.heard(B, None, TELLER, 0.0)
     book.begin(B)
     assert book.heard(C, None, OTHER, 0.0) is False
-    book.failed(B, 0.0, alone=False)
+    book.failed(B, 0.0, peers=5)
     assert book.heard(C, None, OTHER, 0.0) is True
     assert A in due(book, LATER, most=MAX_BOOK)
 
@@ -430,7 +430,7 @@ def test_hearsay_may_say_later_who_is_there(book):
 def test_news_of_a_failed_address_has_it_tried_again_but_not_as_a_hammer(book):
     book.heard(A, None, TELLER, 0.0)
     for _ in range(10):
-        book.failed(A, 0.0, alone=False)
+        book.failed(A, 0.0, peers=5)
     for second in range(5):
         book.heard(A, None, TELLER, second)
     assert next_try(book, A, 5.0) == HEARD_AGAIN_AFTER
@@ -439,7 +439,7 @@ def test_news_of_a_failed_address_has_it_tried_again_but_not_as_a_hammer(book):
 def test_old_news_of_a_failed_address_has_it_tried_again_at_once(book):
     book.heard(A, None, TELLER, 0.0)
     for _ in range(10):
-        book.failed(A, 0.0, alone=False)
+        book.failed(A, 0.0, peers=5)
     book.heard(A, None, TELLER, 100.0)
     assert due(book, 100.0) == [A]
 
@@ -447,7 +447,7 @@ def test_old_news_of_a_failed_address_has_it_tried_again_at_once(book):
 def test_news_never_puts_a_try_off(book):
     """After its first failure an address waits a second or so; news must not make it ten."""
     book.heard(A, None, TELLER, 0.0)
-    book.failed(A, 0.0, alone=False)
+    book.failed(A, 0.0, peers=5)
     book.heard(A, None, TELLER, 0.5)
     assert next_try(book, A, 0.5) <= BACKOFF_FIRST * 1.5 + 0.25
 
@@ -508,7 +508,7 @@ def test_what_leads_to_ourselves_is_never_dialed(book, before):
     due(book, 0.0)
     assert not book.knows_as_mine(A)
     book.is_mine(A, 1.0)
-    book.failed(A, 1.0, alone=True, blame=False)
+    book.failed(A, 1.0, peers=0, blame=False)
     book.heard(A, NODE, TELLER, 100.0)
     book.hurry(100.0, everyone=True)
     book.lost(NODE, 100.0, stopping=False)
@@ -534,7 +534,7 @@ def fail_often(book):
     due(book, 0.0)
     for tried in (A, B):
         for _ in range(10):
-            book.failed(tried, 0.0, alone=False)
+            book.failed(tried, 0.0, peers=5)
 
 
 def test_with_few_peers_left_bootstrap_does_not_wait_for_its_backoff(book):

@@ -73,6 +73,9 @@ def test_version_and_help():
         (["--max-rate", "-1"], "--max-rate"),
         (["--advertise", "0.0.0.0:6000"], "--advertise: nobody can dial 0.0.0.0:6000"),
         (["--advertise", "example.org:0"], "--advertise"),
+        (["--advertise", "[fe80::1]:6000"], "--advertise: [fe80::1]:6000 means nothing on another"),
+        (["--port", "0", "--advertise", "10.0.0.1"], "--advertise: '10.0.0.1' has no port"),
+        (["--peers-file", ""], "--peers-file"),
         (["--bootstrap", "224.0.0.1:6000"], "--bootstrap: nobody can dial"),
         (["--bootstrap", "host:0"], "--bootstrap"),
         (["--bootstrap", "host:port"], "--bootstrap: 'port' in 'host:port' is not a port"),
@@ -81,7 +84,7 @@ def test_version_and_help():
         (["--log-level", "loud"], "--log-level"),
         (["--colour"], "--colour"),
         (["--por", "6000"], "--por"),
-        (["pong"], "'pong': there is no such command"),
+        (["pong"], "there is no command 'pong'"),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage_said_in_one_line(options, says):
@@ -348,6 +351,25 @@ def test_too_few_threads_is_exit_code_3_in_one_line():
     assert b"threads" in run.stderr
 
 
+def test_what_a_stranger_says_is_escaped_in_the_log():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1"]
+        + ["--json", "--log-level", "debug"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    port = int(json.loads(process.stdout.readline().decode())["addresses"][0].split(":")[1])
+    with RawPeer.dial(port) as peer:
+        peer.say("bye", reason="full", detail="\x1b[31mRED\x07\r\nFAKE LINE")
+        assert peer.hear_line() is None
+    process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    (line,) = [line for line in err.decode().splitlines() if "RED" in line]
+    assert "\\x1b[31mRED\\x07\\r\\nFAKE LINE" in line
+
+
 def test_log_level_debug_logs_with_the_peer_first():
     process = subprocess.Popen(
         [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1"]
@@ -365,4 +387,4 @@ def test_log_level_debug_logs_with_the_peer_first():
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
     assert (refused["event"], refused["reason"]) == ("refused", "protocol")
-    assert re.search(r"DEBUG %s inbound: protocol not JSON" % re.escape(local), err.decode())
+    assert re.search(r"INFO %s inbound: protocol not JSON" % re.escape(local), err.decode())

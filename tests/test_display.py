@@ -57,7 +57,7 @@ def shown(word, **changes):
     [
         ("listening", "listening 01234567 a on 10.0.0.1:6000, [::1]:6000"),
         ("peer_up", "peer up 01234567 a 10.0.0.1:6000 inbound 1 peer"),
-        ("peer_down", "peer down 01234567 a 10.0.0.1:6000 stopping, was up 1 min 1 s 0 peers"),
+        ("peer_down", "peer down 01234567 a 10.0.0.1:6000 stopping 0 peers left; was up 1 min 1 s"),
         ("self", "self 10.0.0.1:6000 is this node itself; not dialed again"),
         ("refused", "refused 10.0.0.1:6000 connection refused: nobody listens there"),
         ("rtt", "rtt 01234567 a 0.31 ms"),

@@ -128,8 +128,9 @@ def test_dial_makes_a_peer_or_an_event_that_says_why_not(make_node):
             break
     else:
         pytest.fail("no event told that nobody is there")
-    with pytest.raises(UsageError):
-        first.dial("nonsense:port")
+    for nobody in ("nonsense:port", "0.0.0.0:6000", "127.0.0.1:0", "224.0.0.1:6000"):
+        with pytest.raises(UsageError):
+            first.dial(nobody)
 
 
 def test_a_name_that_does_not_resolve_is_refused_as_unknown(make_node, monkeypatch):
@@ -339,7 +340,8 @@ def test_peers_are_told_of_a_stop_and_do_not_redial(make_node):
 
 def test_before_start_questions_are_errors_that_say_so():
     node = Node(port=0)
-    for ask in (node.peers, lambda: node.broadcast("x"), lambda: node.dial("127.0.0.1:1")):
+    asks = [node.peers, lambda: node.broadcast("x"), lambda: node.dial("127.0.0.1:1")]
+    for ask in [*asks, lambda: node.port, lambda: node.addresses]:
         with pytest.raises(RuntimeError) as error:
             ask()
         assert "started" in str(error.value)
@@ -474,6 +476,11 @@ def test_a_peers_file_may_be_a_link_and_stays_one(make_node, tmp_path):
     second.stop()
     assert os.path.islink(str(tmp_path / "link"))
     assert os.listdir(str(tmp_path / "real")) == ["peers.json"]
+
+
+def test_a_peers_file_in_no_folder_is_said_at_the_start(tmp_path):
+    with pytest.raises(CannotStart, match="no folder"):
+        Node(port=0, peers_file=str(tmp_path / "absent" / "peers.json")).start()
 
 
 def test_a_peers_file_that_cannot_be_read_stops_the_start(tmp_path):

@@ -252,10 +252,13 @@ def test_a_crashed_node_is_redialed_with_backoff_and_found_when_it_is_back():
     victim.crash()
     began = world.now
     world.run(100.0)
-    tries = [at - began for at, address, _ in nodes[0].dials if at > began]
+    tries = [at - began for at, _, _ in nodes[1].dials if at > began]
     gaps = [later - earlier for earlier, later in zip(tries, tries[1:])]
     assert 4 <= len(tries) <= 9
     assert all(later > earlier for earlier, later in zip(gaps, gaps[1:]))
+    # For whom it is a bootstrap address, and hardly anyone else is left, it is tried more often.
+    tries = [at for at, _, _ in nodes[0].dials if at > began]
+    assert all(5 < later - earlier < 15 for earlier, later in zip(tries[3:], tries[4:]))
     nodes.append(world.node(1))  # the same address, another nodeid
     world.run(130.0)
     assert mesh(nodes)
@@ -504,3 +507,37 @@ def test_a_uuid_is_one_and_comes_from_the_dice():
     assert all(messages.is_nodeid(text) for text in made)
     assert all(text[14] == "4" and text[19] in "89ab" for text in made)
     assert new_uuid(random.Random(7)) == new_uuid(random.Random(7))
+
+
+def test_what_turned_out_to_be_ourselves_is_not_probed_again_either():
+    """Someone on our own machine says that it listens where we do."""
+    world = World(17)
+    node = world.node(1, probe_interval=1)
+    raw_link(node, new_id(), port=6000, host="10.0.0.1")
+    world.run(20.0)
+    assert len(node.dials) == 1
+    assert node.count("self") == 0  # and that is between us and the prober
+
+
+def test_a_claimed_address_is_probed_once_an_interval():
+    world = World(18)
+    node = world.node(1, probe_interval=10)
+    raw_link(node, new_id(), port=6000)
+    world.run(9.0)
+    assert len(node.dials) == 1
+    world.run(12.0)
+    assert len(node.dials) == 3
+
+
+def test_whoever_asks_again_is_told_again():
+    """A person who dials wants an answer, also if it is the same as before."""
+    world = World(19)
+    node = world.node(1)
+    for _ in range(3):
+        node.overlay.dial(Address("10.0.9.9", 6000))
+        world.run(0.5)
+    assert node.count("refused") == 3
+    for _ in range(3):
+        node.overlay.dial(node.address)
+        world.run(0.5)
+    assert node.count("self") == 3

@@ -161,6 +161,34 @@ def test_what_waits_is_sent_as_fast_as_the_peer_reads(make_node):
         assert first < 5  # a megabyte and what the kernel held
 
 
+def test_a_peer_that_takes_a_byte_now_and_then_does_not_keep_up_either(make_node):
+    """Progress is not enough: what waits must be gone within the timeout."""
+    node = make_node(ping_timeout=1.5, ping_interval=30)
+    downs = []
+    node.on("peer_down", downs.append)
+    with dial_with_small_buffer(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        peer.say("pong")
+        peer.hear("ping")
+        peer.say("pong")
+        try:
+            while True:
+                node.send(peer.nodeid, "x" * 60000)
+        except PeerBusy:
+            pass
+        began = time.monotonic()
+        never = threading.Event()
+        peer.sock.settimeout(0.05)
+        while not downs and time.monotonic() - began < 8:
+            never.wait(0.01)  # 300 KB a second, where 4 MB wait
+            try:
+                peer.sock.recv(3000)
+            except socket.timeout:
+                pass
+        assert [event["reason"] for event in downs] == ["timeout"]
+
+
 def test_a_peer_that_is_sent_more_than_it_reads_is_reported_busy(make_node):
     node = make_node()
     with dial_with_small_buffer(node) as peer:
