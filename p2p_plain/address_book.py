@@ -491,7 +491,8 @@ def load(path: str, wall_now: float) -> "List[KeptAddress]":
     if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
         raise ValueError("not a p2p_plain peers file")
     if document.get("version") != FILE_VERSION:
-        raise ValueError("version %r; this program reads %d" % (document.get("version"), FILE_VERSION))
+        version = document.get("version")
+        raise ValueError("version %r; this program reads %d" % (version, FILE_VERSION))
     peers = document.get("peers")
     if not isinstance(peers, list):
         raise ValueError("it has no list of peers")

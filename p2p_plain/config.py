@@ -24,9 +24,10 @@ DEFAULT_PORT = 6000
 # -- lines --------------------------------------------------------------------
 
 MAX_LINE = 64 * 1024
-"""Longest line on the wire, bytes, newline included.  A hundred addresses take 8 KiB; a
-row of the matrix with 256 links and names of usual length fits.  Larger, and each of 256 peers could make us hold
-more while its newline never comes.  (Redis bounds an inline command at the same 64 KiB.)"""
+"""Longest line on the wire, bytes, newline included.  A hundred addresses take 8 KiB; a row of
+the matrix with 256 links and names of usual length fits.  Larger, and each of 256 peers could
+make us hold more while its newline never comes.  (Redis bounds an inline command at the same
+64 KiB.)"""
 
 MAX_FIRST_LINE = 4 * 1024
 """Longest line, bytes, before hello: a stranger who has not said who it is gets less memory."""

@@ -22,6 +22,9 @@ TRACE_WIDTH = 400
 """Characters of a traced line that are shown before it is cut, saying how long it was.  A hello
 with all its fields has about 200."""
 
+BODY_WIDTH = 500
+"""Characters of a message's body that are shown."""
+
 _COLOURS = {
     "listening": "1",
     "peer_up": "32",
@@ -149,7 +152,8 @@ def _tell_refused(event: "Event") -> str:
 
 
 def _tell_message(event: "Event") -> str:
-    return "%s  %s" % (event["from"][:SHORT_ID], printable(json.dumps(event["body"], ensure_ascii=False), 500))
+    body = json.dumps(event["body"], ensure_ascii=False)
+    return "%s  %s" % (event["from"][:SHORT_ID], printable(body, BODY_WIDTH))
 
 
 def _tell_stopped(event: "Event") -> str:
@@ -162,7 +166,7 @@ def _tell_stopped(event: "Event") -> str:
 
 def _tell_fields(event: "Event") -> str:
     fields = ["%s=%s" % (k, v) for k, v in event.items() if k not in ("event", "time")]
-    return printable("  ".join(fields), 500)
+    return printable("  ".join(fields), BODY_WIDTH)
 
 
 _TELL: "Dict[str, Callable[[Event], str]]" = {

@@ -200,7 +200,7 @@ def _why(bind: "Optional[str]", port: int, error: OSError) -> str:
 
 
 def dialable_addresses(listening: Listening) -> "Tuple[Address, ...]":
-    """The addresses of this machine at which others reach us; loopback only if there is no other."""
+    """Where others reach us on this machine; loopback only if there is nothing else."""
     if not listening.wildcard:
         return (Address(listening.host, listening.port),)
     hosts: List[str] = []

@@ -42,7 +42,17 @@ NETWORK_LIMIT = 64
 class Hello(Record):
     """The first message each way: who is this.  ``port`` is absent if it does not listen."""
 
-    __slots__ = ("agent", "http", "name", "network", "nodeid", "observed", "port", "probe", "version")
+    __slots__ = (
+        "agent",
+        "http",
+        "name",
+        "network",
+        "nodeid",
+        "observed",
+        "port",
+        "probe",
+        "version",
+    )
 
     def __init__(
         self,

@@ -54,8 +54,9 @@ class Node:
     """One member of the network.
 
     ``Node(**settings)`` takes the settings of ``config.Config``, which are the options of the
-    command line with underscores, but for those about output; raises ``UsageError`` for one that cannot be meant.  Use it
-    as a context manager, or call ``start`` and ``stop``.  Any thread may call any method.
+    command line with underscores, but for those about output; raises ``UsageError`` for one that
+    cannot be meant.  Use it as a context manager, or call ``start`` and ``stop``.  Any thread may
+    call any method.
 
     >>> with Node(port=0, bootstrap=["127.0.0.1:6000"]) as node:
     ...     node.broadcast({"text": "hello, everyone"})

@@ -192,7 +192,9 @@ class Admission(Record):
 class PeerTable:
     """The peers of one node, by nodeid.  Any thread may call any method."""
 
-    def __init__(self, nodeid: str, max_peers: int, clock: "Callable[[], float]", emit: "Emit") -> None:
+    def __init__(
+        self, nodeid: str, max_peers: int, clock: "Callable[[], float]", emit: "Emit"
+    ) -> None:
         self._nodeid = nodeid
         self._max_peers = max_peers
         self._clock = clock
