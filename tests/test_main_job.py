@@ -5,18 +5,24 @@ import signal
 import time
 
 import pytest
-from support import ROOT, Program, free_port, wait_until
+from support import ROOT, Program, free_port, new_id, wait_until
 
 
 @pytest.fixture
 def start():
-    """``start(options...)``: a process on a free port of 127.0.0.1; killed afterwards."""
+    """``start(options...)``: a process on a free port of 127.0.0.1; killed afterwards.
+
+    In a network of its own: a port that is free here may be one that a node of some other test
+    run on this machine still dials.
+    """
     started = []
+    network = "test-%s" % new_id()
 
     def go(*options, **kwargs):
         if "--port" not in options:
             options += ("--port", "0")
-        started.append(Program("--bind", "127.0.0.1", *options, **kwargs))
+        options += ("--bind", "127.0.0.1", "--network", network)
+        started.append(Program(*options, **kwargs))
         return started[-1]
 
     yield go
