@@ -40,7 +40,7 @@ from .config import (
     MAX_UNGREETED,
     MAX_UNSENT,
 )
-from .errors import PeerLeft, Refused
+from .errors import PeerLeft, Refused, why
 from .overlay import Overlay
 from .peer_table import ADMITTED, GREETING, INBOUND, OUTBOUND, PROBED, UP, Link
 from .transport import Transport
@@ -168,7 +168,7 @@ class Session(Link):
 
     def run(self) -> None:
         """Live, from the first byte to the closed socket."""
-        reason, detail = "closed", ""
+        reason, detail, say_bye = "closed", "", False
         try:
             if self.direction == OUTBOUND:
                 self.send(self._overlay.greeting(self), urgent=True)
@@ -178,16 +178,20 @@ class Session(Link):
         except Refused as refused:
             if refused.last_words:
                 self.send(b"".join(refused.last_words), urgent=True)
-            self.close(refused.reason, refused.detail)
+            reason, detail, say_bye = refused.reason, refused.detail, True
         except socket.timeout:
-            self.close("timeout", "the handshake took over %g s" % HANDSHAKE_TIMEOUT)
+            detail = "the handshake took over %g s" % HANDSHAKE_TIMEOUT
+            reason, say_bye = "timeout", True
         except OSError as error:
-            detail = error.strerror or str(error)
+            detail = why(error)
         finally:
-            if self._ending is not None:
+            if self._ending is not None:  # somebody else was faster
                 reason, detail = self._ending
             try:
+                # Before the bye: whoever hears it is no longer a peer of ours.
                 self._overlay.closed(self, reason, detail)
+                if say_bye:
+                    self.close(reason, detail)
                 if self._ending is not None:
                     self._drain()
             finally:

@@ -149,6 +149,7 @@ def test_a_thread_has_come_and_gone_before_descriptors_can_run_out():
         "from p2p_plain.threads import Crew\n"
         "crew = Crew(print)\n"
         "crew.prepare()\n"
+        "while len(os.listdir('/proc/self/task')) > 1: pass\n"
         "limit = len(os.listdir('/proc/self/fd')) - 1\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"
         "for _ in range(50):\n"
