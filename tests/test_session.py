@@ -10,8 +10,9 @@ import pytest
 from support import RawListener, RawPeer, new_id, wait_until
 
 from p2p_plain import PeerBusy, messages, session
-from p2p_plain.config import MAX_UNGREETED
-from p2p_plain.session import TokenBucket
+from p2p_plain.address import Address
+from p2p_plain.config import MAX_PER_IP, MAX_UNGREETED
+from p2p_plain.session import Sessions, TokenBucket
 
 
 def shrink_buffers(sock):
@@ -366,3 +367,57 @@ def test_a_flooded_message_is_passed_on_byte_for_byte(make_node):
         while b"message" not in heard:
             heard = reader.hear_line()
         assert heard == line
+
+
+# -- how many ----------------------------------------------------------------------------------------------
+
+
+class Stranger:
+    """What ``Sessions`` looks at, of a session."""
+
+    direction, state = "inbound", "greeting"
+
+    def __init__(self, host):
+        self.remote = Address(host, 40000)
+        self.was_cut = False
+
+    def cut(self):
+        self.was_cut = True
+
+
+def test_one_address_may_have_32_connections_and_loopback_any_number():
+    sessions = Sessions()
+    crowd = [Stranger("10.0.0.1") for _ in range(MAX_PER_IP)]
+    assert all(sessions.enter(stranger) for stranger in crowd)
+    assert not sessions.enter(Stranger("10.0.0.1"))
+    assert sessions.enter(Stranger("10.0.0.2"))
+    assert all(sessions.enter(Stranger("127.0.0.1")) for _ in range(2 * MAX_PER_IP))
+    sessions.leave(crowd[0])
+    assert sessions.enter(Stranger("10.0.0.1"))
+
+
+def test_at_the_bound_the_longest_silent_stranger_is_cut_and_never_a_peer():
+    sessions = Sessions()
+    peer = Stranger("127.0.0.1")
+    sessions.enter(peer)
+    peer.state = "up"
+    silent = [Stranger("127.0.0.1") for _ in range(MAX_UNGREETED)]
+    for stranger in silent:
+        sessions.enter(stranger)
+    assert not any(stranger.was_cut for stranger in silent)
+    for late in range(3):
+        sessions.enter(Stranger("127.0.0.1"))
+        assert [stranger.was_cut for stranger in silent].count(True) == late + 1
+    assert [stranger.was_cut for stranger in silent[:4]] == [True, True, True, False]
+    assert not peer.was_cut
+
+
+def test_who_has_left_is_not_remembered():
+    sessions = Sessions()
+    for _ in range(100):
+        stranger = Stranger("10.0.0.1")
+        assert sessions.enter(stranger)
+        sessions.leave(stranger)
+    assert sessions.all() == []
+    assert sessions._inbound_by_ip == {}
+    assert not sessions._strangers

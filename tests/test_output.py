@@ -1,0 +1,62 @@
+"""stdout as it may be: closed, a pipe that nobody reads, a full disk, ASCII only."""
+
+import io
+import os
+
+import pytest
+
+from p2p_plain.output import Output, wants_colour
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_line_is_written_at_once():
+    stream = io.StringIO()
+    assert Output(stream).write("hello")
+    assert stream.getvalue() == "hello\n"
+
+
+def test_a_stream_that_is_not_there_swallows_everything():
+    assert Output(None).write("hello")
+
+
+def test_what_the_encoding_cannot_say_is_escaped():
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Output(stream).write("z\u00fcrich \u2192")
+    assert raw.getvalue() == b"z\\xfcrich \\u2192\n"
+
+
+def test_a_pipe_without_a_reader_is_told_once_and_then_forgotten():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        output = Output(stream)
+        assert output.write("hello") is False
+        assert output.write("hello") is True
+
+
+def test_a_full_disk_loses_the_line_and_nothing_else():
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    assert Output(Full()).write("hello")
+
+
+@pytest.mark.parametrize(
+    "environ, coloured",
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),  # "present and not an empty string", says no-color.org
+        ({"TERM": "dumb"}, False),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="depends on the terminal there")
+def test_colour_is_for_terminals_whose_user_wants_it(environ, coloured):
+    assert wants_colour(Terminal(), environ) is coloured
+    assert wants_colour(io.StringIO(), environ) is False
