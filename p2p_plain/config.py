@@ -128,13 +128,17 @@ TELL_PEERS = 8
 a network of 1,000 whole when half of it dies (measured: 18 of 20 runs; with four, none)."""
 
 ENOUGH_PEERS = 2
-"""With fewer peers than this the bootstrap addresses are tried again without waiting."""
+"""With fewer peers than this no bootstrap address waits longer than ``BACKOFF_MAX_ALONE``."""
 
 RTT_SAMPLES = 120
 """Round trips remembered per connection: two hours at one a minute."""
 
 REMEMBERED_EVENTS = 1000
 """Past events that a new ``Node.events()`` starts with."""
+
+REMEMBERED_SIZE = 1024
+"""Bytes of a message's line up to which its event is remembered.  A line of 64 KiB can become
+2 MiB of lists in memory: a thousand of those would be a stranger's to fill."""
 
 MAX_WAITING_EVENTS = 10000
 """Events that wait for a slow listener; beyond it the oldest are dropped, and counted."""

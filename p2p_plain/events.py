@@ -17,7 +17,7 @@ from threading import Condition, get_ident
 from weakref import WeakSet
 
 from .codec import printable
-from .config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS
+from .config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS, REMEMBERED_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class Events:
             return name in self._listeners
 
     def emit(self, event: str, **fields: "Any") -> None:
-        """Tell ``event``.  Never blocks; may be called while holding any lock."""
+        """Tell ``event``.  Never blocks; may be called while holding any lock.
+
+        The field ``size``, in bytes, is for us: what is large is told, but not remembered.
+        """
         now = self._wall_clock()
         told: Event = {"event": event, "time": now}
         told.update(fields)
@@ -139,8 +142,10 @@ class Events:
             return
         if name not in _BESIDE:
             event["time"] = rfc3339(event["time"])
+            small = event.pop("size", 0) <= REMEMBERED_SIZE
             with self._lock:
-                self._history.append(dict(event))
+                if small:
+                    self._history.append(dict(event))
                 streams = list(self._streams)
             for stream in streams:
                 stream.put(dict(event))

@@ -540,9 +540,8 @@ class Overlay:
         if not self._is_news(message.id):
             return
         if message.to is None or message.to == self.myself.nodeid:
-            self._events.emit(
-                "message", **{"nodeid": peer.nodeid, "from": message.author, "body": message.body}
-            )
+            told = {"nodeid": peer.nodeid, "from": message.author, "body": message.body}
+            self._events.emit("message", size=len(message.line), **told)
         if message.to is None:
             for other in self.table.up():
                 if other.nodeid not in (peer.nodeid, message.author):

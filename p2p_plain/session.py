@@ -307,9 +307,6 @@ class Session(Link):
         except OSError:  # socket.timeout is one
             pass
 
-    def __str__(self) -> str:
-        return "%s %s" % (self.remote, self.direction)
-
 
 class TokenBucket:
     """Lets ``rate`` messages a second through, and a burst of twice that after a silence.

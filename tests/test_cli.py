@@ -351,7 +351,8 @@ def test_too_few_threads_is_exit_code_3_in_one_line():
     assert b"threads" in run.stderr
 
 
-def test_what_a_stranger_says_is_escaped_in_the_log():
+def start_debugging():
+    """A process that logs everything, and its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1"]
         + ["--json", "--log-level", "debug"],
@@ -360,6 +361,11 @@ def test_what_a_stranger_says_is_escaped_in_the_log():
         stderr=subprocess.PIPE,
     )
     port = int(json.loads(process.stdout.readline().decode())["addresses"][0].split(":")[1])
+    return process, port
+
+
+def test_what_a_stranger_says_is_escaped_in_the_log():
+    process, port = start_debugging()
     with RawPeer.dial(port) as peer:
         peer.say("bye", reason="full", detail="\x1b[31mRED\x07\r\nFAKE LINE")
         assert peer.hear_line() is None
@@ -371,14 +377,7 @@ def test_what_a_stranger_says_is_escaped_in_the_log():
 
 
 def test_log_level_debug_logs_with_the_peer_first():
-    process = subprocess.Popen(
-        [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1"]
-        + ["--json", "--log-level", "debug"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    port = int(json.loads(process.stdout.readline().decode())["addresses"][0].split(":")[1])
+    process, port = start_debugging()
     with RawPeer.dial(port) as peer:
         peer.say_raw(b"GET / HTTP/1.1\r\n")
         assert peer.hear("bye")["reason"] == "protocol"

@@ -315,6 +315,21 @@ def test_a_log_that_fails_does_not_silence_the_events(make_node, monkeypatch):
     assert "refused" in [e["event"] for e in node.events(timeout=1)]
 
 
+def test_long_messages_are_told_but_not_remembered(make_node):
+    """Or a stranger could fill our memory with a thousand of them."""
+    node = make_node()
+    heard = []
+    node.on("message", heard.append)
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        for body in ("short", "x" * 5000):
+            peer.say("message", id=new_id(), body=body, **{"from": peer.nodeid})
+        wait_until(lambda: len(heard) == 2)
+    assert set(heard[1]) == {"event", "time", "nodeid", "from", "body"}
+    bodies = [e["body"] for e in node.events(timeout=0.1) if e["event"] == "message"]
+    assert bodies == ["short"]
+
+
 def test_an_iterator_that_nobody_iterates_is_forgotten(make_node):
     node = make_node()
     iterators = [node.events() for _ in range(5)]
