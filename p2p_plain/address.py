@@ -7,6 +7,7 @@ only (a name would let anyone make us ask the name server), no guessing.
 No sockets here: these are words.  Any thread.
 """
 
+import functools
 import ipaddress
 from collections import namedtuple
 
@@ -72,7 +73,9 @@ def parse_wire(text: object) -> Address:
     if port is None or "%" in host or (":" in host and not text.startswith("[")):
         raise ValueError("not ip:port")
     canonical = _canonical(host)
-    ip = ipaddress.ip_address(canonical)  # ValueError for a name
+    ip = _ip(canonical)
+    if ip is None:
+        raise ValueError("not ip:port")
     if ip.version == 4 and ":" not in host and str(ip) != host:
         raise ValueError("not ip:port")  # 010.0.0.1: octal to some, decimal to others
     return Address(canonical, port)
@@ -145,6 +148,7 @@ def _may_be_in_host(character: str) -> bool:
     return character.isalnum() or character in ".-_:%"
 
 
+@functools.lru_cache(maxsize=1024)  # four questions are asked of each address that is heard
 def _ip(host: str) -> "Any":
     """The ``ipaddress`` object of ``host``, zone left out; ``None`` for a name."""
     try:

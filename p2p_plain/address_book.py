@@ -12,7 +12,6 @@ added so that many nodes do not knock in step.
 Times are seconds of a monotonic clock that is passed in; randomness is passed in too.
 """
 
-import errno
 import json
 import os
 import stat
@@ -28,14 +27,16 @@ from .config import (
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
+    SAVE_INTERVAL,
     STABLE_AFTER,
 )
+from .errors import CannotStart
 from .messages import is_nodeid
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+    from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 HEARD_AGAIN_AFTER = 10.0
 """News of an address that we failed to reach makes us try it again without waiting for its
@@ -48,8 +49,8 @@ FAILURES_ALONE = 5
 FILE_VERSION = 1
 """Of the peers file; another version is not guessed at, but moved aside."""
 
-MAX_FILE = 1024 * 1024
-"""Characters of a peers file that are read: 4,096 entries of 250, far more than they take."""
+MAX_FILE = 2 * 1024 * 1024
+"""Characters of a peers file that are read: twice 4,096 entries of 250, more than they take."""
 
 NEVER = float("inf")
 
@@ -105,6 +106,29 @@ class KeptAddress(Record):
         self.age = age
 
 
+class HeardAddress(Record):
+    """One that nobody has proven: the node said to live there, and the peer who said so."""
+
+    __slots__ = ("address", "nodeid", "source")
+
+    def __init__(self, address: Address, nodeid: "Optional[str]", source: str) -> None:
+        self.address = address
+        self.nodeid = nodeid
+        self.source = source
+
+
+class Kept(Record):
+    """What the peers file remembers; what was verified apart from what was only heard."""
+
+    __slots__ = ("heard", "proven")
+
+    def __init__(
+        self, proven: "Sequence[KeptAddress]" = (), heard: "Sequence[HeardAddress]" = ()
+    ) -> None:
+        self.proven = list(proven)
+        self.heard = list(heard)
+
+
 class AddressBook:
     """The addresses one node knows.  Any thread may call any method."""
 
@@ -137,13 +161,15 @@ class AddressBook:
         with self._lock:
             self._entry_locked(address, now)
 
-    def add_kept(self, kept: "Iterable[KeptAddress]", now: float) -> None:
-        """Take up what the peers file remembered of an earlier run."""
+    def add_kept(self, kept: Kept, now: float) -> None:
+        """Take up what the peers file remembered of an earlier run, with the same bounds."""
         with self._lock:
-            for one in kept:
+            for one in kept.proven:
                 if one.address not in self._entries and self._room_locked():
                     entry = self._insert_locked(one.address, now)
                     self._prove_locked(entry, one.nodeid, now - one.age)
+        for told in kept.heard:
+            self.heard(told.address, told.nodeid, told.source, now)
 
     def heard(self, address: Address, nodeid: "Optional[str]", source: str, now: float) -> bool:
         """A peer (nodeid ``source``) says that a node is at ``address``; whether that is news."""
@@ -175,15 +201,19 @@ class AddressBook:
                 entry.nodeid = nodeid
             return False
 
-    def found(self, address: Address, nodeid: str, now: float) -> bool:
+    def found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> bool:
         """We dialed ``address`` and ``nodeid`` said hello; whether that is newly proven.
 
-        Whether it lets us in is another matter: see ``welcomed`` and ``failed``.
+        Whether it lets us in is another matter: see ``welcomed`` and ``failed``.  If it was a
+        ``probe``, and dials had failed before, the next one is due now.
         """
         with self._lock:
             entry = self._entry_locked(address, now)
             if entry is None:
                 return False
+            if probe and entry.failing_since is not None:
+                entry.failures = min(entry.failures, 1)
+                self._due_locked(entry, now)
             entry.failing_since = None
             entry.left = False
             entry.mine = False
@@ -352,17 +382,20 @@ class AddressBook:
         with self._lock:
             return self._changes
 
-    def kept(self, now: float) -> "List[KeptAddress]":
-        """What the peers file should remember: proven addresses, the freshest first."""
+    def kept(self, now: float) -> Kept:
+        """What the peers file should remember: proven addresses, the freshest first, and others."""
+        proven: List[KeptAddress] = []
+        heard: List[HeardAddress] = []
         with self._lock:
-            found = [
-                KeptAddress(entry.address, entry.nodeid, max(0.0, now - entry.proven_at))
-                for entry in self._entries.values()
-                if entry.proven_at is not None and entry.nodeid is not None
-            ]
-        return sorted(
-            (kept for kept in found if is_shareable(kept.address)), key=lambda kept: kept.age
-        )
+            for entry in self._entries.values():
+                if not is_shareable(entry.address) or entry.mine:
+                    continue
+                if entry.proven_at is not None and entry.nodeid is not None:
+                    age = max(0.0, now - entry.proven_at)
+                    proven.append(KeptAddress(entry.address, entry.nodeid, age))
+                elif entry.source is not None:
+                    heard.append(HeardAddress(entry.address, entry.nodeid, entry.source))
+        return Kept(sorted(proven, key=lambda kept: kept.age), heard)
 
     # -- inside; the caller holds _lock -----------------------------------------------
 
@@ -405,6 +438,7 @@ class AddressBook:
         entry.source = source
         if source is not None:
             self._heard_from.setdefault(source, {})[entry.address] = None
+            self._changes += 1
 
     def _prove_locked(self, entry: Entry, nodeid: str, at: float) -> bool:
         new = entry.proven_at is None or entry.nodeid != nodeid
@@ -441,7 +475,7 @@ def _backoff(failures: int) -> float:
 # -- on disk ----------------------------------------------------------------------
 
 
-def save(path: str, kept: "Iterable[KeptAddress]", wall_now: float) -> None:
+def save(path: str, kept: Kept, wall_now: float) -> None:
     """Write the peers file so that at every moment the old or the new one is there, whole.
 
     To a temporary file in the same folder (a rename across file systems is no rename), to the
@@ -452,7 +486,10 @@ def save(path: str, kept: "Iterable[KeptAddress]", wall_now: float) -> None:
         "version": FILE_VERSION,
         "peers": [
             {"address": str(k.address), "nodeid": k.nodeid, "proven": round(wall_now - k.age)}
-            for k in kept
+            for k in kept.proven
+        ],
+        "heard": [
+            {"address": str(k.address), "nodeid": k.nodeid, "from": k.source} for k in kept.heard
         ],
     }
     temporary = "%s.%d.tmp" % (path, os.getpid())
@@ -471,21 +508,39 @@ def save(path: str, kept: "Iterable[KeptAddress]", wall_now: float) -> None:
         raise
 
 
-def load(path: str, wall_now: float) -> "List[KeptAddress]":
+def sweep(path: str, wall_now: float) -> None:
+    """Remove what ``save`` left where its process died before the rename.
+
+    Not the young ones: they may be another process's, at work.
+    """
+    folder, base = os.path.split(path)
+    try:
+        for name in os.listdir(folder or os.curdir):
+            middle = name[len(base) + 1 : -len(".tmp")]
+            if name == "%s.%s.tmp" % (base, middle) and middle.isdigit():
+                left = os.path.join(folder, name)
+                if wall_now - os.stat(left).st_mtime > SAVE_INTERVAL:
+                    os.unlink(left)
+    except OSError:
+        pass  # a little litter is no reason to bother anyone
+
+
+def load(path: str, wall_now: float) -> Kept:
     """What ``save`` wrote; nothing if there is no such file.
 
-    Raises ``OSError`` if it cannot be read and ``ValueError`` if it is not such a file.
+    Raises ``ValueError`` if it is not such a file, ``OSError`` if it cannot be read, and
+    ``CannotStart`` if it is a folder, say: somebody mistyped, and it is not ours to move.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
-            raise OSError(errno.EINVAL, "it is not a regular file")
+            raise CannotStart("%s is not a regular file; see --peers-file" % path)
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_FILE)
         if not text:  # made by touch(1) or mktemp(1), to be filled by us
-            return []
+            return Kept()
         document = json.loads(text)
     except FileNotFoundError:
-        return []
+        return Kept()
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
@@ -493,21 +548,39 @@ def load(path: str, wall_now: float) -> "List[KeptAddress]":
     if document.get("version") != FILE_VERSION:
         version = document.get("version")
         raise ValueError("version %r; this program reads %d" % (version, FILE_VERSION))
-    peers = document.get("peers")
-    if not isinstance(peers, list):
+    peers, heard = document.get("peers"), document.get("heard", [])
+    if not isinstance(peers, list) or not isinstance(heard, list):
         raise ValueError("it has no list of peers")
-    return [_read_kept(peer, wall_now) for peer in peers[:MAX_BOOK]]
+    return Kept(
+        [_read_proven(entry, wall_now) for entry in peers[:MAX_BOOK]],
+        [_read_heard(entry) for entry in heard[:MAX_BOOK]],
+    )
 
 
-def _read_kept(peer: "Any", wall_now: float) -> KeptAddress:
-    if not isinstance(peer, dict) or not is_nodeid(peer.get("nodeid")):
+def _read_proven(entry: "Any", wall_now: float) -> KeptAddress:
+    address = _read_address(entry)
+    if not is_nodeid(entry.get("nodeid")):
         raise ValueError("an entry without a nodeid")
-    proven = peer.get("proven")
+    proven = entry.get("proven")
     if isinstance(proven, bool) or not isinstance(proven, (int, float)):
         raise ValueError("an entry without the time when it was proven")
     if not abs(proven) < 1e12:  # NaN fails every comparison
         raise ValueError("an entry with an impossible time")
-    address = parse_wire(peer.get("address"))
+    return KeptAddress(address, entry["nodeid"].lower(), max(0.0, wall_now - proven))
+
+
+def _read_heard(entry: "Any") -> HeardAddress:
+    address = _read_address(entry)
+    nodeid, source = entry.get("nodeid"), entry.get("from")
+    if not is_nodeid(source) or not (nodeid is None or is_nodeid(nodeid)):
+        raise ValueError("a heard address of nobody, or from nobody")
+    return HeardAddress(address, nodeid and nodeid.lower(), source.lower())
+
+
+def _read_address(entry: "Any") -> Address:
+    if not isinstance(entry, dict):
+        raise ValueError("an entry that is not an object")
+    address = parse_wire(entry.get("address"))
     if not is_shareable(address):
         raise ValueError("%s is not an address to dial" % (address,))
-    return KeptAddress(address, peer["nodeid"].lower(), max(0.0, wall_now - proven))
+    return address

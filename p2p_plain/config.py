@@ -53,6 +53,11 @@ HIGH_WATER = 256 * 1024
 """Unsent bytes at which a connection's reader stops answering (and so stops reading) until
 they are gone: whoever asks without reading the answers slows down only itself."""
 
+BYTES_PER_TOKEN = 1024
+"""Bytes that count as one message where the rate is limited.  Parsing a line takes time in
+proportion to its length; did a line of 64 KiB cost as little as a ping, a peer that keeps to 200
+messages a second could keep a core busy."""
+
 # -- time, in seconds -----------------------------------------------------------
 
 HANDSHAKE_TIMEOUT = 10.0
@@ -119,6 +124,13 @@ MAX_PROBES = 8
 """Probes under way at once: half of the pool, so that a hundred peers behind firewalls, whose
 claimed addresses never answer, leave threads for the dials that make peers."""
 
+SCOUT_INTERVAL = 5.0
+SCOUT_AGAIN_AFTER = 15.0
+"""Seconds: a node that is missing is looked for by a probe each ``SCOUT_INTERVAL``, the same one
+not more often than each ``SCOUT_AGAIN_AFTER``, however many there are.  Dials alone would not do:
+after an hour apart their backoff is at 300 s, and the two halves of a network should find each
+other within 30 s of the cable's return.  A host that stays off costs four packets a minute."""
+
 STABLE_AFTER = 30.0
 """A connection that stood this long, in seconds, forgives the failures before it.  Without it
 a peer that lets us in and hangs up would be dialed every second for ever."""
@@ -141,7 +153,10 @@ REMEMBERED_SIZE = 1024
 2 MiB of lists in memory: a thousand of those would be a stranger's to fill."""
 
 MAX_WAITING_EVENTS = 10000
-"""Events that wait for a slow listener; beyond it the oldest are dropped, and counted."""
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+"""Events that wait for a slow listener, and bytes of peers' lines in them; beyond either the
+oldest are dropped, and counted.  In number alone would not do: 10,000 messages of 64 KiB, parsed,
+are 20 GB, and a terminal stopped with Ctrl-S would be enough to let a stranger fill them."""
 
 MAX_NAME = 64
 """Characters in a node's label."""

@@ -29,7 +29,8 @@ from .transport import POLL_SLICE, wait
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Optional
+    from typing import Any, Callable, Optional, Tuple
+
 
 class Order(Record):
     """What to dial, and why: to become a peer, or only to see who is there."""
@@ -48,14 +49,15 @@ class Connector:
     def __init__(
         self,
         crew: Crew,
-        connected: "Callable[[Order, socket.socket], None]",
+        connected: "Callable[[Order, socket.socket, float], None]",
         failed: "Callable[[Order, DialFailed], None]",
         is_mine: "Callable[[Address], bool]",
     ) -> None:
         self._crew = crew
         self._is_mine = is_mine
         self._connected = connected
-        """Called with the connected socket, which is then the callee's."""
+        """Called with the connected socket, which is then the callee's, and with the seconds
+        that the connect took."""
         self._failed = failed
         self._orders: queue.Queue[Optional[Order]] = queue.Queue()
         """Bounded by who orders: the overlay has few dials and probes under way at once."""
@@ -108,11 +110,11 @@ class Connector:
             if order is None or self._stopping.is_set():
                 return
             try:
-                sock = dial(order.address, DIAL_TIMEOUT, self._stopping, self._is_mine)
+                sock, seconds = dial(order.address, DIAL_TIMEOUT, self._stopping, self._is_mine)
             except DialFailed as failure:
                 self._failed(order, failure)
             else:
-                self._connected(order, sock)
+                self._connected(order, sock, seconds)
 
 
 def dial(
@@ -120,8 +122,11 @@ def dial(
     timeout: float,
     stopping: "Optional[Event]" = None,
     is_mine: "Callable[[Address], bool]" = lambda address: False,
-) -> socket.socket:
+) -> "Tuple[socket.socket, float]":
     """A TCP connection to ``address``, names looked up, each of their addresses tried in turn.
+
+    Returns the socket and the seconds that its connect took: from the first packet to the
+    answer, one round trip and what the other end's kernel needs.
 
     ``timeout`` in seconds is for all of it, shared out among the addresses, but not for the
     name server, which cannot be interrupted.  Addresses that ``is_mine`` knows are passed over:
@@ -139,7 +144,8 @@ def dial(
     for number, place in enumerate(found):
         now = time.monotonic()
         try:
-            return _connect(place, now + (deadline - now) / (len(found) - number), stopping)
+            sock = _connect(place, now + (deadline - now) / (len(found) - number), stopping)
+            return sock, time.monotonic() - now
         except DialFailed as failed:
             failure = failed
     raise failure
@@ -156,13 +162,16 @@ def _connect(place: "Any", deadline: float, stopping: "Optional[Event]") -> sock
         sock.setblocking(False)
         error_number = sock.connect_ex(sockaddr)
         while error_number in _UNDER_WAY:
-            if stopping is not None and stopping.is_set():
-                raise DialFailed("unknown", "stopping")
-            if time.monotonic() > deadline:
-                raise DialFailed("timeout", "no answer")
+            # In this order: when we have been suspended meanwhile, the deadline is over and the
+            # answer is there, and our own absence must not become the other end's verdict.
+            expired = time.monotonic() > deadline
             _, writable = wait(sock, False, True, POLL_SLICE)
             if writable:
                 error_number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            elif expired:
+                raise DialFailed("timeout", "no answer")
+            elif stopping is not None and stopping.is_set():
+                raise DialFailed("unknown", "stopping")
         if error_number:
             raise DialFailed(_VERDICTS.get(error_number, "unknown"), os.strerror(error_number))
         if sock.getsockname() == sock.getpeername():

@@ -30,6 +30,7 @@ _COLOURS = {
     "peer_up": "32",
     "peer_down": "31",
     "refused": "33",
+    "reach": "33",
     "self": "2",
     "message": "36",
     "stopped": "1",
@@ -48,6 +49,16 @@ _REFUSALS = {
     "stopping": "is stopping",
     "unauthorised": "not authorised",
     "unknown": "cannot be dialed: no such name, or nothing left to dial with",
+}
+
+
+_VERDICTS = {
+    "ok": "can be dialed",
+    "refused": "cannot be dialed: refused, nobody listens there",
+    "timeout": "cannot be dialed: timeout, no answer",
+    "unreachable": "cannot be dialed: unreachable, no way to that host",
+    "reset": "cannot be dialed: reset, broken off before a hello",
+    "wrong-peer": "cannot be dialed: wrong-peer, another one lives there",
 }
 
 
@@ -151,6 +162,15 @@ def _tell_refused(event: "Event") -> str:
     return "%s  %s" % (event["address"], _REFUSALS.get(event["reason"], event["reason"]))
 
 
+def _tell_reach(event: "Event") -> str:
+    return "%s  %-21s  %s (was %s)" % (
+        _who(event),
+        event["address"],
+        _VERDICTS.get(event["dial"], event["dial"]),
+        event["was"],
+    )
+
+
 def _tell_message(event: "Event") -> str:
     body = json.dumps(event["body"], ensure_ascii=False)
     return "%s  %s" % (event["from"][:SHORT_ID], printable(body, BODY_WIDTH))
@@ -176,6 +196,7 @@ _TELL: "Dict[str, Callable[[Event], str]]" = {
     "rtt": _tell_rtt,
     "self": _tell_self,
     "refused": _tell_refused,
+    "reach": _tell_reach,
     "message": _tell_message,
     "stopped": _tell_stopped,
 }

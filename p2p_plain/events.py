@@ -17,11 +17,16 @@ from threading import Condition, get_ident
 from weakref import WeakSet
 
 from .codec import printable
-from .config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS, REMEMBERED_SIZE
+from .config import (
+    MAX_WAITING_BYTES,
+    MAX_WAITING_EVENTS,
+    REMEMBERED_EVENTS,
+    REMEMBERED_SIZE,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional
+    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 
     Event = Dict[str, Any]
     Callback = Callable[[Event], None]
@@ -39,6 +44,39 @@ DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
 importing it costs a tenth of the whole start."""
 
 
+class Backlog:
+    """Events that wait for someone slow, the oldest of them given up at the bounds.
+
+    Whoever has one has a lock for it.
+    """
+
+    __slots__ = ("_bytes", "_events")
+
+    def __init__(self) -> None:
+        self._events: Deque[Tuple[Event, int]] = deque()
+        self._bytes = 0
+
+    def append(self, event: "Event", size: int = 0) -> int:
+        """Let one more wait, with ``size`` bytes of a peer's line in it; how many were given up."""
+        self._events.append((event, size))
+        self._bytes += size
+        dropped = 0
+        while len(self._events) > MAX_WAITING_EVENTS or self._bytes > MAX_WAITING_BYTES:
+            self._bytes -= self._events.popleft()[1]
+            dropped += 1
+        return dropped
+
+    def take(self) -> "List[Event]":
+        """All of them, and none is left."""
+        taken = [event for event, _ in self._events]
+        self._events.clear()
+        self._bytes = 0
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+
 class Events:
     """The queue, its listeners, and the dispatcher's loop.  Any thread may call any method."""
 
@@ -47,7 +85,7 @@ class Events:
         self._lock = Condition()
         # Guarded by _lock, all below.  The lock is a leaf: nothing is called while it is held,
         # which is what allows emit() under any other lock.
-        self._waiting: Deque[Event] = deque()
+        self._waiting = Backlog()
         self._history: Deque[Event] = deque(maxlen=REMEMBERED_EVENTS)
         self._listeners: Dict[str, List[Callback]] = {}
         # An iterator that nobody iterates is forgotten with its last reference.
@@ -69,16 +107,14 @@ class Events:
     def emit(self, event: str, **fields: "Any") -> None:
         """Tell ``event``.  Never blocks; may be called while holding any lock.
 
-        The field ``size``, in bytes, is for us: what is large is told, but not remembered.
+        The field ``size``, the bytes of a peer's line in it, is for us: they are bounded in what
+        waits, and what is large is told but not remembered.
         """
         now = self._wall_clock()
         told: Event = {"event": event, "time": now}
         told.update(fields)
         with self._lock:
-            if len(self._waiting) >= MAX_WAITING_EVENTS:
-                self._waiting.popleft()
-                self._dropped += 1
-            self._waiting.append(told)
+            self._dropped += self._waiting.append(told, told.get("size", 0))
             self._lock.notify()
 
     def log(self, level: int, text: str, *values: object) -> None:
@@ -93,7 +129,8 @@ class Events:
         """A new iterator's source; it begins with the events still remembered."""
         stream = Stream(self)
         with self._lock:
-            stream.waiting.extend(map(dict, self._history))
+            for event in self._history:
+                stream.waiting.append(dict(event))
             stream.ended = self._closed
             self._streams.add(stream)
         return stream
@@ -120,7 +157,7 @@ class Events:
             with self._lock:
                 while not self._waiting and not self._closed:
                     self._lock.wait()
-                batch, self._waiting = self._waiting, deque()
+                batch = self._waiting.take()
                 dropped, self._dropped = self._dropped, 0
                 listeners = {name: list(calls) for name, calls in self._listeners.items()}
                 closed = self._closed and not batch
@@ -142,13 +179,13 @@ class Events:
             return
         if name not in _BESIDE:
             event["time"] = rfc3339(event["time"])
-            small = event.pop("size", 0) <= REMEMBERED_SIZE
+            size = event.pop("size", 0)
             with self._lock:
-                if small:
+                if size <= REMEMBERED_SIZE:
                     self._history.append(dict(event))
                 streams = list(self._streams)
             for stream in streams:
-                stream.put(dict(event))
+                stream.put(dict(event), size)
             calls = listeners.get(name, []) + listeners.get(EVERYTHING, [])
         else:
             calls = listeners.get(name, [])
@@ -168,13 +205,13 @@ class Stream:
         self._source = source
         self._lock = Condition()
         # Guarded by _lock.
-        self.waiting: Deque[Event] = deque(maxlen=MAX_WAITING_EVENTS)
+        self.waiting = Backlog()
         self.ended = False
 
-    def put(self, event: "Event") -> None:
+    def put(self, event: "Event", size: int = 0) -> None:
         """Dispatcher only."""
         with self._lock:
-            self.waiting.append(event)
+            self.waiting.append(event, size)
             self._lock.notify()
 
     def end(self) -> None:
@@ -194,8 +231,7 @@ class Stream:
                         if self.ended or (left is not None and left <= 0):
                             return
                         self._lock.wait(left)
-                    batch = list(self.waiting)
-                    self.waiting.clear()
+                    batch = self.waiting.take()
                 # What had happened by then is told in any case, however slow the reader.
                 yield from batch
                 if deadline is not None and time.monotonic() >= deadline:

@@ -31,6 +31,9 @@ ACCEPT_PAUSE = 0.1
 """Seconds to wait when there is no descriptor left for another connection.  Without it the
 loop would find the same connection still waiting, at once and for ever: 100 % of a core."""
 
+EVICTION_PAUSE = 0.01
+"""The same when somebody has just been sent away to make room."""
+
 STOP_POLL = 0.1
 """Seconds between two looks of the accepting loop at whether it should stop, on systems where
 shutting the listening socket down does not wake it."""
@@ -69,10 +72,17 @@ class Listener(socketserver.ThreadingTCPServer):
     block_on_close = False
 
     def __init__(
-        self, bind: "Optional[str]", port: int, crew: Crew, serve: "Callable[[socket.socket], None]"
+        self,
+        bind: "Optional[str]",
+        port: int,
+        crew: Crew,
+        serve: "Callable[[socket.socket], None]",
+        make_room: "Callable[[], bool]" = lambda: False,
     ) -> None:
         self._crew = crew
         self._serve = serve
+        self._make_room = make_room
+        """Called when there is no descriptor left; whether one will soon be free."""
         self._accepted = 0
         self._serving = False
         self._stopping = threading.Event()
@@ -136,7 +146,7 @@ class Listener(socketserver.ThreadingTCPServer):
             return super().get_request()
         except OSError as error:
             if error.errno in OUT_OF_RESOURCES:
-                self._stopping.wait(ACCEPT_PAUSE)
+                self._stopping.wait(EVICTION_PAUSE if self._make_room() else ACCEPT_PAUSE)
             raise
 
     def process_request(self, request: "Any", client_address: "Any") -> None:
@@ -228,7 +238,23 @@ def _own_hosts(version: int) -> "List[str]":
             probe.connect((_ELSEWHERE[version], 9))
             return [from_sockaddr(probe.getsockname()).host]
     except OSError:
-        return _interface_hosts() if version == 4 else []
+        return _interface_hosts() if version == 4 else _interface_hosts_of_ipv6()
+
+
+def _interface_hosts_of_ipv6() -> "List[str]":
+    """The IPv6 addresses of all interfaces that mean something on others.  Linux only."""
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return []
+    # Per line: the address in 32 hexadecimal digits, then numbers of the interface and the
+    # prefix, the scope (00 is global), flags, and the name.
+    return [
+        from_sockaddr((":".join(line[0][i : i + 4] for i in range(0, 32, 4)), 0)).host
+        for line in lines
+        if line[3] == "00"
+    ]
 
 
 def _interface_hosts() -> "List[str]":

@@ -18,6 +18,7 @@ import itertools
 import os
 import random
 import socket
+import sys
 import threading
 import time
 
@@ -46,6 +47,11 @@ TICK = 0.2
 """Seconds between two beats of the pinger.  It bounds how late a ping, a timeout or a retry
 is; shorter intervals, as tests have them, make it shorter."""
 
+RESERVED_DESCRIPTORS = 32
+"""Descriptors that no peer gets: sixteen for dials, the others for who knocks, for files, and for
+what the program around us has open.  A node that is out of descriptors cannot even say that it
+is full."""
+
 STOP_DEADLINE = 0.9
 """Seconds that ``stop`` takes at the longest, whatever the peers do."""
 
@@ -71,7 +77,7 @@ class Node:
         self.name = self.config.name or _host_name()
         """The label that others see."""
         path = self.config.peers_file
-        # A link stays a link: what it points at is written, and moved aside if it is damaged.
+        # A link stays a link: what it points at is written, and moved aside if it is no good.
         self._peers_path = None if path is None else os.path.realpath(path)
         self._events = Events()
         self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
@@ -121,7 +127,13 @@ class Node:
         self._book = AddressBook(rng)
         self._read_peers_file()
         advertise = None if config.advertise is None else _resolved(config.advertise)
-        self._listener = Listener(config.bind, config.port, self._crew, self._serve_inbound)
+        self._listener = Listener(
+            config.bind,
+            config.port,
+            self._crew,
+            self._serve_inbound,
+            self._sessions.evict_stranger,
+        )
         self._started_at = time.monotonic()
         listening = self._listener.listening
         self._myself = Myself(
@@ -134,7 +146,8 @@ class Node:
             wildcard=listening.wildcard,
             addresses=dialable_addresses(listening),
         )
-        self._table = PeerTable(self.nodeid, config.max_peers, time.monotonic, self._events.emit)
+        places = min(config.max_peers, max(1, descriptors() - RESERVED_DESCRIPTORS))
+        self._table = PeerTable(self.nodeid, places, time.monotonic, self._events.emit)
         self._connector = Connector(
             self._crew, self._serve_outbound, self._dial_failed, self._book.knows_as_mine
         )
@@ -167,7 +180,7 @@ class Node:
         )
         self._listener.start()
         self._pinger.start()
-        if self.config.peers_file is not None:
+        if self._peers_path is not None:
             self._crew.start("keeper", self._keep)
         self._overlay.start()
 
@@ -248,7 +261,7 @@ class Node:
 
     def peers(self) -> "List[PeerInfo]":
         """The peers that are up now, longest connected first; a copy."""
-        return self._live().table.snapshot()
+        return self._live().peers()
 
     # -- talk -------------------------------------------------------------------------------
 
@@ -299,18 +312,23 @@ class Node:
 
     def _serve_inbound(self, sock: socket.socket) -> None:
         """The connection's own thread."""
-        self._serve(sock, None)
+        self._serve(sock)
 
-    def _serve_outbound(self, order: Order, sock: socket.socket) -> None:
+    def _serve_outbound(self, order: Order, sock: socket.socket, seconds: float) -> None:
         """A connector thread: the connection gets its own."""
         name = "outbound-%d" % next(self._outbound)
         try:
-            self._crew.start(name, self._serve, sock, order)
+            self._crew.start(name, self._serve, sock, order, seconds)
         except RuntimeError:
             sock.close()
             self._dial_failed(order, DialFailed("unknown", "no more threads to be had"))
 
-    def _serve(self, sock: socket.socket, order: "Optional[Order]") -> None:
+    def _serve(
+        self,
+        sock: socket.socket,
+        order: "Optional[Order]" = None,
+        connect_seconds: "Optional[float]" = None,
+    ) -> None:
         try:
             session = Session(
                 sock,
@@ -321,6 +339,7 @@ class Node:
                 target=None if order is None else order.address,
                 probe=order is not None and order.probe,
                 wanted=None if order is None else order.wanted,
+                connect_seconds=connect_seconds,
             )
         except OSError as error:  # gone before we looked
             sock.close()
@@ -339,7 +358,9 @@ class Node:
             self._sessions.leave(session)
 
     def _dial_failed(self, order: Order, failure: DialFailed) -> None:
-        self._overlay.dial_failed(order.address, order.probe, failure.verdict, failure.detail)
+        self._overlay.dial_failed(
+            order.address, order.probe, order.wanted, failure.verdict, failure.detail
+        )
 
     def _beat(self) -> None:
         self._sessions.attend(time.monotonic())
@@ -355,6 +376,7 @@ class Node:
                 direction=direction,
                 peer=str(session.remote),
                 line=line.decode("utf-8", "backslashreplace"),
+                size=len(line),
             )
 
     # -- the peers file -----------------------------------------------------------------------
@@ -368,26 +390,24 @@ class Node:
         if not os.path.isdir(folder):
             raise CannotStart("there is no folder %s; see --peers-file" % folder)
         try:
-            kept = address_book.load(path, time.time())
-        except OSError as error:
-            text = "cannot read %s: %s; see --peers-file" % (path, why(error))
-            raise CannotStart(text) from error
-        except ValueError as error:
+            self._book.add_kept(address_book.load(path, time.time()), time.monotonic())
+        except (OSError, ValueError) as error:
             aside = path + ".bad"
             try:
                 os.replace(path, aside)
                 told = "moved to %s" % aside
             except OSError as failed:
-                told = "left there: %s" % failed.strerror
-            self._events.log(WARNING, "%s is damaged (%s); %s", path, error, told)
-            return
-        self._book.add_kept(kept, time.monotonic())
+                self._peers_path = None
+                told = "left there, and nothing will be saved: %s" % failed.strerror
+            self._events.log(WARNING, "%s is damaged or unreadable (%s); %s", path, why(error), told)
 
     def _keep(self) -> None:
         """The keeper's thread: save what changed, every minute and at the end."""
         path = self._peers_path
         assert path is not None
+        address_book.sweep(path, time.time())
         saved = 0
+        complaint = ""
         while True:
             stopping = self._stopping.wait(SAVE_INTERVAL)
             changes = self._book.changes()
@@ -395,10 +415,23 @@ class Node:
                 try:
                     address_book.save(path, self._book.kept(time.monotonic()), time.time())
                     saved = changes
+                    complaint = ""
                 except OSError as error:
-                    self._events.log(WARNING, "cannot save %s: %s", path, error.strerror)
+                    if why(error) != complaint:  # once, not each minute for months
+                        complaint = why(error)
+                        self._events.log(WARNING, "cannot save %s: %s", path, complaint)
             if stopping:
                 return
+
+
+def descriptors() -> int:
+    """How many open files and sockets the system allows this process (``ulimit -n``)."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return sys.maxsize
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _resolved(advertise: Address) -> Address:

@@ -7,7 +7,7 @@ Plumbing (sessions, the connector, the Timer) calls in here when something happe
 
     receive(link, message)     a message arrived         on that connection's reader thread
     closed(link, reason)       a connection ended        on that connection's reader thread
-    dial_failed(address, ...)  nothing answered          on the thread that tried
+    dial_failed(address, ...)  nobody answered a dial    on the thread that tried
     tick()                     time has passed           on the Timer's thread
 
 and this module calls out through what it was given: ``dial(address, ...)`` puts a dial into
@@ -66,7 +66,6 @@ from .config import (
     HANDSHAKE_TIMEOUT,
     MAX_ADDRESSES,
     MAX_DIALS,
-    MAX_PROBES,
     MAX_SEEN,
     TELL_PEERS,
     Config,
@@ -84,13 +83,15 @@ from .peer_table import (
     SUPERSEDED,
     Link,
     Peer,
+    PeerInfo,
     PeerTable,
 )
+from .reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Probe, Reach
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, List, Optional, Sequence, Set, Tuple
+    from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple
 
     from .messages import AnyMessage
 
@@ -107,10 +108,6 @@ SECOND_PING_AFTER = 1.0
 """Seconds (at most) from the first ping to the second.  The first travels with the hello and
 waits there until the other end has dealt with that, so its round trip says more about two
 starting programs than about the network; that figure should not stand for a whole minute."""
-
-OWN_ADDRESSES_PROBED = 4
-"""Addresses that we try on the word of the peer who claims them for itself, a connection.
-More, and a stranger could make us knock at a whole street."""
 
 TIE_GRACE = 1.0
 """Seconds from the end of a tie until the node that dialed the winner closes the loser: what
@@ -186,6 +183,7 @@ class Overlay:
         self.myself = myself
         self.table = table
         self.book = book
+        self.reach = Reach(config.probe_interval, rng, events.emit)
         self._config = config
         self._events = events
         self._dial = dial
@@ -201,7 +199,6 @@ class Overlay:
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._stopping = False
         self._dialing = 0
-        self._probing: Set[Address] = set()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._unsaid: Deque[bytes] = deque(maxlen=UNSAID_BROADCASTS)
         self._superseded: List[Tuple[float, Link]] = []
@@ -273,30 +270,45 @@ class Overlay:
         state, link.state = link.state, OVER
         if link.peer is not None:
             self._gone(link.peer, reason, now)
-        if link.probe and link.target is not None:
-            self._probe_over(link.target)
+        if link.probe:
+            self._probed(link, _verdict(link, reason), now)
         elif state in (GREETING, ADMITTED):
             if link.target is not None:
                 self._dial_over()
+                if link.wanted is not None:
+                    verdict = _verdict(link, reason)
+                    self.reach.seen(link.wanted, link.target, verdict, link.connect_seconds, now)
                 blame = state is GREETING and reason not in ("full", "duplicate", "self", "network")
                 self.book.failed(link.target, now, self.table.occupied(), blame)
             if reason not in ("self", "duplicate"):
                 self._refused(link.target or link.remote, reason, detail, link.direction)
         self._dial_more()
 
-    def dial_failed(self, target: Address, probe: bool, verdict: str, detail: str = "") -> None:
-        """Nothing answered at ``target``."""
-        if probe:
-            self._probe_over(target)
-            self._events.log(DEBUG, "%s probe: %s %s", target, verdict, detail)
-            return
+    def dial_failed(
+        self,
+        target: Address,
+        probe: bool,
+        wanted: "Optional[str]",
+        reason: str,
+        detail: str = "",
+    ) -> None:
+        """There is no connection to ``target``; ``reason`` is the word of a ``DialFailed``."""
         now = self._clock()
+        # A name that does not resolve, no descriptor left: says nothing about the other end.
+        verdict = None if reason in ("unknown", "self") else reason
+        if probe:
+            assert wanted is not None
+            self._events.log(DEBUG, "%s probe: %s %s", target, reason, detail)
+            self._probe_over(Probe(wanted, target), verdict, None, now)
+            return
         self._dial_over()
-        if verdict == "self":
+        if wanted is not None:
+            self.reach.seen(wanted, target, verdict, None, now)
+        if reason == "self":
             self.book.is_mine(target, now)
-        self.book.failed(target, now, self.table.occupied(), blame=verdict != "self")
-        if verdict != "self":
-            self._refused(target, verdict, detail, OUTBOUND)
+        self.book.failed(target, now, self.table.occupied(), blame=reason != "self")
+        if reason != "self":
+            self._refused(target, reason, detail, OUTBOUND)
         self._dial_more()
 
     def tick(self) -> None:
@@ -322,7 +334,15 @@ class Overlay:
                 self._rng.choice(peers).link.send(messages.GETADDR)
         self._dial_more()
 
+    def patience(self) -> float:
+        """Seconds on a clock that stands still while this node does.  Any thread."""
+        return self._patience
+
     # -- what the library asks ----------------------------------------------------------
+
+    def peers(self) -> "List[PeerInfo]":
+        """Who is up now, and what is known of each; copies."""
+        return self.table.snapshot(self.reach.verdicts())
 
     def dial(self, address: Address) -> None:
         """Dial ``address`` now, unless that is under way.  The outcome comes as an event."""
@@ -403,7 +423,7 @@ class Overlay:
             raise Refused(admission.refusal)
         if admission.loser is not None:  # its other end dialed the winner, and will close it
             self._close_later(admission.loser.link, HANDSHAKE_TIMEOUT)
-        self._verify(peer, peer.claimed)
+        self._meet(peer, now)
         return self._first_words(peer)
 
     def _dialed(self, link: Link, hello: Hello) -> "Lines":
@@ -411,6 +431,7 @@ class Overlay:
         now = self._clock()
         target = link.target
         assert target is not None
+        link.found = hello.nodeid
         if hello.nodeid == self.myself.nodeid:
             # A name may have other addresses as well, which lead elsewhere: only what was
             # reached is ours.
@@ -420,12 +441,10 @@ class Overlay:
         if hello.network != self.myself.network:
             raise Refused("network", self._wrong_network(hello))
         for address in {target, link.remote}:
-            self.book.found(address, hello.nodeid, now)
+            self._found(address, hello.nodeid, link.probe, now)
         peer = Peer(link, hello, now)
         if link.probe:
             link.state = PROBED
-            if link.wanted not in (None, hello.nodeid):
-                self._events.log(DEBUG, "%s probe: another node lives there now", target)
             known = self.table.get(hello.nodeid)
             if known is not None:
                 self._tell_others(known, now)
@@ -456,8 +475,9 @@ class Overlay:
         assert peer is not None
         if link.direction == OUTBOUND:
             assert link.target is not None
+            now = self._clock()
             self._dial_over()
-            self.book.welcomed(link.target, self._clock())
+            self.book.welcomed(link.target, now)
             admission = self.table.admit(peer)
             incumbent = admission.incumbent
             if incumbent is not None and incumbent.link.direction == INBOUND:
@@ -471,6 +491,8 @@ class Overlay:
                 raise Refused(admission.refusal)
             if admission.loser is not None:
                 self._close_later(admission.loser.link, TIE_GRACE)
+            self._meet(peer, now)
+            self.reach.seen(peer.nodeid, link.remote, OK, link.connect_seconds, now)
         if self.table.announce(peer):
             with self._lock:
                 self._refusals.pop(str(link.target or link.remote.host), None)
@@ -492,7 +514,9 @@ class Overlay:
     # -- after hello ------------------------------------------------------------------------
 
     def _note_ping(self, peer: Peer, now: float) -> None:
-        interval = self._config.ping_interval * (0.9 + 0.2 * self._rng.random())
+        # Never more than the interval, beats of the Timer included: a dead peer is to be noticed
+        # within ping_interval and ping_timeout.
+        interval = self._config.ping_interval * (0.9 + 0.09 * self._rng.random())
         if peer.last_pong_at is None:
             interval = min(interval, SECOND_PING_AFTER)
         patience = self._patience + self._config.ping_timeout + self._tick_interval
@@ -529,8 +553,7 @@ class Overlay:
             if is_loopback(address.host) and not is_loopback(peer.link.remote.host):
                 continue  # theirs, not ours
             if nodeid == peer.nodeid or (nodeid is None and len(message.peers) == 1):
-                # Its own address, as it says.  Connected as we are, only a probe can tell.
-                self._verify(peer, address)
+                self._claimed(peer, address, now)
             else:
                 self.book.heard(address, nodeid, peer.nodeid, now)
         self._dial_more()
@@ -564,34 +587,67 @@ class Overlay:
 
     # -- proving and passing on addresses -------------------------------------------------------
 
-    def _verify(self, peer: Peer, address: "Optional[Address]") -> None:
-        """Dial ``address`` back, to see whether ``peer`` is there, unless we know or try."""
-        if address is None or not is_shareable(address) or address in peer.own_addresses:
-            return
-        if len(peer.own_addresses) < OWN_ADDRESSES_PROBED:
-            peer.own_addresses.append(address)
-            self._probe(peer, address)
+    def _meet(self, peer: Peer, now: float) -> None:
+        """From now on it is probed, beside the connection and after it."""
+        self.reach.met(peer.nodeid, peer.name, now)
+        if peer.link.direction == INBOUND and peer.claimed is not None:
+            self._claimed(peer, peer.claimed, now)
 
-    def _probe(self, peer: Peer, address: Address) -> None:
-        if self.book.has_proven(address, peer.nodeid) or self.book.knows_as_mine(address):
+    def _claimed(self, peer: Peer, address: Address, now: float) -> None:
+        """``peer`` says that it lives there.  Connected as we are, only a probe can tell."""
+        if not is_shareable(address) or self.book.knows_as_mine(address):
             return
-        with self._lock:
-            if self._stopping or address in self._probing or len(self._probing) >= MAX_PROBES:
-                return  # the next interval will do
-            self._probing.add(address)
-        self.table.probed(peer, self._clock() + self._config.probe_interval)
-        self._dial(address, True, peer.nodeid)
+        if self.reach.claimed(peer.nodeid, address, now):
+            self._probe_due(now)
 
-    def _probe_over(self, address: Address) -> None:
-        with self._lock:
-            self._probing.discard(address)
+    def _found(self, address: Address, nodeid: str, probe: bool, now: float) -> None:
+        """``nodeid`` lives there; so whoever lived there before is not to be found any more."""
+        before = self.book.nodeid_at(address)
+        self.book.found(address, nodeid, now, probe)
+        if before is not None and before != nodeid and not self._may_be_found(before):
+            self.reach.forget(before)
+
+    def _may_be_found(self, nodeid: str) -> bool:
+        return nodeid in self.table.nodeids() or bool(self.book.proven([nodeid]))
 
     def _probe_due(self, now: float) -> None:
-        """Try again what peers claim and nobody has proven, as many as there is room for."""
-        room = MAX_PROBES - len(self._probing)  # a guess; _probe asks again under the lock
-        for peer in self.table.probe_due(now, now + self._config.probe_interval, room):
-            for address in list(peer.own_addresses):
-                self._probe(peer, address)
+        if self._stopping:  # read without the lock: a moment late does no harm
+            return
+        for probe in self.reach.due(now, self.table.nodeids()):
+            self._probe(probe, now)
+
+    def _probe(self, probe: "Optional[Probe]", now: float) -> None:
+        """Have it dialed, and so on with its round where no dial is needed to know."""
+        while probe is not None:
+            if not self._may_be_found(probe.nodeid):
+                self.reach.forget(probe.nodeid)
+                probe = self.reach.outcome(probe, None, None, now)
+            elif self.book.knows_as_mine(probe.address):
+                probe = self.reach.outcome(probe, WRONG_PEER, None, now)
+            else:
+                self._dial(probe.address, True, probe.nodeid)
+                return
+
+    def _probed(self, link: Link, verdict: "Optional[str]", now: float) -> None:
+        """A probe's connection is over."""
+        assert link.target is not None
+        assert link.wanted is not None
+        self._probe_over(Probe(link.wanted, link.target), verdict, link.connect_seconds, now)
+
+    def _probe_over(
+        self,
+        probe: Probe,
+        verdict: "Optional[str]",
+        seconds: "Optional[float]",
+        now: float,
+    ) -> None:
+        """Note what came of it, go on with its round, and use the place that it leaves."""
+        if verdict in (TIMEOUT, UNREACHABLE):
+            peer = self.table.get(probe.nodeid)
+            if peer is not None:  # is it only the way there, or is the peer dead?
+                self.table.ping_soon(peer, now)
+        self._probe(self.reach.outcome(probe, verdict, seconds, now), now)
+        self._probe_due(now)
 
     def _tell_others(self, peer: Peer, now: float) -> None:
         """Tell a few peers at once of an address that has just become worth telling."""
@@ -635,6 +691,13 @@ class Overlay:
         if not self.table.remove(peer, reason):
             return
         self.book.lost(peer.nodeid, now, stopping=reason == "stopping")
+        if reason == "stopping":
+            self.reach.forget(peer.nodeid)
+        else:
+            self.reach.lost(peer.nodeid, [where for where, _ in self.book.proven([peer.nodeid])])
+        again = self.table.holder(peer.nodeid)
+        if again is not None:  # it has come back at this very moment, on another thread
+            self._meet(again, now)
         self.book.wake()
         left = self.table.occupied()
         if left < ENOUGH_PEERS:
@@ -678,6 +741,17 @@ def _may_hear(link: Link, entries: "List[Tuple[Address, str]]") -> "List[Tuple[A
     if is_loopback(link.remote.host):
         return entries
     return [entry for entry in entries if not is_loopback(entry[0].host)]
+
+
+def _verdict(link: Link, reason: str) -> "Optional[str]":
+    """What a dial has shown that led to a connection; ``None`` if nothing."""
+    if link.found is not None:
+        return OK if link.found == link.wanted else WRONG_PEER
+    return _WITHOUT_HELLO.get(reason)
+
+
+_WITHOUT_HELLO = {"closed": RESET, "timeout": TIMEOUT, "protocol": WRONG_PEER}
+"""A connection, and no hello.  Who says ``full`` instead of it may be anybody."""
 
 
 def _name_of(message: "AnyMessage") -> str:

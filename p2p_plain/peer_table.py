@@ -19,6 +19,7 @@ from threading import Lock
 from .address import Address
 from .config import HANDSHAKE_TIMEOUT, RTT_SAMPLES
 from .messages import Hello
+from .reach import UNKNOWN, Reachable
 from .record import Record
 
 TYPE_CHECKING = False
@@ -42,7 +43,18 @@ OVER = "over"  # ended: nothing more is said or heard
 class Link:
     """One connection, as judgement sees it."""
 
-    __slots__ = ("local", "peer", "probe", "remote", "state", "target", "unread_until", "wanted")
+    __slots__ = (
+        "connect_seconds",
+        "found",
+        "local",
+        "peer",
+        "probe",
+        "remote",
+        "state",
+        "target",
+        "unread_until",
+        "wanted",
+    )
 
     def __init__(
         self,
@@ -51,6 +63,7 @@ class Link:
         target: "Optional[Address]" = None,
         probe: bool = False,
         wanted: "Optional[str]" = None,
+        connect_seconds: "Optional[float]" = None,
     ) -> None:
         self.remote = remote
         """The other end of the socket.  Its port is the listening one only if we dialed it."""
@@ -62,10 +75,14 @@ class Link:
         """We dialed only to see who answers there."""
         self.wanted = wanted
         """The nodeid that should be found at ``target``, where that is known."""
+        self.connect_seconds = connect_seconds
+        """How long the TCP connect took, if we dialed."""
         # Written by the link's own reader thread, and by PeerTable: announce() for a peer that
         # is up, admit() for one that has lost a tie.
         self.state = GREETING
         self.peer: Optional[Peer] = None
+        self.found: Optional[str] = None
+        """The nodeid of the hello that answered our dial."""
         self.unread_until = float("-inf")
         """Until when we leave this connection unread on purpose (monotonic)."""
 
@@ -98,9 +115,7 @@ class Peer:
         "last_pong_at",
         "link",
         "next_ping_at",
-        "next_probe_at",
         "nodeid",
-        "own_addresses",
         "ping_patience",
         "ping_sent_at",
         "rtts",
@@ -119,9 +134,6 @@ class Peer:
         comes from.  ``None`` if it says none."""
         self.address = self.claimed or link.remote
         """What people are shown."""
-        # Appended to by the link's reader thread only.
-        self.own_addresses: List[Address] = []
-        """Where it says it can be dialed; probed until proven."""
         # Guarded by the table's lock.
         self.up = False
         self.told = False
@@ -130,7 +142,6 @@ class Peer:
         self.ping_patience = 0.0
         """On the overlay's patience clock: when the outstanding ping is given up."""
         self.next_ping_at = now
-        self.next_probe_at = float("-inf")
         self.last_pong_at: Optional[float] = None
         self.rtts: Deque[float] = deque(maxlen=RTT_SAMPLES)
 
@@ -151,10 +162,20 @@ class PeerInfo(Record):
     """A copy of what is known of one peer, for the library's users.
 
     ``rtt_ms`` is the last round trip in milliseconds, ``None`` before the first;
-    ``up_seconds`` is how long the connection stands.
+    ``up_seconds`` is how long the connection stands.  ``dial`` is the last verdict of a probe
+    (see ``reach``), and ``dial_ms`` how long its TCP connect took if that was ``ok``.
     """
 
-    __slots__ = ("address", "direction", "name", "nodeid", "rtt_ms", "up_seconds")
+    __slots__ = (
+        "address",
+        "dial",
+        "dial_ms",
+        "direction",
+        "name",
+        "nodeid",
+        "rtt_ms",
+        "up_seconds",
+    )
 
     def __init__(
         self,
@@ -164,6 +185,8 @@ class PeerInfo(Record):
         direction: str,
         rtt_ms: "Optional[float]",
         up_seconds: float,
+        dial: str,
+        dial_ms: "Optional[float]",
     ) -> None:
         self.nodeid = nodeid
         self.name = name
@@ -171,6 +194,8 @@ class PeerInfo(Record):
         self.direction = direction
         self.rtt_ms = rtt_ms
         self.up_seconds = up_seconds
+        self.dial = dial
+        self.dial_ms = dial_ms
 
 
 class Admission(Record):
@@ -345,23 +370,6 @@ class PeerTable:
                 if peer.up and peer.last_pong_at is not None and peer.last_pong_at >= moment
             }
 
-    def probe_due(self, now: float, next_at: float, most: int) -> "List[Peer]":
-        """Up to ``most`` peers whose addresses are due for a look; the next is at ``next_at``."""
-        with self._lock:
-            due = [
-                peer
-                for peer in self._peers.values()
-                if peer.next_probe_at <= now and peer.own_addresses
-            ][: max(0, most)]
-            for peer in due:
-                peer.next_probe_at = next_at
-            return due
-
-    def probed(self, peer: Peer, next_at: float) -> None:
-        """Note that a look at ``peer``'s addresses has begun; the next is due at ``next_at``."""
-        with self._lock:
-            peer.next_probe_at = next_at
-
     def tell_once(self, peer: Peer) -> bool:
         """Whether it falls to the caller to pass on this peer's address: true once."""
         with self._lock:
@@ -376,6 +384,11 @@ class PeerTable:
         with self._lock:
             peer = self._peers.get(nodeid)
             return peer if peer is not None and peer.up else None
+
+    def holder(self, nodeid: str) -> "Optional[Peer]":
+        """The peer that has the place of that nodeid, up or about to be."""
+        with self._lock:
+            return self._peers.get(nodeid)
 
     def up(self) -> "List[Peer]":
         """The peers that are up."""
@@ -397,19 +410,29 @@ class PeerTable:
         with self._lock:
             return len(self._peers)
 
-    def snapshot(self) -> "List[PeerInfo]":
+    def snapshot(self, verdicts: "Dict[str, Reachable]") -> "List[PeerInfo]":
         """A copy for the library's users, longest connected first."""
+        nobody = Reachable(UNKNOWN, None)
         with self._lock:
             now = self._clock()
-            return [
-                PeerInfo(
-                    nodeid=peer.nodeid,
-                    name=peer.name,
-                    address=str(peer.address),
-                    direction=peer.link.direction,
-                    rtt_ms=round(peer.rtts[-1] * 1000, 3) if peer.rtts else None,
-                    up_seconds=round(now - peer.connected_at, 3),
-                )
-                for peer in sorted(self._peers.values(), key=lambda p: p.connected_at)
-                if peer.up
-            ]
+            found = []
+            for peer in sorted(self._peers.values(), key=lambda p: p.connected_at):
+                if peer.up:
+                    dial = verdicts.get(peer.nodeid, nobody)
+                    found.append(
+                        PeerInfo(
+                            nodeid=peer.nodeid,
+                            name=peer.name,
+                            address=str(peer.address),
+                            direction=peer.link.direction,
+                            rtt_ms=_milliseconds(peer.rtts[-1] if peer.rtts else None),
+                            up_seconds=round(now - peer.connected_at, 3),
+                            dial=dial.dial,
+                            dial_ms=_milliseconds(dial.seconds),
+                        )
+                    )
+            return found
+
+
+def _milliseconds(seconds: "Optional[float]") -> "Optional[float]":
+    return None if seconds is None else round(seconds * 1000, 3)

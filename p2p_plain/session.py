@@ -31,6 +31,7 @@ from . import messages
 from .address import Address, from_sockaddr, is_loopback
 from .codec import LineSplitter
 from .config import (
+    BYTES_PER_TOKEN,
     HANDSHAKE_TIMEOUT,
     HIGH_WATER,
     LINGER,
@@ -81,6 +82,7 @@ class Session(Link):
         target: "Optional[Address]" = None,
         probe: bool = False,
         wanted: "Optional[str]" = None,
+        connect_seconds: "Optional[float]" = None,
     ) -> None:
         """``target`` is what was dialed; without it they dialed us.  Raises ``OSError``."""
         super().__init__(
@@ -89,6 +91,7 @@ class Session(Link):
             target=target,
             probe=probe,
             wanted=wanted,
+            connect_seconds=connect_seconds,
         )
         # Immutable.
         self._transport = Transport(sock)
@@ -106,7 +109,8 @@ class Session(Link):
         self._marked = 0
         """How many bytes of ``_unsent`` must be gone ..."""
         self._late_at = float("inf")
-        """... by this time (monotonic)."""
+        """... by this time, on the overlay's patience clock: it must not pass while we stand
+        still ourselves."""
         self._ending: Optional[Tuple[str, str]] = None
         """Reason and detail, once there is one: the first wins."""
         self._cut_at = float("inf")
@@ -159,7 +163,7 @@ class Session(Link):
         """Move what waits, and lose patience where it is due.  The Timer's thread."""
         if self._unsent:
             self._flush()
-            if now > self._late_at:
+            if self._overlay.patience() > self._late_at:
                 self.close("timeout", "it does not read what it is sent")
         if now > self._cut_at:
             self._transport.cut()
@@ -218,7 +222,7 @@ class Session(Link):
                 self._lines.limit = MAX_LINE
                 # Whom we dialed must let us in by the deadline too, not only say hello.
                 greeting = self.state == ADMITTED and self.direction == OUTBOUND
-            delay = self._bucket.take(len(lines))
+            delay = self._bucket.take(max(len(lines), len(chunk) / BYTES_PER_TOKEN))
             if delay > 0 and self._ending is None:
                 self._pause(delay)
 
@@ -292,7 +296,8 @@ class Session(Link):
         megabyte for ever.)
         """
         self._marked = len(self._unsent)
-        self._late_at = time.monotonic() + self._ping_timeout if self._unsent else float("inf")
+        late_at = self._overlay.patience() + self._ping_timeout
+        self._late_at = late_at if self._unsent else float("inf")
 
     def _drain(self) -> None:
         """We have said bye: throw away what still comes, until the other end closes too."""
@@ -322,7 +327,7 @@ class TokenBucket:
         self._tokens = 2 * rate
         self._filled_at = clock()
 
-    def take(self, count: int) -> float:
+    def take(self, count: float) -> float:
         """Spend ``count`` tokens; the seconds until the debt, if there is one, is paid."""
         if not self._rate:
             return 0.0
@@ -358,16 +363,27 @@ class Sessions:
                 if count >= MAX_PER_IP and not is_loopback(host):
                     return False
                 self._inbound_by_ip[host] = count + 1
-                if len(self._strangers) >= MAX_UNGREETED:
-                    for known in [s for s in self._strangers if s.state != GREETING]:
-                        del self._strangers[known]
-                    if len(self._strangers) >= MAX_UNGREETED:
-                        evicted = self._strangers.popitem(last=False)[0]
+                if len(self._strangers) >= MAX_UNGREETED and self._strangers_locked(MAX_UNGREETED):
+                    evicted = self._strangers.popitem(last=False)[0]
                 self._strangers[session] = None
             self._open[session] = None
         if evicted is not None:
             evicted.cut()
         return True
+
+    def evict_stranger(self) -> bool:
+        """Cut the connection that has been longest without a hello; whether there was one."""
+        with self._lock:
+            evicted = self._strangers.popitem(last=False)[0] if self._strangers_locked(1) else None
+        if evicted is not None:
+            evicted.cut()
+        return evicted is not None
+
+    def _strangers_locked(self, least: int) -> bool:
+        """Whether that many have still not said hello; who has is forgotten here."""
+        for known in [s for s in self._strangers if s.state != GREETING]:
+            del self._strangers[known]
+        return len(self._strangers) >= least
 
     def leave(self, session: Session) -> None:
         """Its socket is closed."""

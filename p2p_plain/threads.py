@@ -13,6 +13,7 @@ not keep a program alive: ``Node.stop`` ends them, and ``Crew.wait`` sees that t
 """
 
 import _thread
+import sys
 import threading
 import time
 
@@ -47,11 +48,22 @@ class Crew:
 
         The first thread that ends makes the C library load another one (``libgcc_s``).  If no
         descriptor is left by then, that fails and aborts the whole process (CPython issue
-        44434, on older versions).  Loaded once, it stays.
+        44434, until 3.9).  Loaded once, it stays.  ``join`` returns a moment before the thread
+        gets to that, so see that it did.
         """
+        if sys.version_info >= (3, 10):
+            return
         thread = threading.Thread(target=int)
         thread.start()
         thread.join()
+        for _ in range(50):
+            try:
+                with open("/proc/self/maps", "rb") as maps:
+                    if b"libgcc_s" in maps.read():
+                        return
+            except OSError:
+                return  # not Linux
+            time.sleep(0.001)
 
     def name(self) -> str:
         """The calling thread's name."""

@@ -11,9 +11,12 @@ from p2p_plain.address_book import (
     HEARD_AGAIN_AFTER,
     MAX_FILE,
     AddressBook,
+    HeardAddress,
+    Kept,
     KeptAddress,
     load,
     save,
+    sweep,
 )
 from p2p_plain.config import (
     BACKOFF_FIRST,
@@ -22,8 +25,10 @@ from p2p_plain.config import (
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
+    SAVE_INTERVAL,
     STABLE_AFTER,
 )
+from p2p_plain.errors import CannotStart
 
 NOBODY = frozenset()
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
@@ -80,7 +85,7 @@ def test_however_an_address_was_learnt_it_is_dialed(book, learn):
     elif learn == "noted":
         book.note(A, 5.0)
     else:
-        book.add_kept([KeptAddress(A, NODE, 100.0)], 5.0)
+        book.add_kept(Kept([KeptAddress(A, NODE, 100.0)]), 5.0)
     assert due(book, 4.9) == []
     assert due(book, 5.0) == [A]
 
@@ -388,9 +393,9 @@ def test_in_a_full_book_nothing_proven_is_displaced(book):
     assert book.heard(A, None, TELLER, 0.0) is False
     assert book.found(B, NODE, 0.0) is False
     book.note(C, 0.0)
-    book.add_kept([KeptAddress(C, NODE, 0.0)], 0.0)
+    book.add_kept(Kept([KeptAddress(C, NODE, 0.0)]), 0.0)
     assert len(book) == MAX_BOOK
-    assert len(book.kept(0.0)) == MAX_BOOK
+    assert len(book.kept(0.0).proven) == MAX_BOOK
     assert book.begin(C) is True
 
 
@@ -515,7 +520,7 @@ def test_what_leads_to_ourselves_is_never_dialed(book, before):
     assert due(book, LATER) == []
     assert book.knows_as_mine(A)
     assert book.proven([NODE]) == []
-    assert book.kept(LATER) == []
+    assert book.kept(LATER) == Kept([], [])
 
 
 def test_an_address_that_was_ours_and_is_somebody_elses_now_is_dialed(book):
@@ -585,32 +590,34 @@ def test_hearsay_proves_nothing(book):
     book.add_bootstrap([B], 0.0)
     assert book.proven([NODE, TELLER]) == []
     assert not book.has_proven(A, NODE)
-    assert book.kept(0.0) == []
+    assert book.kept(0.0) == Kept([], [HeardAddress(A, NODE, TELLER)])
 
 
 def test_what_means_nothing_elsewhere_is_neither_passed_on_nor_kept(book):
     book.found(Address("node.example", 6000), NODE, 0.0)
     book.found(Address("fe80::1%eth0", 6000), NODE, 0.0)
     assert book.proven([NODE]) == []
-    assert book.kept(0.0) == []
+    assert book.kept(0.0) == Kept([], [])
 
 
 def test_what_is_kept_is_what_was_proven_the_freshest_first(book):
     book.found(A, NODE, 10.0)
     book.found(B, OTHER, 30.0)
     book.heard(C, None, TELLER, 30.0)
-    assert book.kept(40.0) == [KeptAddress(B, OTHER, 10.0), KeptAddress(A, NODE, 30.0)]
+    assert book.kept(40.0) == Kept(
+        [KeptAddress(B, OTHER, 10.0), KeptAddress(A, NODE, 30.0)],
+        [HeardAddress(C, None, TELLER)],
+    )
 
 
 def test_changes_grows_with_what_is_kept(book):
     seen = [book.changes()]
-    book.heard(A, NODE, TELLER, 0.0)
-    assert book.changes() == seen[-1]
     for change in (
+        lambda: book.heard(A, NODE, TELLER, 0.0),
         lambda: book.found(A, NODE, 1.0),
         lambda: book.found(A, NODE, 2.0),
         lambda: book.is_mine(A, 3.0),
-        lambda: book.add_kept([KeptAddress(B, OTHER, 1.0)], 3.0),
+        lambda: book.add_kept(Kept([KeptAddress(B, OTHER, 1.0)]), 3.0),
     ):
         change()
         assert book.changes() > seen[-1]
@@ -632,11 +639,50 @@ def path(tmp_path):
 
 
 def test_what_is_saved_is_loaded_again_with_its_age(path):
-    save(path, KEPT, NOW)
-    assert load(path, NOW) == KEPT
-    assert [kept.age for kept in load(path, NOW + 50.0)] == [60.0, 86450.0]
-    save(path, [], NOW)
-    assert load(path, NOW) == []
+    save(path, Kept(KEPT), NOW)
+    assert load(path, NOW) == Kept(KEPT)
+    assert [kept.age for kept in load(path, NOW + 50.0).proven] == [60.0, 86450.0]
+    save(path, Kept(), NOW)
+    assert load(path, NOW) == Kept()
+
+
+def test_heard_and_verified_are_kept_apart(path):
+    """Whoever takes up the file believes no more of it than was proven."""
+    heard = [HeardAddress(B, OTHER, TELLER), HeardAddress(C, None, TELLER)]
+    save(path, Kept(KEPT, heard), NOW)
+    assert load(path, NOW) == Kept(KEPT, heard)
+    again = AddressBook(random.Random(1))
+    again.add_kept(load(path, NOW), 0.0)
+    assert again.proven([OTHER]) == [(KEPT[1].address, OTHER)]
+    assert again.nodeid_at(B) == OTHER
+    assert sorted(due(again, 0.0, most=2)) == sorted(kept.address for kept in KEPT)
+
+
+def test_one_teller_owns_no_more_of_the_file_than_of_the_book(path):
+    heard = [HeardAddress(address(n), None, TELLER) for n in range(1000)]
+    save(path, Kept([], heard), NOW)
+    again = AddressBook(random.Random(1))
+    again.add_kept(load(path, NOW), 0.0)
+    assert len(again) == MAX_HEARD_PER_PEER
+
+
+def test_a_file_of_an_earlier_version_without_hearsay_is_read(path):
+    with open(path, "wb") as file:
+        file.write(entry())
+    assert load(path, NOW).heard == []
+
+
+def test_what_a_killed_process_left_is_swept_away_and_nothing_else(path):
+    save(path, Kept(KEPT), NOW)
+    for name in ("peers.json.123.tmp", "peers.json.tmp", "peers.json.x.tmp", "other.123.tmp"):
+        with open(os.path.join(os.path.dirname(path), name), "w") as file:
+            file.write("{")
+        os.utime(file.name, (NOW, NOW))
+    before = set(os.listdir(os.path.dirname(path)))
+    sweep(path, NOW + SAVE_INTERVAL - 1)
+    assert set(os.listdir(os.path.dirname(path))) == before
+    sweep(path, NOW + SAVE_INTERVAL + 1)
+    assert set(os.listdir(os.path.dirname(path))) == before - {"peers.json.123.tmp"}
 
 
 def test_a_book_that_was_saved_knows_next_time_whom_to_dial(path):
@@ -646,37 +692,41 @@ def test_a_book_that_was_saved_knows_next_time_whom_to_dial(path):
     save(path, first.kept(160.0), NOW)
     second.add_kept(load(path, NOW + 40.0), 5.0)
     assert second.proven([NODE]) == [(A, NODE)]
-    assert second.kept(5.0) == [KeptAddress(B, OTHER, 40.0), KeptAddress(A, NODE, 100.0)]
+    assert second.kept(5.0).proven == [KeptAddress(B, OTHER, 40.0), KeptAddress(A, NODE, 100.0)]
     assert sorted(due(second, 5.0)) == [A, B]
 
 
 def test_a_full_book_fits_the_file(path):
     longest = Address("2001:db8:1111:2222:3333:4444:5555:6666", 65535)
-    save(path, [KeptAddress(longest, NODE, 0.0)] * MAX_BOOK, NOW)
+    everything = Kept(
+        [KeptAddress(longest, NODE, 0.0)] * MAX_BOOK,
+        [HeardAddress(longest, NODE, TELLER)] * MAX_BOOK,
+    )
+    save(path, everything, NOW)
     assert os.path.getsize(path) < MAX_FILE
-    assert len(load(path, NOW)) == MAX_BOOK
+    assert load(path, NOW) == everything
 
 
 def test_what_is_kept_does_not_overrule_what_is_known(book):
     book.add_bootstrap([A], 0.0)
     book.found(B, OTHER, 50.0)
-    book.add_kept([KeptAddress(A, NODE, 10.0), KeptAddress(B, NODE, 10.0)], 60.0)
+    book.add_kept(Kept([KeptAddress(A, NODE, 10.0), KeptAddress(B, NODE, 10.0)]), 60.0)
     assert book.nodeid_at(B) == OTHER
     assert len(book) == 2
 
 
 def test_no_file_is_an_empty_book(path):
-    assert load(path, NOW) == []
+    assert load(path, NOW) == Kept()
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_age(path):
-    save(path, KEPT, NOW)
-    assert [kept.age for kept in load(path, NOW - 1e6)] == [0.0, 0.0]
+    save(path, Kept(KEPT), NOW)
+    assert [kept.age for kept in load(path, NOW - 1e6).proven] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_save_that_fails_leaves_the_old_file_whole_and_nothing_else(path, monkeypatch, step):
-    save(path, KEPT, NOW)
+    save(path, Kept(KEPT), NOW)
     with open(path, "rb") as file:
         before = file.read()
 
@@ -685,7 +735,7 @@ def test_a_save_that_fails_leaves_the_old_file_whole_and_nothing_else(path, monk
 
     monkeypatch.setattr(os, step, fails)
     with pytest.raises(OSError, match="No space left"):
-        save(path, KEPT * 100, NOW)
+        save(path, Kept(KEPT * 100), NOW)
     with open(path, "rb") as file:
         assert file.read() == before
     assert os.listdir(os.path.dirname(path)) == ["peers.json"]
@@ -694,7 +744,7 @@ def test_a_save_that_fails_leaves_the_old_file_whole_and_nothing_else(path, monk
 def test_an_empty_file_is_one_to_be_filled(path):
     """``touch`` and ``mktemp`` make such files."""
     open(path, "w").close()
-    assert load(path, NOW) == []
+    assert load(path, NOW) == Kept()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -703,20 +753,20 @@ def test_what_is_not_a_file_is_not_read(tmp_path):
     pipe = str(tmp_path / "pipe")
     os.mkfifo(pipe)
     for odd in (pipe, "/dev/null", str(tmp_path)):
-        with pytest.raises(OSError, match="regular file"):
+        with pytest.raises(CannotStart, match="regular file"):
             load(odd, NOW)
 
 
 def test_a_save_into_no_folder_fails_plainly(path):
     with pytest.raises(OSError):
-        save(os.path.join(path, "missing", "peers.json"), KEPT, NOW)
+        save(os.path.join(path, "missing", "peers.json"), Kept(KEPT), NOW)
 
 
 def test_a_successful_save_leaves_nothing_beside_the_file(path):
-    save(path, KEPT, NOW)
-    save(path, KEPT[:1], NOW)
+    save(path, Kept(KEPT), NOW)
+    save(path, Kept(KEPT[:1]), NOW)
     assert os.listdir(os.path.dirname(path)) == ["peers.json"]
-    assert load(path, NOW) == KEPT[:1]
+    assert load(path, NOW) == Kept(KEPT[:1])
 
 
 def document(**changes):
@@ -763,6 +813,11 @@ def entry(**changes):
         entry(proven=float("inf")),
         entry(proven=-float("inf")),
         entry(proven=10 ** 400),
+        document(heard={}),
+        document(heard=[None]),
+        document(heard=[{"address": str(A), "nodeid": None}]),
+        document(heard=[{"address": str(A), "nodeid": 1, "from": NODE}]),
+        document(heard=[{"address": "0.0.0.0:1", "nodeid": None, "from": NODE}]),
         b" " * MAX_FILE + document(),
     ],
     ids=lambda content: ascii(content[-60:]),
@@ -775,13 +830,8 @@ def test_a_damaged_file_is_called_one(path, content):
         load(path, NOW)
 
 
-def test_a_file_that_cannot_be_read_is_another_matter(tmp_path):
-    with pytest.raises(OSError):
-        load(str(tmp_path), NOW)
-
-
 def test_a_nodeid_edited_to_upper_case_is_the_same_node(path):
     nodeid = "abcdef00-0000-4000-8000-000000000000"
     with open(path, "wb") as file:
         file.write(entry(nodeid=nodeid.upper()))
-    assert load(path, NOW)[0].nodeid == nodeid
+    assert load(path, NOW).proven[0].nodeid == nodeid

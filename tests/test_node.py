@@ -1,5 +1,6 @@
 """The library: nodes in one process, as a program that imports them uses them."""
 
+import errno
 import gc
 import logging
 import os
@@ -10,7 +11,7 @@ import time
 import pytest
 from support import RawListener, RawPeer, free_port, new_id, wait_until
 
-from p2p_plain import MessageTooLong, Node, NotConnected, P2PError, UsageError
+from p2p_plain import MessageTooLong, Node, NotConnected, P2PError, UsageError, address_book
 from p2p_plain.errors import CannotStart
 
 
@@ -498,6 +499,61 @@ def test_a_peers_file_in_no_folder_is_said_at_the_start(tmp_path):
         Node(port=0, peers_file=str(tmp_path / "absent" / "peers.json")).start()
 
 
-def test_a_peers_file_that_cannot_be_read_stops_the_start(tmp_path):
-    with pytest.raises(CannotStart):
+def test_a_peers_file_that_is_a_folder_stops_the_start(tmp_path):
+    with pytest.raises(CannotStart, match="not a regular file"):
         Node(port=0, peers_file=str(tmp_path)).start()
+
+
+def test_a_peers_file_that_the_disk_does_not_give_is_moved_aside(
+    make_node, tmp_path, caplog, monkeypatch
+):
+    """Not readable for us, or a bad sector: a warning, and the node starts without it."""
+    path = tmp_path / "peers.json"
+    path.write_bytes(b"precious")
+
+    def unreadable(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(address_book, "load", unreadable)
+    make_node(peers_file=str(path)).stop()
+    (record,) = caplog.records
+    assert "Input/output error" in record.getMessage()
+    assert (tmp_path / "peers.json.bad").read_bytes() == b"precious"
+
+
+def test_a_damaged_file_that_cannot_be_moved_is_left_and_never_overwritten(
+    make_node, tmp_path, caplog, monkeypatch
+):
+    path = tmp_path / "peers.json"
+    path.write_bytes(b"precious")
+
+    def read_only(*args):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "replace", read_only)
+    first = make_node()
+    node = make_node(peers_file=str(path), bootstrap=first)
+    wait_until(lambda: node.peers())
+    monkeypatch.undo()
+    node.stop()
+    (record,) = caplog.records
+    assert "left there" in record.getMessage()
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_disk_that_stays_full_is_complained_of_once(make_node, tmp_path, caplog, monkeypatch):
+    calls = []
+
+    def full(*args):
+        calls.append(args)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("p2p_plain.node.SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr(address_book, "save", full)
+    first = make_node()
+    node = make_node(peers_file=str(tmp_path / "peers.json"), bootstrap=first)
+    wait_until(lambda: len(calls) >= 3)
+    assert len(node.peers()) == 1
+    node.stop()
+    (record,) = caplog.records
+    assert "No space left" in record.getMessage()

@@ -14,7 +14,7 @@ from support import new_id
 from p2p_plain import messages
 from p2p_plain.address import Address
 from p2p_plain.address_book import AddressBook
-from p2p_plain.config import MAX_PROBES, Config
+from p2p_plain.config import DIAL_TIMEOUT, MAX_PROBES, Config
 from p2p_plain.errors import PeerLeft, Refused
 from p2p_plain.events import Events
 from p2p_plain.overlay import Myself, Overlay, new_uuid
@@ -31,6 +31,11 @@ class World:
         self.rng = random.Random(seed)
         self.towns = {}
         self.cut = set()
+        """These are cut off from all others."""
+        self.broken = set()
+        """These two from each other."""
+        self.deaf = set()
+        """These get no connections, but can make some."""
         self._queue = []
         self._count = 0
 
@@ -55,6 +60,8 @@ class World:
         return node
 
     def reachable(self, one, other):
+        if {one, other} == self.broken:
+            return False
         return not (one in self.cut) ^ (other in self.cut)
 
 
@@ -102,13 +109,21 @@ class SimulatedNode:
         other = self.world.towns.get(address)
         if not self.alive:
             return
-        if other is None or not other.alive or not self.world.reachable(self, other):
-            self.overlay.dial_failed(address, probe, "refused")
+        lost = other is not None and not self.world.reachable(self, other)
+        if lost or other in self.world.deaf:
+            self.world.later(DIAL_TIMEOUT, self.fail, address, probe, wanted, "timeout")
+            return
+        if other is None or not other.alive:
+            self.fail(address, probe, wanted, "refused")
             return
         ours = SimulatedLink(self, address, Address("10.0.0.99", 40000), address, probe, wanted)
         theirs = SimulatedLink(other, Address(self.address.host, 40000), address)
         ours.other, theirs.other = theirs, ours
         ours.send(self.overlay.greeting(ours))
+
+    def fail(self, address, probe, wanted, reason):
+        if self.alive:
+            self.overlay.dial_failed(address, probe, wanted, reason)
 
     def peers(self):
         return {peer.nodeid for peer in self.table.up()}
@@ -229,19 +244,117 @@ def test_a_broadcast_reaches_everyone_once_however_many_ways_lead_there():
     assert [node.count("message") for node in nodes] == [0] + [1] * 29
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_partition_is_noticed_on_both_sides_and_heals_by_itself(seed):
+@pytest.mark.parametrize(
+    "sizes, apart",
+    [
+        ((3, 3), 60.0),
+        ((3, 3), 1000.0),
+        ((2, 2), 1000.0),
+        ((1, 1), 1000.0),
+        ((1, 5), 1000.0),
+        ((2, 4), 100.0),
+        ((10, 12), 100.0),
+    ],
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_a_partition_is_noticed_on_both_sides_and_heals_within_thirty_seconds(seed, sizes, apart):
+    """With default intervals, also when all backoffs have reached their 300 s: noticed within
+    ping_interval and ping_timeout, healed within 30 s of the cable's return."""
     world = World(seed)
-    nodes = [world.node(number) for number in range(1, 7)]
+    nodes = [world.node(number) for number in range(1, sum(sizes) + 1)]
     world.run(5.0)
     assert mesh(nodes)
-    world.cut = set(nodes[:3])
-    world.run(90.0)  # ping_interval and ping_timeout, with the jitter
-    assert mesh(nodes[:3])
-    assert mesh(nodes[3:])
+    left, right = nodes[: sizes[0]], nodes[sizes[0] :]
+    world.cut = set(left)
+    world.run(80.0)
+    assert mesh(left)
+    assert mesh(right)
+    world.run(apart + 5 * seed)
     world.cut = set()
-    world.run(90.0)
+    world.run(30.0)
     assert mesh(nodes)
+
+
+def test_a_link_between_two_that_breaks_is_mended_within_thirty_seconds():
+    """All others still see both: it is no matter of bootstrap lists."""
+    world = World(6)
+    nodes = [world.node(number) for number in range(1, 7)]
+    world.run(5.0)
+    one, other = nodes[4], nodes[5]
+    world.broken = {one, other}
+    world.run(1000.0)
+    assert not mesh(nodes)
+    world.broken = set()
+    world.run(30.0)
+    assert mesh(nodes)
+
+
+def test_each_change_of_whom_one_can_dial_is_told_once():
+    world = World(7)
+    nodes = [world.node(number) for number in range(1, 5)]
+    world.run(5.0)
+    world.cut = {nodes[0]}
+    world.run(600.0)
+    world.cut = set()
+    world.run(70.0)
+    for node in nodes:
+        changes = [fields for name, fields in node.told if name == "reach"]
+        others = nodes[1:] if node is nodes[0] else nodes[:1]
+        for other in others:
+            mine = [(c["was"], c["dial"]) for c in changes if c["nodeid"] == other.nodeid]
+            assert mine == [("ok", "timeout"), ("timeout", "ok")]
+        assert len(changes) == 2 * len(others)
+
+
+def test_a_firewall_that_lets_out_and_not_in_is_told_by_those_it_keeps_out():
+    """The pair stays connected: only a probe can tell."""
+    world = World(8)
+    open_one = world.node(1)
+    world.run(1.0)
+    behind = world.node(2)
+    world.deaf = {behind}
+    world.run(300.0)
+    assert mesh([open_one, behind])
+    (told,) = [fields for name, fields in open_one.told if name == "reach"]
+    assert (told["nodeid"], told["dial"], told["was"]) == (behind.nodeid, "timeout", "unknown")
+    assert behind.count("reach") == 0
+    (seen,) = open_one.overlay.peers()
+    assert (seen.dial, seen.dial_ms) == ("timeout", None)
+    (seen,) = behind.overlay.peers()
+    assert seen.dial == "ok"
+
+
+def test_a_restarted_node_is_not_looked_for_under_its_old_name():
+    world = World(9)
+    nodes = [world.node(number) for number in range(1, 5)]
+    world.run(5.0)
+    old = nodes.pop()
+    old.crash()
+    world.run(100.0)
+    nodes.append(world.node(4))
+    world.run(100.0)
+    assert mesh(nodes)
+    for node in nodes[:3]:
+        assert set(node.overlay.reach.verdicts()) == node.peers()
+        changes = [(f["was"], f["dial"]) for n, f in node.told if n == "reach"]
+        assert changes == [("ok", "refused")]
+
+
+def test_who_has_left_on_purpose_is_not_probed_either():
+    world = World(10)
+    nodes = [world.node(number) for number in range(1, 4)]
+    world.run(5.0)
+    leaver = nodes.pop()
+    leaver.overlay.stop()
+    for peer in leaver.table.up():
+        peer.link.close("stopping")
+    leaver.alive = False
+    world.run(1.0)
+    began = world.now
+    world.run(600.0)
+    for node in nodes:
+        assert not [at for at, address, _ in node.dials if at > began and address == leaver.address]
+        assert node.count("reach") == 0
 
 
 def test_a_crashed_node_is_redialed_with_backoff_and_found_when_it_is_back():
@@ -252,12 +365,12 @@ def test_a_crashed_node_is_redialed_with_backoff_and_found_when_it_is_back():
     victim.crash()
     began = world.now
     world.run(100.0)
-    tries = [at - began for at, _, _ in nodes[1].dials if at > began]
+    tries = [at - began for at, _, probe in nodes[1].dials if at > began and not probe]
     gaps = [later - earlier for earlier, later in zip(tries, tries[1:])]
     assert 4 <= len(tries) <= 9
     assert all(later > earlier for earlier, later in zip(gaps, gaps[1:]))
     # For whom it is a bootstrap address, and hardly anyone else is left, it is tried more often.
-    tries = [at for at, _, _ in nodes[0].dials if at > began]
+    tries = [at for at, _, probe in nodes[0].dials if at > began and not probe]
     assert all(5 < later - earlier < 15 for earlier, later in zip(tries[3:], tries[4:]))
     nodes.append(world.node(1))  # the same address, another nodeid
     world.run(130.0)
@@ -369,6 +482,7 @@ def test_one_peer_cannot_make_us_knock_at_a_whole_street():
     for number in range(50):
         say(link, msgtype="addr", peers=[["10.0.1.%d:6000" % number, nodeid]])
         say(link, msgtype="addr", peers=["10.0.2.%d:6000" % number])
+    world.run(50.0)
     assert len(node.dials) == 4
     assert all(probe for _, _, probe in node.dials)
 
@@ -394,7 +508,7 @@ def test_every_claimed_address_has_its_turn_when_probes_fail():
         raw_link(node, new_id(), port=6000, host="10.0.4.%d" % number)
     world.run(5.0)
     assert len({address for _, address, probe in node.dials if probe}) == 40
-    assert not node.overlay._probing
+    assert not node.overlay.reach._under_way
 
 
 def test_a_name_that_leads_to_ourselves_and_to_others_stays_worth_dialing():
@@ -410,7 +524,7 @@ def test_a_name_that_leads_to_ourselves_and_to_others_stays_worth_dialing():
     assert node.book.knows_as_mine(node.address)
     assert not node.book.knows_as_mine(Address("cluster.test", 6000))
     # Had the name no other address, the connector would say so, and that is the end of it.
-    node.overlay.dial_failed(Address("cluster.test", 6000), False, "self")
+    node.overlay.dial_failed(Address("cluster.test", 6000), False, None, "self")
     assert node.book.knows_as_mine(Address("cluster.test", 6000))
     assert (node.count("self"), node.count("refused")) == (1, 0)
 

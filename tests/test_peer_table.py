@@ -38,7 +38,7 @@ def test_a_peer_counts_once_it_is_announced_and_no_longer_when_removed(told):
     table = make_table(told)
     peer = make_peer(new_id())
     assert table.admit(peer).refusal is None
-    assert (table.count(), table.occupied(), table.snapshot()) == (0, 1, [])
+    assert (table.count(), table.occupied(), table.snapshot({})) == (0, 1, [])
     assert table.get(peer.nodeid) is None
     assert table.announce(peer)
     assert peer.link.state is UP
@@ -116,7 +116,7 @@ def test_both_ends_of_a_tie_decide_alike(told):
                     peer = make_peer(other, direction)
                     if table.admit(peer).refusal is None:
                         table.announce(peer)
-                kept.append(table.snapshot()[0].direction)
+                kept.append(table.snapshot({})[0].direction)
             assert kept == ["outbound", "inbound"]  # the one that the smaller dialed
 
 

@@ -1,0 +1,279 @@
+"""Whether each node that we have met can be dialed now: what the probes found.
+
+A standing connection does not say that.  If the other end dialed it, it stands right across a
+firewall that would drop every dial of ours, and nobody would know before it breaks.  So each
+node is dialed again and again, beside the connection and long after it: a fresh connection,
+hello each way, the end.  What comes of it is one word, the *verdict*:
+
+===============  ==================================================================
+``ok``           the node we expected said hello
+``refused``      the host is up, and nobody listens on that port
+``timeout``      nothing came back: a firewall that drops, a host that is off, a frozen node
+``unreachable``  somebody on the way says that there is no way
+``reset``        the connection was broken off before the hello
+``wrong-peer``   somebody else lives there
+``unknown``      not tried yet
+===============  ==================================================================
+
+A node may claim several addresses (the one it connects from, the one it advertises).  They are
+tried in turn, a *round*; one ``ok`` is enough, and else the first one's verdict counts.
+
+What goes wrong on our own side (no descriptor left) is no verdict: the one before stays.
+"""
+
+import random
+from threading import Lock
+
+from .address import Address
+from .config import MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL
+from .record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Optional, Sequence, Set, Tuple
+
+    from .events import Emit
+
+OK = "ok"
+TIMEOUT = "timeout"
+UNREACHABLE = "unreachable"
+RESET = "reset"
+WRONG_PEER = "wrong-peer"
+UNKNOWN = "unknown"
+
+CLAIMS_PROBED = 4
+"""Addresses that we try on the word of the node which claims them for itself.  More, and a
+stranger could make us knock at a whole street."""
+
+
+class Probe(Record):
+    """What to dial, and whom to find there."""
+
+    __slots__ = ("address", "nodeid")
+
+    def __init__(self, nodeid: str, address: Address) -> None:
+        self.nodeid = nodeid
+        self.address = address
+
+
+class Reachable(Record):
+    """The last verdict on one node; ``seconds`` is how long the TCP connect took, if it was ok."""
+
+    __slots__ = ("dial", "seconds")
+
+    def __init__(self, dial: str, seconds: "Optional[float]") -> None:
+        self.dial = dial
+        self.seconds = seconds
+
+
+class Met:
+    """One node that is or was a peer.  Everything but the nodeid under ``Reach``'s lock."""
+
+    __slots__ = (
+        "addresses",
+        "dial",
+        "failure",
+        "found",
+        "name",
+        "next_probe_at",
+        "nodeid",
+        "probing",
+        "round",
+        "seconds",
+        "tried_at",
+        "untried",
+    )
+
+    def __init__(self, nodeid: str, name: str, now: float) -> None:
+        self.nodeid = nodeid
+        self.name = name
+        self.addresses: List[Address] = []
+        """Where it may be found, the best first."""
+        self.untried: Set[Address] = set()
+        """Which of them nobody has tried yet."""
+        self.dial = UNKNOWN
+        self.seconds: Optional[float] = None
+        self.next_probe_at = now
+        self.tried_at = float("-inf")
+        # The round that is under way.
+        self.probing: Optional[Address] = None
+        self.round: List[Address] = []
+        """What is still to be tried after that."""
+        self.found = False
+        self.failure: Optional[Tuple[Address, str]] = None
+        """The first one."""
+
+
+class Reach:
+    """The nodes that one node has met, by nodeid.  Any thread may call any method."""
+
+    def __init__(self, probe_interval: float, rng: random.Random, emit: "Emit") -> None:
+        self._probe_interval = probe_interval
+        self._rng = rng
+        # Called while _lock is held, on purpose: it never blocks, and so changes are told in
+        # the order in which they happened.
+        self._emit = emit
+        self._lock = Lock()
+        # Guarded by _lock.
+        self._met: Dict[str, Met] = {}
+        """Who is a peer now, or was one and has a proven address: bounded by ``max_peers`` and
+        by the address book."""
+        self._under_way = 0
+        """Probes begun whose outcome has not been told, also of nodes forgotten meanwhile."""
+        self._scout_at = float("-inf")
+
+    # -- who there is -------------------------------------------------------------
+
+    def met(self, nodeid: str, name: str, now: float) -> None:
+        """``nodeid`` is connected."""
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is None:
+                self._met[nodeid] = Met(nodeid, name, now)
+            else:
+                met.name = name
+
+    def claimed(self, nodeid: str, address: Address, now: float) -> bool:
+        """It says that it can be dialed at ``address``; whether a probe is due now."""
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is None or address in met.addresses or len(met.addresses) >= CLAIMS_PROBED:
+                return False
+            met.addresses.append(address)
+            met.untried.add(address)
+            if met.probing is not None:
+                met.round.append(address)
+                return False
+            met.next_probe_at = now
+            return True
+
+    def lost(self, nodeid: str, proven: "Sequence[Address]") -> None:
+        """It is not connected any more: look for it where it was found, if it ever was."""
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is not None and proven:
+                met.addresses = sorted(proven, key=lambda a: a not in met.addresses[:1])
+                del met.addresses[CLAIMS_PROBED:]
+                met.untried.clear()
+            elif met is not None:
+                del self._met[nodeid]
+
+    def forget(self, nodeid: str) -> None:
+        """It has left for good, or nobody knows any more where it might be."""
+        with self._lock:
+            self._met.pop(nodeid, None)
+
+    # -- rounds -----------------------------------------------------------------------
+
+    def due(self, now: float, connected: "frozenset[str]") -> "List[Probe]":
+        """What to probe now, noted as begun: as many as there is room for.
+
+        Besides the round that each node has once an interval, those that are missing are
+        looked for one after the other: when a cable is back, the first one that answers knows
+        where the others are.
+        """
+        with self._lock:
+            room = MAX_PROBES - self._under_way
+            if room <= 0:
+                return []
+            idle = [met for met in self._met.values() if met.probing is None and met.addresses]
+            ready = [met for met in idle if met.next_probe_at <= now]
+            ready = sorted(ready, key=lambda met: met.next_probe_at)[:room]
+            if len(ready) < room and now >= self._scout_at:
+                missing = [
+                    met
+                    for met in idle
+                    if met.nodeid not in connected
+                    and met not in ready
+                    and now - met.tried_at >= SCOUT_AGAIN_AFTER
+                ]
+                if missing:
+                    ready.append(min(missing, key=lambda met: met.tried_at))
+                    self._scout_at = now + SCOUT_INTERVAL
+            self._under_way += len(ready)
+            for met in ready:
+                met.found = False
+                met.failure = None
+                met.round = list(met.addresses)
+                self._tried_locked(met, now)
+            return [self._next_locked(met) for met in ready]
+
+    def outcome(
+        self, probe: Probe, dial: "Optional[str]", seconds: "Optional[float]", now: float
+    ) -> "Optional[Probe]":
+        """What came of a probe (``None``: nothing that tells); the next of its round, if any.
+
+        ``seconds`` is the time that the TCP connect took.  To be called once for each probe.
+        """
+        with self._lock:
+            met = self._met.get(probe.nodeid)
+            if met is not None and met.probing == probe.address:
+                met.probing = None
+                if dial == OK:
+                    met.found = True
+                    self._judge_locked(met, probe.address, OK, seconds)
+                    if probe.address in met.addresses:  # it is tried first from now on
+                        met.addresses.remove(probe.address)
+                    met.addresses.insert(0, probe.address)
+                    # One is enough, but what has just been claimed is still to be proven.
+                    met.round = [address for address in met.round if address in met.untried]
+                elif dial is not None and met.failure is None:
+                    met.failure = (probe.address, dial)
+                self._tried_locked(met, now)
+                if met.round:
+                    return self._next_locked(met)
+                if met.failure is not None and not met.found:
+                    self._judge_locked(met, met.failure[0], met.failure[1], None)
+            self._under_way -= 1
+            return None
+
+    def seen(
+        self,
+        nodeid: str,
+        address: Address,
+        dial: "Optional[str]",
+        seconds: "Optional[float]",
+        now: float,
+    ) -> None:
+        """What a dial that was to make a peer of ``nodeid`` has shown: as good as a probe."""
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is None or dial is None:
+                return
+            if dial != OK and met.addresses != [address]:
+                return  # it may be found elsewhere: a round will tell
+            if address not in met.addresses:
+                met.addresses.insert(0, address)
+                del met.addresses[CLAIMS_PROBED:]
+            met.untried.discard(address)
+            self._judge_locked(met, address, dial, seconds)
+            self._tried_locked(met, now)
+
+    # -- questions ----------------------------------------------------------------------
+
+    def verdicts(self) -> "Dict[str, Reachable]":
+        """The last verdict on each node met, by nodeid."""
+        with self._lock:
+            return {met.nodeid: Reachable(met.dial, met.seconds) for met in self._met.values()}
+
+    # -- inside; the caller holds _lock -----------------------------------------------
+
+    def _next_locked(self, met: Met) -> Probe:
+        """Go on with the round, which is not at its end."""
+        met.probing = address = met.round.pop(0)
+        met.untried.discard(address)
+        return Probe(met.nodeid, address)
+
+    def _tried_locked(self, met: Met, now: float) -> None:
+        met.tried_at = now
+        met.next_probe_at = now + self._probe_interval * (0.9 + 0.1 * self._rng.random())
+
+    def _judge_locked(
+        self, met: Met, address: Address, dial: str, seconds: "Optional[float]"
+    ) -> None:
+        """Note a verdict, and tell it if it changed.  That all is well at first is no news."""
+        was, met.dial, met.seconds = met.dial, dial, seconds
+        if dial != was and (was, dial) != (UNKNOWN, OK):
+            self._emit(
+                "reach", nodeid=met.nodeid, name=met.name, address=str(address), dial=dial, was=was
+            )

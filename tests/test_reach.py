@@ -1,0 +1,253 @@
+"""Who can be dialed: rounds of probes, what they find, and when the next one is due."""
+
+import random
+
+import pytest
+from support import new_id
+
+from p2p_plain.address import Address
+from p2p_plain.config import MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL
+from p2p_plain.reach import CLAIMS_PROBED, Probe, Reach, Reachable
+
+INTERVAL = 60.0
+A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
+NODE, OTHER = (new_id() for _ in range(2))
+ALL = frozenset((NODE, OTHER))
+NOBODY = frozenset()
+
+
+class Told(list):
+    """Events, as they are emitted."""
+
+    def emit(self, event, **fields):
+        assert event == "reach"
+        self.append((fields["was"], fields["dial"], fields["address"]))
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+@pytest.fixture(params=range(3))
+def reach(request, told):
+    """Each test with three dice."""
+    return Reach(INTERVAL, random.Random(request.param), told.emit)
+
+
+def meet(reach, nodeid=NODE, address=A, now=0.0):
+    reach.met(nodeid, "a name", now)
+    return reach.claimed(nodeid, address, now)
+
+
+def round_of(reach, now, connected=ALL, **outcomes):
+    """Play a round: what was dialed, each answered as ``outcomes`` say by the last digit."""
+    dialed = []
+    for probe in reach.due(now, connected):
+        while probe is not None:
+            dialed.append(probe.address)
+            verdict = outcomes["n" + probe.address.host[-1]]
+            probe = reach.outcome(probe, verdict, 0.001 if verdict == "ok" else None, now)
+    return dialed
+
+
+def test_who_is_met_is_probed_at_once_and_then_once_an_interval(reach):
+    assert meet(reach)
+    assert round_of(reach, 0.0, n1="ok") == [A]
+    now, at = 0.0, []
+    while now < 10 * INTERVAL:
+        now += 0.5
+        if round_of(reach, now, n1="ok"):
+            at.append(now)
+    gaps = [later - earlier for earlier, later in zip([0.0] + at, at)]
+    assert all(0.9 * INTERVAL <= gap <= INTERVAL + 0.5 for gap in gaps)
+
+
+def test_that_all_is_well_at_first_is_no_news(reach, told):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    assert told == []
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.001)}
+
+
+def test_each_change_is_told_once(reach, told):
+    meet(reach)
+    for number, verdict in enumerate(["timeout", "timeout", "refused", "ok", "ok", "reset"]):
+        round_of(reach, number * INTERVAL, n1=verdict)
+    assert [(was, now) for was, now, _ in told] == [
+        ("unknown", "timeout"),
+        ("timeout", "refused"),
+        ("refused", "ok"),
+        ("ok", "reset"),
+    ]
+    assert reach.verdicts() == {NODE: Reachable("reset", None)}
+
+
+def test_what_went_wrong_on_our_side_is_no_verdict(reach, told):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    round_of(reach, INTERVAL, n1=None)
+    assert told == []
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.001)}
+    assert round_of(reach, 2 * INTERVAL, n1="ok") == [A]  # and its turn comes again
+
+
+def test_one_address_that_answers_is_enough(reach, told):
+    """A node behind a forwarded port: where it connects from nobody listens."""
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    assert round_of(reach, 0.0, n1="timeout", n2="ok") == [A, B]
+    assert told == []
+    assert round_of(reach, INTERVAL, n1="timeout", n2="ok") == [B]
+    assert reach.verdicts()[NODE].dial == "ok"
+
+
+def test_where_none_answers_the_first_one_counts(reach, told):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    for number in range(5):
+        assert round_of(reach, number * INTERVAL, n1="refused", n2="timeout") == [A, B]
+    assert told == [("unknown", "refused", str(A))]
+
+
+def test_a_claim_during_a_round_is_tried_in_it_even_after_an_answer(reach):
+    meet(reach)
+    (probe,) = reach.due(0.0, ALL)
+    assert not reach.claimed(NODE, B, 0.0)
+    following = reach.outcome(probe, "ok", 0.001, 0.0)
+    assert following == Probe(NODE, B)
+    assert reach.outcome(following, "timeout", None, 0.0) is None
+    assert reach.verdicts()[NODE].dial == "ok"
+
+
+def test_one_node_has_only_so_many_claims(reach):
+    meet(reach)
+    for number in range(10, 50):
+        reach.claimed(NODE, Address("192.0.2.%d" % number, 6000), 0.0)
+    assert len(round_of(reach, 0.0, n1="timeout", n0="timeout", n2="timeout")) == CLAIMS_PROBED
+
+
+def test_only_so_many_probes_are_under_way_and_each_gets_its_turn(reach):
+    ids = [new_id() for _ in range(3 * MAX_PROBES)]
+    for number, nodeid in enumerate(ids):
+        meet(reach, nodeid, Address("10.0.0.%d" % number, 6000))
+    seen = []
+    for _ in range(3):
+        probes = reach.due(0.0, frozenset(ids))
+        assert len(probes) == MAX_PROBES
+        assert reach.due(0.0, frozenset(ids)) == []
+        seen.extend(probe.nodeid for probe in probes)
+        for probe in probes:
+            reach.outcome(probe, "ok", 0.001, 0.0)
+    assert sorted(seen) == sorted(ids)
+
+
+def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):
+    """Else whoever connects and leaves in a hurry could have us dial without bound."""
+    for _ in range(5 * MAX_PROBES):
+        nodeid = new_id()
+        meet(reach, nodeid)
+        reach.due(0.0, ALL)
+        reach.lost(nodeid, [])
+    assert reach._under_way == MAX_PROBES
+    meet(reach)
+    assert reach.due(0.0, ALL) == []
+    for _ in range(MAX_PROBES):
+        assert reach.outcome(Probe(NODE, A), "ok", 0.001, 0.0) is None
+    assert reach.due(0.0, ALL) == [Probe(NODE, A)]
+    assert reach.verdicts()[NODE].dial == "unknown"  # those answers were to other questions
+
+
+def test_who_is_lost_is_looked_for_where_it_was_found(reach):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    reach.lost(NODE, [B])
+    assert round_of(reach, 0.0, NOBODY, n2="refused") == [B]
+    assert round_of(reach, INTERVAL, NOBODY, n2="refused") == [B]
+
+
+def test_who_was_never_found_and_is_lost_is_forgotten(reach):
+    meet(reach)
+    reach.lost(NODE, [])
+    assert reach.verdicts() == {}
+    assert reach.due(LATER, NOBODY) == []
+
+
+LATER = 1e6
+
+
+def test_who_left_for_good_is_forgotten_even_in_the_middle_of_a_probe(reach, told):
+    meet(reach)
+    (probe,) = reach.due(0.0, ALL)
+    reach.forget(NODE)
+    assert reach.outcome(probe, "refused", None, 1.0) is None
+    assert told == []
+    assert reach.due(LATER, NOBODY) == []
+
+
+def scouts(reach, missing, seconds):
+    """When each of ``missing`` is probed within ``seconds``, none of them answering."""
+    at = {nodeid: [] for nodeid in missing}
+    now = 1.0
+    while now < seconds:
+        for probe in reach.due(now, NOBODY):
+            at[probe.nodeid].append(now)
+            reach.outcome(probe, "timeout", None, now)
+        now += 0.2
+    return at
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_the_missing_are_looked_for_in_turn(reach, count):
+    """One every five seconds, the same one every fifteen: a cable that is back is noticed."""
+    missing = [new_id() for _ in range(count)]
+    for number, nodeid in enumerate(missing):
+        address = Address("10.0.0.%d" % number, 6000)
+        meet(reach, nodeid, address)
+        reach.outcome(reach.due(0.0, frozenset(missing))[0], "ok", 0.001, 0.0)
+        reach.lost(nodeid, [address])
+    found = scouts(reach, missing, 600.0)
+    together = sorted(moment for times in found.values() for moment in times)
+    longest = max(later - earlier for earlier, later in zip(together, together[1:]))
+    assert longest <= max(SCOUT_INTERVAL, SCOUT_AGAIN_AFTER / count) + 0.5
+    for times in found.values():
+        gaps = [later - earlier for earlier, later in zip(times, times[1:])]
+        assert all(SCOUT_AGAIN_AFTER - 0.01 <= gap <= INTERVAL for gap in gaps)
+    assert len(together) <= 600 / SCOUT_INTERVAL + 600 / INTERVAL * count + 1
+
+
+def test_who_is_connected_is_not_looked_for_more_often(reach):
+    meet(reach)
+    round_of(reach, 0.0, n1="timeout")
+    now = 0.0
+    while now < 0.9 * INTERVAL - 1:
+        now += 0.5
+        assert reach.due(now, ALL) == []
+
+
+def test_a_dial_that_made_a_peer_is_as_good_as_a_probe(reach, told):
+    reach.met(NODE, "a name", 0.0)
+    reach.seen(NODE, A, "ok", 0.002, 0.0)
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.002)}
+    assert reach.due(0.9 * INTERVAL - 1, ALL) == []
+    assert round_of(reach, INTERVAL, n1="ok") == [A]
+    assert told == []
+
+
+def test_a_dial_that_made_no_peer_is_as_good_as_a_probe(reach, told):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    reach.lost(NODE, [A])
+    reach.seen(NODE, A, "refused", None, 1.0)
+    assert told == [("ok", "refused", str(A))]
+    reach.seen(NODE, A, None, None, 2.0)
+    reach.seen(OTHER, A, "timeout", None, 2.0)
+    assert len(told) == 1
+
+
+def test_of_several_addresses_one_failed_dial_says_nothing(reach, told):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    reach.lost(NODE, [A, B])
+    reach.seen(NODE, A, "refused", None, 1.0)
+    assert told == []
