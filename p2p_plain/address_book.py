@@ -27,11 +27,15 @@ from .config import (
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
+    REPLACED_AFTER,
     SAVE_INTERVAL,
     STABLE_AFTER,
+    UNPROVEN_A_SECOND,
+    UNPROVEN_AT_ONCE,
 )
 from .errors import CannotStart
 from .messages import is_nodeid
+from .pace import TokenBucket
 from .record import Record
 
 TYPE_CHECKING = False
@@ -145,6 +149,8 @@ class AddressBook:
         """``due`` need not walk through 4,096 entries before this.  ``due`` itself raises it;
         whatever may make an entry due earlier than it was must lower it."""
         self._changes = 0
+        self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
+        """For dials of what was only heard."""
 
     # -- what we learn ------------------------------------------------------------
 
@@ -177,11 +183,9 @@ class AddressBook:
             entry = self._entries.get(address)
             if entry is None:
                 theirs = self._heard_from.get(source, {})
-                if len(theirs) >= MAX_HEARD_PER_PEER:
-                    worst = max((self._entries[a] for a in theirs), key=lambda e: e.failures)
-                    if worst.failures == 0 or worst.dialing:
-                        return False
-                    self._drop_locked(worst)
+                full = len(theirs) >= MAX_HEARD_PER_PEER
+                if full and not self._replace_locked(theirs, now):
+                    return False
                 if not self._room_locked():
                     return False
                 entry = self._insert_locked(address, now)
@@ -334,12 +338,21 @@ class AddressBook:
             self._rng.shuffle(ready)
             ready.sort(key=lambda e: (e.proven_at is None, not e.bootstrap))
             chosen: List[Address] = []
+            spare = self._hearsay.spare(now)
             for entry in ready:
-                if len(chosen) < most and entry.nodeid not in busy:
-                    entry.dialing = True
-                    chosen.append(entry.address)
-                    if entry.nodeid is not None:
-                        busy.add(entry.nodeid)
+                if len(chosen) >= most or entry.nodeid in busy:
+                    continue
+                if entry.source is not None:
+                    if not spare:
+                        continue
+                    spare -= 1
+                    self._hearsay.spend(1, now)
+                entry.dialing = True
+                chosen.append(entry.address)
+                if entry.nodeid is not None:
+                    busy.add(entry.nodeid)
+            if not chosen:  # the bucket is empty, or else others wait for a place: not at once
+                self._next_due = max(self._next_due, now + 1.0 / UNPROVEN_A_SECOND)
             return chosen
 
     def wake(self) -> None:
@@ -422,6 +435,22 @@ class AddressBook:
                     self._drop_locked(entry)
                     return True
         return False
+
+    def _replace_locked(self, theirs: "Dict[Address, None]", now: float) -> bool:
+        """Drop the oldest of what one peer has told if it has failed for long; whether it had.
+
+        Else it goes to the end, so that the next time looks at another: a line with a hundred
+        new addresses costs a hundred looks, not a hundred times all.
+        """
+        address = next(iter(theirs))
+        entry = self._entries[address]
+        since = entry.failing_since
+        if since is None or now - since < REPLACED_AFTER or entry.dialing:
+            del theirs[address]
+            theirs[address] = None
+            return False
+        self._drop_locked(entry)
+        return True
 
     def _drop_locked(self, entry: Entry) -> None:
         del self._entries[entry.address]

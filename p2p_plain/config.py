@@ -106,6 +106,17 @@ MAX_HEARD_PER_PEER = 64
 """Unproven addresses in the book from any one peer: a liar owns 64 lines of it, not all
 (cf. Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 2015)."""
 
+REPLACED_AFTER = 60.0
+"""Seconds of failure after which an address heard from a peer makes room for another one from the
+same peer.  So a peer that tells of a hundred new addresses a line has us dial 64 a minute.
+(Bitcoin Core takes one a second from each peer, after a first thousand, since 2021.)"""
+
+UNPROVEN_A_SECOND = 16
+UNPROVEN_AT_ONCE = 256
+"""Dials of addresses on somebody's word alone, all peers together: hearsay, and what newcomers
+claim for themselves, each.  A network that starts has its burst; a crowd that connects, lies and
+leaves cannot use us to knock at other people's doors faster than that."""
+
 MAX_SEEN = 10000
 """Ids of messages remembered, so that a flooded message is passed on once and stops."""
 

@@ -25,7 +25,14 @@ import random
 from threading import Lock
 
 from .address import Address
-from .config import MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL
+from .config import (
+    MAX_PROBES,
+    SCOUT_AGAIN_AFTER,
+    SCOUT_INTERVAL,
+    UNPROVEN_A_SECOND,
+    UNPROVEN_AT_ONCE,
+)
+from .pace import TokenBucket
 from .record import Record
 
 TYPE_CHECKING = False
@@ -118,6 +125,8 @@ class Reach:
         self._met: Dict[str, Met] = {}
         """Who is a peer now, or was one and has a proven address: bounded by ``max_peers`` and
         by the address book."""
+        self._claims = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
+        """For rounds that begin with what a newcomer claims."""
         self._under_way = 0
         """Probes begun whose outcome has not been told, also of nodes forgotten meanwhile."""
         self._scout_at = float("-inf")
@@ -177,14 +186,22 @@ class Reach:
             if room <= 0:
                 return []
             idle = [met for met in self._met.values() if met.probing is None and met.addresses]
-            ready = [met for met in idle if met.next_probe_at <= now]
-            ready = sorted(ready, key=lambda met: met.next_probe_at)[:room]
+            waiting = [met for met in idle if met.next_probe_at <= now]
+            ready: List[Met] = []
+            spare = self._claims.spare(now)
+            for met in sorted(waiting, key=lambda met: met.next_probe_at):
+                if len(ready) < room and (spare or not met.untried):
+                    ready.append(met)
+                    if met.untried:
+                        spare -= 1
+                        self._claims.spend(1, now)
             if len(ready) < room and now >= self._scout_at:
                 missing = [
                     met
                     for met in idle
                     if met.nodeid not in connected
                     and met not in ready
+                    and not met.untried
                     and now - met.tried_at >= SCOUT_AGAIN_AFTER
                 ]
                 if missing:

@@ -43,6 +43,7 @@ from .config import (
 )
 from .errors import PeerLeft, Refused, why
 from .overlay import Overlay
+from .pace import TokenBucket
 from .peer_table import ADMITTED, GREETING, INBOUND, OUTBOUND, PROBED, UP, Link
 from .transport import Transport
 
@@ -100,7 +101,7 @@ class Session(Link):
         self._trace = trace
         # Reader thread only.
         self._lines = LineSplitter(MAX_FIRST_LINE)
-        self._bucket = TokenBucket(max_rate, time.monotonic)
+        self._bucket = TokenBucket(max_rate, 2 * max_rate, time.monotonic())
 
         # Held for one non-blocking send at the longest, so nobody waits behind a slow peer.
         # It keeps two threads' lines from mixing, and guards the fields below.
@@ -222,7 +223,8 @@ class Session(Link):
                 self._lines.limit = MAX_LINE
                 # Whom we dialed must let us in by the deadline too, not only say hello.
                 greeting = self.state == ADMITTED and self.direction == OUTBOUND
-            delay = self._bucket.take(max(len(lines), len(chunk) / BYTES_PER_TOKEN))
+            cost = max(len(lines), len(chunk) / BYTES_PER_TOKEN)
+            delay = self._bucket.spend(cost, time.monotonic())
             if delay > 0 and self._ending is None:
                 self._pause(delay)
 
@@ -311,31 +313,6 @@ class Session(Link):
                     return
         except OSError:  # socket.timeout is one
             pass
-
-
-class TokenBucket:
-    """Lets ``rate`` messages a second through, and a burst of twice that after a silence.
-
-    ``take`` says how long to wait before the next read.  Reader thread only.
-    """
-
-    __slots__ = ("_clock", "_filled_at", "_rate", "_tokens")
-
-    def __init__(self, rate: float, clock: "Callable[[], float]") -> None:
-        self._rate = rate
-        self._clock = clock
-        self._tokens = 2 * rate
-        self._filled_at = clock()
-
-    def take(self, count: float) -> float:
-        """Spend ``count`` tokens; the seconds until the debt, if there is one, is paid."""
-        if not self._rate:
-            return 0.0
-        now = self._clock()
-        earned = (now - self._filled_at) * self._rate
-        self._filled_at = now
-        self._tokens = min(self._tokens + earned, 2 * self._rate) - count
-        return max(0.0, -self._tokens / self._rate)
 
 
 class Sessions:

@@ -25,8 +25,11 @@ from p2p_plain.config import (
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
+    REPLACED_AFTER,
     SAVE_INTERVAL,
     STABLE_AFTER,
+    UNPROVEN_A_SECOND,
+    UNPROVEN_AT_ONCE,
 )
 from p2p_plain.errors import CannotStart
 
@@ -348,16 +351,35 @@ def test_what_has_been_proven_counts_against_its_teller_no_longer(book):
     assert book.heard(C, None, TELLER, 0.0) is False
 
 
-def test_at_its_bound_a_peer_may_replace_what_failed_of_its_own(book):
+def test_at_its_bound_a_peer_may_replace_what_has_failed_for_a_minute(book):
     for number in range(MAX_HEARD_PER_PEER):
         book.heard(address(number), None, TELLER, 0.0)
-    book.failed(address(7), 0.0, peers=5)
     book.failed(address(9), 0.0, peers=5)
-    book.failed(address(9), 0.0, peers=5)
-    assert book.heard(A, None, TELLER, 0.0) is True
-    assert book.nodeid_at(address(9)) is None
+
+    def tell_a_hundred(now):
+        return [book.heard(address(n), None, TELLER, now) for n in range(1000, 1100)].count(True)
+
+    assert tell_a_hundred(REPLACED_AFTER - 1) == 0
+    assert tell_a_hundred(REPLACED_AFTER) == 1
     assert address(9) not in due(book, LATER)
     assert len(book) == MAX_HEARD_PER_PEER
+
+
+def test_hearsay_is_dialed_at_a_bounded_rate_and_what_is_known_at_once(book):
+    """Many tellers, each of them new: together they cannot make a hammer of us."""
+    for number in range(2000):
+        teller = "%08d-0000-4000-8000-000000000009" % number
+        book.heard(address(number), None, teller, 0.0)
+    dialed, now = 0, 0.0
+    while now < 10.0:
+        for found in due(book, now, most=16):
+            dialed += 1
+            book.failed(found, now, peers=5)
+        now += 0.05
+    assert dialed == pytest.approx(UNPROVEN_AT_ONCE + 10 * UNPROVEN_A_SECOND, abs=20)
+    book.add_bootstrap([A], now)
+    book.found(B, NODE, now)
+    assert {A, B} <= set(due(book, now))
 
 
 def test_what_is_being_dialed_is_not_replaced(book):
@@ -365,7 +387,8 @@ def test_what_is_being_dialed_is_not_replaced(book):
         book.heard(address(number), None, TELLER, 0.0)
     book.failed(address(7), 0.0, peers=5)
     book.begin(address(7))
-    assert book.heard(A, None, TELLER, 0.0) is False
+    for _ in range(MAX_HEARD_PER_PEER):
+        assert book.heard(A, None, TELLER, 100.0) is False
     book.failed(address(7), 0.0, peers=5)
     assert book.begin(address(7)) is True
 

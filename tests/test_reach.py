@@ -6,7 +6,13 @@ import pytest
 from support import new_id
 
 from p2p_plain.address import Address
-from p2p_plain.config import MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL
+from p2p_plain.config import (
+    MAX_PROBES,
+    SCOUT_AGAIN_AFTER,
+    SCOUT_INTERVAL,
+    UNPROVEN_A_SECOND,
+    UNPROVEN_AT_ONCE,
+)
 from p2p_plain.reach import CLAIMS_PROBED, Probe, Reach, Reachable
 
 INTERVAL = 60.0
@@ -140,6 +146,28 @@ def test_only_so_many_probes_are_under_way_and_each_gets_its_turn(reach):
         for probe in probes:
             reach.outcome(probe, "ok", 0.001, 0.0)
     assert sorted(seen) == sorted(ids)
+
+
+def test_claims_of_newcomers_are_tried_at_a_bounded_rate_and_who_is_known_before(reach):
+    meet(reach, OTHER, B)
+    (probe,) = reach.due(0.0, ALL)
+    reach.outcome(probe, "ok", 0.001, 0.0)
+    tried, known, now = 0, 0, 0.0
+    while now < 600.0:
+        for _ in range(2 * MAX_PROBES):  # a crowd that connects, claims, and leaves
+            nodeid = new_id()
+            meet(reach, nodeid, A, now)
+            reach.claimed(nodeid, C, now)
+        for probe in reach.due(now, ALL):
+            known += probe.nodeid == OTHER
+            tried += probe.nodeid != OTHER
+            reach.forget(probe.nodeid) if probe.nodeid != OTHER else None
+            reach.outcome(probe, "ok", 0.001, now)
+        for nodeid in set(reach.verdicts()) - {OTHER}:
+            reach.forget(nodeid)
+        now += 0.2
+    assert known >= 9
+    assert tried <= UNPROVEN_AT_ONCE + 600 * UNPROVEN_A_SECOND + 1
 
 
 def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):

@@ -12,7 +12,7 @@ from support import RawListener, RawPeer, new_id, wait_until
 from p2p_plain import PeerBusy, messages, session
 from p2p_plain.address import Address
 from p2p_plain.config import MAX_PER_IP, MAX_UNGREETED
-from p2p_plain.session import Sessions, TokenBucket
+from p2p_plain.session import Sessions
 
 
 def shrink_buffers(sock):
@@ -239,23 +239,6 @@ def test_a_flood_is_read_at_the_rate_and_its_sender_stays_connected(make_node):
         assert 1.5 < time.monotonic() - began < 9
         # It was our choice not to read its pongs: not its silence.
         assert flooder.nodeid in [p.nodeid for p in node.peers()]
-
-
-def test_the_bucket_lets_a_burst_through_and_then_the_rate():
-    now = [0.0]
-    bucket = TokenBucket(200, lambda: now[0])
-    assert bucket.take(400) == 0
-    assert bucket.take(1) == pytest.approx(1 / 200)
-    assert bucket.take(199) == pytest.approx(1.0)
-    now[0] += 1.0
-    assert bucket.take(0) == 0
-    now[0] += 1000
-    assert bucket.take(400) == 0
-    assert bucket.take(200) == pytest.approx(1.0)
-
-
-def test_a_rate_of_zero_is_no_limit():
-    assert TokenBucket(0, lambda: 0.0).take(10 ** 9) == 0
 
 
 # -- endings ------------------------------------------------------------------------------------------------
