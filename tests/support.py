@@ -84,6 +84,13 @@ class RawPeer:
         line, _, self._held = self._held.partition(b"\n")
         return line
 
+    def hear_any(self) -> Dict[str, Any]:
+        """The next message, whatever it is."""
+        line = self.hear_line()
+        assert line is not None, "the connection ended"
+        message = json.loads(line.decode("utf-8"))  # type: Dict[str, Any]
+        return message
+
     def hear(self, msgtype: str) -> Dict[str, Any]:
         """The next message of that type; others before it are passed over, pings answered."""
         while True:
@@ -149,9 +156,10 @@ class Program:
         python: str = sys.executable,
         flags: Any = (),
         env: Optional[Dict[str, str]] = None,
-        cwd: str = ROOT
+        cwd: str = ROOT,
+        prefix: Any = ()
     ) -> None:
-        command = [python] + list(flags) + ["-m", "p2p_plain", "--json"] + list(options)
+        command = list(prefix) + [python] + list(flags) + ["-m", "p2p_plain", "--json"] + list(options)
         self.process = subprocess.Popen(
             command,
             cwd=cwd,

@@ -8,7 +8,7 @@ import threading
 import pytest
 from support import ROOT
 
-from p2p_plain.config import MAX_WAITING_EVENTS, REMEMBERED_EVENTS
+from p2p_plain.config import MAX_WAITING_BYTES, MAX_WAITING_EVENTS, REMEMBERED_EVENTS
 from p2p_plain.events import DEBUG, ERROR, EVERYTHING, WARNING, Events, rfc3339
 
 
@@ -289,3 +289,17 @@ def test_logging_is_not_imported_before_there_is_something_to_log():
 )
 def test_time_is_utc_to_the_millisecond(seconds, text):
     assert rfc3339(seconds) == text
+
+
+def test_what_waits_for_a_slow_listener_is_bounded_in_bytes_too(events):
+    """A terminal stopped with Ctrl-S must not become a stranger's memory to fill."""
+    stream = events.stream()
+    line = MAX_WAITING_BYTES // 16
+    for number in range(100):
+        events.emit("message", number=number, size=line)
+    assert len(events._waiting) == 16
+    assert [event["number"] for event in events._waiting.take()] == list(range(84, 100))
+    for number in range(100):
+        stream.put({"number": number}, line)
+    stream.end()
+    assert [event["number"] for event in stream.read(None)] == list(range(84, 100))
