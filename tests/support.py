@@ -88,8 +88,7 @@ class RawPeer:
         """The next message, whatever it is."""
         line = self.hear_line()
         assert line is not None, "the connection ended"
-        message = json.loads(line.decode("utf-8"))  # type: Dict[str, Any]
-        return message
+        return dict(json.loads(line.decode("utf-8")))
 
     def hear(self, msgtype: str) -> Dict[str, Any]:
         """The next message of that type; others before it are passed over, pings answered."""

@@ -251,7 +251,7 @@ def test_a_node_that_is_killed_keeps_what_it_saved_and_starts_again_with_it(star
     address_book.save(str(path), before, time.time())
     for _ in range(3):
         program = start("--peers-file", str(path))
-        wait_until(lambda: program.peers())
+        program.wait_for("peer_up")
         program.process.send_signal(signal.SIGKILL)
         program.process.wait(PATIENCE)
     assert os.listdir(str(tmp_path)) == ["peers.json"]
