@@ -117,6 +117,9 @@ def printable(text: str, limit: int = 200) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
 def _nesting(line: bytes) -> int:
     r"""How deep the brackets of a line go, those inside strings not counted.
 
@@ -125,11 +128,12 @@ def _nesting(line: bytes) -> int:
     """
     bare = line.replace(b"\\\\", b"").replace(b'\\"', b"")
     depth = deepest = 0
-    for byte in b"".join(bare.split(b'"')[::2]):
+    for byte in b"".join(bare.split(b'"')[::2]).translate(None, _NO_BRACKETS):
         if byte in b"[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
+            if depth > deepest:
+                deepest = depth
+        else:
             depth -= 1
     return deepest
 

@@ -68,6 +68,10 @@ DIAL_TIMEOUT = 5.0
 """How long a TCP connect may take.  A SYN is repeated after 1 s and again 2 s later (RFC 6298),
 so two lost packets still connect."""
 
+GUEST_TIMEOUT = 60.0
+"""How long a guest (who says hello as a probe, and stays to ask) may be silent.  Guests make room
+for newcomers as strangers do."""
+
 LINGER = 0.5
 """After our ``bye`` the other end gets this long to close first.  Closing a socket with unread
 data in it sends a reset, and a reset overtakes and destroys the ``bye`` (RFC 1122 4.2.2.13)."""
@@ -98,6 +102,10 @@ MAX_ADDRESSES = 100
 
 MAX_LINKS = 256
 """Links in one row of the matrix: as many as a node has peers."""
+
+MAX_ROWS = 512
+"""Rows of the matrix kept, those of nodes that are gone included.  At 64 KiB each, the longest a
+row can be, 32 MiB; a network of 64 takes one."""
 
 MAX_BOOK = 4096
 """Addresses in the book.  Each costs about half a kilobyte, so a stranger can fill 2 MiB."""

@@ -39,7 +39,7 @@ from .transport import POLL_SLICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, List, Optional, Tuple
+    from typing import Any, Dict, Iterator, List, Optional, Tuple
 
     from .events import Callback, Event
 
@@ -262,6 +262,24 @@ class Node:
     def peers(self) -> "List[PeerInfo]":
         """The peers that are up now, longest connected first; a copy."""
         return self._live().peers()
+
+    def matrix(self) -> "List[Dict[str, Any]]":
+        """Who can reach whom, as far as it is known here: each node's row, this one's own first.
+
+        A row is a dict with ``nodeid``, ``name``, ``age`` (seconds since it was measured),
+        ``lag_ms`` (how late that node itself ran) and ``links``, a list of dicts: what it measured
+        to each other node.  The README lists their fields.
+        """
+        return [
+            {
+                "nodeid": row.nodeid,
+                "name": row.name,
+                "age": round(row.age, 1),
+                "lag_ms": row.lag_ms,
+                "links": list(row.links),
+            }
+            for row in self._live().rows()
+        ]
 
     # -- talk -------------------------------------------------------------------------------
 

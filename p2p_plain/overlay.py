@@ -72,7 +72,8 @@ from .config import (
 )
 from .errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
 from .events import DEBUG, INFO, Events
-from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Message, Ping, Pong, Unknown
+from .matrix import LATE_BEATS, Matrix, own_lateness, read_row
+from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Links, Message, Ping, Pong, Unknown
 from .peer_table import (
     ADMITTED,
     GREETING,
@@ -85,17 +86,18 @@ from .peer_table import (
     Peer,
     PeerInfo,
     PeerTable,
+    milliseconds,
 )
 from .reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Probe, Reach
 from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple
+    from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Tuple
 
     from .messages import AnyMessage
 
-    Lines = Sequence[bytes]
+    Lines = Iterable[bytes]
     # ``dial(address, probe, wanted nodeid)``: queue it; the outcome comes back by ``receive``
     # and ``closed``, or by ``dial_failed``.
     Dial = Callable[[Address, bool, Optional[str]], None]
@@ -112,6 +114,12 @@ starting programs than about the network; that figure should not stand for a who
 TIE_GRACE = 1.0
 """Seconds from the end of a tie until the node that dialed the winner closes the loser: what
 was already under way on it still arrives."""
+
+ROW_AFTER_CHANGE = 1.0
+"""Seconds between two rows of ours at the least: what changes together is told together."""
+
+LATE_LATELY = 5
+"""Beats in which we must have run on time for a round trip to count: a second's worth."""
 
 REFUSALS_REMEMBERED = 1024
 """Addresses of which we remember when we last said that they were refused."""
@@ -184,16 +192,26 @@ class Overlay:
         self.table = table
         self.book = book
         self.reach = Reach(config.probe_interval, rng, events.emit)
+        self.matrix = Matrix(myself.nodeid)
         self._config = config
         self._events = events
         self._dial = dial
         self._clock = clock
         self._rng = rng
         self._tick_interval = tick_interval
-        # The Timer's thread only, but for _patience, which anyone may read: a float.
+        # The Timer's thread only, but for floats, which anyone may read.
         self._patience = 0.0
         self._ticked_at = clock()
         self._ask_at = self._ticked_at + config.ping_interval
+        self._beats: Deque[float] = deque(maxlen=LATE_BEATS)
+        """How late the last beats were, in seconds."""
+        self._lateness = 0.0
+        """How late this node runs, by and large ..."""
+        self._late_now = 0.0
+        """... and at the worst of the last few beats."""
+        self._row_at = self._ticked_at
+        self._row_changes = 0
+        """When our row was last sent to everyone, and what had changed by then."""
 
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
@@ -250,8 +268,10 @@ class Overlay:
             self._let_in(link)
         if kind is Ping:
             return (messages.PONG,)
+        if kind is GetLinks:
+            return self._all_rows()
         if link.peer is None:
-            return ()  # a probe that goes on talking
+            return ()  # a guest: a probe that stays to ask
         if kind is Pong:
             self._pong(link.peer)
         elif kind is GetAddr:
@@ -260,8 +280,9 @@ class Overlay:
             self._heard(link.peer, message)
         elif isinstance(message, Message):
             self._message(link.peer, message)
-        elif kind is GetLinks:
-            return (messages.encode_end_of_links(self.myself.nodeid),)
+        elif isinstance(message, Links) and not message.end:
+            now = self._clock()
+            self.matrix.heard(message, message.line, link.peer.nodeid, self.table.nodeids(), now)
         return ()
 
     def closed(self, link: Link, reason: str, detail: str = "") -> None:
@@ -316,6 +337,9 @@ class Overlay:
         now = self._clock()
         # Two intervals of grace: a beat that comes later than that was our own lateness.
         self._patience += min(now - self._ticked_at, 2 * self._tick_interval)
+        self._beats.append(max(0.0, now - self._ticked_at - self._tick_interval))
+        self._lateness = own_lateness(self._beats)
+        self._late_now = max(list(self._beats)[-LATE_LATELY:])
         self._ticked_at = now
         for peer in self.table.silent(self._patience):
             # A pong may be waiting where we have chosen not to read: no fault of the peer's.
@@ -331,7 +355,11 @@ class Overlay:
             self._ask_at = now + self._config.ping_interval
             peers = self.table.up()
             if peers:
-                self._rng.choice(peers).link.send(messages.GETADDR)
+                link = self._rng.choice(peers).link
+                link.send(messages.GETADDR)
+                if self.matrix.is_larger_than(self.table.nodeids()):
+                    link.send(messages.GETLINKS)
+        self._push_row(now)
         self._dial_more()
 
     def patience(self) -> float:
@@ -525,7 +553,7 @@ class Overlay:
     def _pong(self, peer: Peer) -> None:
         now = self._clock()
         first = peer.last_pong_at is None
-        seconds = self.table.pong(peer, now)
+        seconds = self.table.pong(peer, now, self._late_now)
         if seconds is None:
             return  # to no ping of ours: harmless
         self._events.emit(
@@ -585,6 +613,70 @@ class Overlay:
         for line in lines:
             link.send(line)
 
+    # -- rows of the matrix ---------------------------------------------------------------------
+
+    def own_row(self) -> Links:
+        """What we have measured to each node that is or was our peer."""
+        verdicts = self.reach.verdicts()
+        found = []
+        for peer in self.table.snapshot(verdicts):
+            link = {
+                "nodeid": peer.nodeid,
+                "name": peer.name,
+                "address": peer.address,
+                "direction": peer.direction,
+                "rtt_ms": peer.rtt_ms,
+                "rtt_p50_ms": peer.rtt_p50_ms,
+                "rtt_max_ms": peer.rtt_max_ms,
+                "jitter_ms": peer.jitter_ms,
+                "dial": peer.dial,
+                "dial_ms": peer.dial_ms,
+                "up_s": round(peer.up_seconds, 1),
+            }
+            verdicts.pop(peer.nodeid, None)
+            found.append(link)
+        for nodeid, met in verdicts.items():
+            link = {"nodeid": nodeid, "name": met.name, "direction": "none", "dial": met.dial}
+            if met.address is not None and is_shareable(met.address):
+                link["address"] = str(met.address)
+            found.append(link)
+        return Links(
+            nodeid=self.myself.nodeid,
+            name=self.myself.name,
+            lag_ms=milliseconds(self._lateness),
+            links=tuple(_without_blanks(link) for link in found),
+        )
+
+    def rows(self) -> "List[Links]":
+        """The whole matrix as far as it is known here; our own row first."""
+        now = self._clock()
+        return [self.own_row()] + [read_row(row, now) for row in self.matrix.rows(now)]
+
+    def _all_rows(self) -> "Iterator[bytes]":
+        """The answer to ``getlinks``, made line by line as it is sent: it may be megabytes."""
+        now = self._clock()
+        yield messages.encode_links(self.own_row())
+        for row in self.matrix.rows(now):
+            yield messages.encode_links(read_row(row, now))
+        yield messages.encode_end_of_links(self.myself.nodeid)
+
+    def _push_row(self, now: float) -> None:
+        """Send our row to everyone each ``ping_interval``, and a second after a change in it."""
+        changes = self.table.changes() + self.reach.changes()
+        if now - self._row_at < (
+            min(ROW_AFTER_CHANGE, self._config.ping_interval)
+            if changes != self._row_changes
+            else self._config.ping_interval
+        ):
+            return
+        self._row_at = now
+        self._row_changes = changes
+        readers = [peer for peer in self.table.up() if peer.hello.version is not None]
+        if readers:
+            line = messages.encode_links(self.own_row())
+            for peer in readers:
+                peer.link.send(line)
+
     # -- proving and passing on addresses -------------------------------------------------------
 
     def _meet(self, peer: Peer, now: float) -> None:
@@ -606,6 +698,7 @@ class Overlay:
         self.book.found(address, nodeid, now, probe)
         if before is not None and before != nodeid and not self._may_be_found(before):
             self.reach.forget(before)
+            self.matrix.forget(before)
 
     def _may_be_found(self, nodeid: str) -> bool:
         return nodeid in self.table.nodeids() or bool(self.book.proven([nodeid]))
@@ -693,6 +786,7 @@ class Overlay:
         self.book.lost(peer.nodeid, now, stopping=reason == "stopping")
         if reason == "stopping":
             self.reach.forget(peer.nodeid)
+            self.matrix.forget(peer.nodeid)
         else:
             self.reach.lost(peer.nodeid, [where for where, _ in self.book.proven([peer.nodeid])])
         again = self.table.holder(peer.nodeid)
@@ -734,6 +828,11 @@ def new_uuid(rng: random.Random) -> str:
     variant = "89ab"[int(digits[16], 16) % 4]
     parts = (digits[:8], digits[8:12], "4" + digits[13:16], variant + digits[17:20], digits[20:])
     return "-".join(parts)
+
+
+def _without_blanks(link: "Dict[str, Any]") -> "Dict[str, Any]":
+    """A link of a row without what is not known: a name that nobody gave, a time not measured."""
+    return {field: value for field, value in link.items() if value not in (None, "")}
 
 
 def _may_hear(link: Link, entries: "List[Tuple[Address, str]]") -> "List[Tuple[Address, str]]":

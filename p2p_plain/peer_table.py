@@ -18,6 +18,7 @@ from threading import Lock
 
 from .address import Address
 from .config import HANDSHAKE_TIMEOUT, RTT_SAMPLES
+from .matrix import Spread, is_own_fault, spread
 from .messages import Hello
 from .reach import UNKNOWN, Reachable
 from .record import Record
@@ -162,6 +163,8 @@ class PeerInfo(Record):
     """A copy of what is known of one peer, for the library's users.
 
     ``rtt_ms`` is the last round trip in milliseconds, ``None`` before the first;
+    ``rtt_p50_ms``, ``rtt_max_ms`` and ``jitter_ms`` (the mean difference from one to the next) are
+    over the last 120, without those that were measured while this node itself ran late.
     ``up_seconds`` is how long the connection stands.  ``dial`` is the last verdict of a probe
     (see ``reach``), and ``dial_ms`` how long its TCP connect took if that was ``ok``.
     """
@@ -171,9 +174,12 @@ class PeerInfo(Record):
         "dial",
         "dial_ms",
         "direction",
+        "jitter_ms",
         "name",
         "nodeid",
+        "rtt_max_ms",
         "rtt_ms",
+        "rtt_p50_ms",
         "up_seconds",
     )
 
@@ -183,7 +189,7 @@ class PeerInfo(Record):
         name: str,
         address: str,
         direction: str,
-        rtt_ms: "Optional[float]",
+        rtt: Spread,
         up_seconds: float,
         dial: str,
         dial_ms: "Optional[float]",
@@ -192,7 +198,10 @@ class PeerInfo(Record):
         self.name = name
         self.address = address
         self.direction = direction
-        self.rtt_ms = rtt_ms
+        self.rtt_ms = milliseconds(rtt.last)
+        self.rtt_p50_ms = milliseconds(rtt.median)
+        self.rtt_max_ms = milliseconds(rtt.worst)
+        self.jitter_ms = milliseconds(rtt.jitter)
         self.up_seconds = up_seconds
         self.dial = dial
         self.dial_ms = dial_ms
@@ -230,6 +239,7 @@ class PeerTable:
         # Guarded by _lock: the dict, and the guarded fields of every Peer in it.
         self._peers: Dict[str, Peer] = {}
         self._up = 0
+        self._changes = 0
         self._closed = False
 
     def admit(self, peer: Peer) -> Admission:
@@ -284,6 +294,7 @@ class PeerTable:
                 return True
             peer.up = True
             self._up += 1
+            self._changes += 1
             self._emit(
                 "peer_up",
                 nodeid=peer.nodeid,
@@ -308,6 +319,7 @@ class PeerTable:
             if peer.up:
                 peer.up = False
                 self._up -= 1
+                self._changes += 1
                 self._emit(
                     "peer_down",
                     nodeid=peer.nodeid,
@@ -342,14 +354,18 @@ class PeerTable:
         with self._lock:
             peer.next_ping_at = now
 
-    def pong(self, peer: Peer, now: float) -> "Optional[float]":
-        """The round trip in seconds that this pong ends; ``None`` if no ping was outstanding."""
+    def pong(self, peer: Peer, now: float, lateness: float = 0.0) -> "Optional[float]":
+        """The round trip in seconds that this pong ends; ``None`` if no ping was outstanding.
+
+        It does not count as the network's if we ourselves ran too late (``lateness``, seconds).
+        """
         with self._lock:
             sent_at, peer.ping_sent_at = peer.ping_sent_at, None
             if sent_at is None:
                 return None
             peer.last_pong_at = now
-            peer.rtts.append(now - sent_at)
+            if not is_own_fault(now - sent_at, lateness):
+                peer.rtts.append(now - sent_at)
             return now - sent_at
 
     def silent(self, patience: float) -> "List[Peer]":
@@ -412,27 +428,33 @@ class PeerTable:
 
     def snapshot(self, verdicts: "Dict[str, Reachable]") -> "List[PeerInfo]":
         """A copy for the library's users, longest connected first."""
-        nobody = Reachable(UNKNOWN, None)
+        nobody = Reachable(UNKNOWN)
         with self._lock:
             now = self._clock()
-            found = []
-            for peer in sorted(self._peers.values(), key=lambda p: p.connected_at):
-                if peer.up:
-                    dial = verdicts.get(peer.nodeid, nobody)
-                    found.append(
-                        PeerInfo(
-                            nodeid=peer.nodeid,
-                            name=peer.name,
-                            address=str(peer.address),
-                            direction=peer.link.direction,
-                            rtt_ms=_milliseconds(peer.rtts[-1] if peer.rtts else None),
-                            up_seconds=round(now - peer.connected_at, 3),
-                            dial=dial.dial,
-                            dial_ms=_milliseconds(dial.seconds),
-                        )
-                    )
-            return found
+            peers = [(peer, list(peer.rtts)) for peer in self._peers.values() if peer.up]
+        found = []
+        for peer, rtts in sorted(peers, key=lambda pair: pair[0].connected_at):
+            dial = verdicts.get(peer.nodeid, nobody)
+            found.append(
+                PeerInfo(
+                    nodeid=peer.nodeid,
+                    name=peer.name,
+                    address=str(peer.address),
+                    direction=peer.link.direction,
+                    rtt=spread(rtts),
+                    up_seconds=round(now - peer.connected_at, 3),
+                    dial=dial.dial,
+                    dial_ms=milliseconds(dial.seconds),
+                )
+            )
+        return found
+
+    def changes(self) -> int:
+        """A number that grows whenever a peer has come up or gone down."""
+        with self._lock:
+            return self._changes
 
 
-def _milliseconds(seconds: "Optional[float]") -> "Optional[float]":
+def milliseconds(seconds: "Optional[float]") -> "Optional[float]":
+    """As it is told: rounded to a microsecond."""
     return None if seconds is None else round(seconds * 1000, 3)

@@ -64,13 +64,24 @@ class Probe(Record):
 
 
 class Reachable(Record):
-    """The last verdict on one node; ``seconds`` is how long the TCP connect took, if it was ok."""
+    """The last verdict on one node; ``seconds`` is how long the TCP connect took, if it was ok.
 
-    __slots__ = ("dial", "seconds")
+    ``address`` is where it was found or looked for, if there is a place to look.
+    """
 
-    def __init__(self, dial: str, seconds: "Optional[float]") -> None:
+    __slots__ = ("address", "dial", "name", "seconds")
+
+    def __init__(
+        self,
+        dial: str,
+        seconds: "Optional[float]" = None,
+        address: "Optional[Address]" = None,
+        name: str = "",
+    ) -> None:
         self.dial = dial
         self.seconds = seconds
+        self.address = address
+        self.name = name
 
 
 class Met:
@@ -127,6 +138,7 @@ class Reach:
         by the address book."""
         self._claims = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
         """For rounds that begin with what a newcomer claims."""
+        self._changes = 0
         self._under_way = 0
         """Probes begun whose outcome has not been told, also of nodes forgotten meanwhile."""
         self._scout_at = float("-inf")
@@ -271,7 +283,17 @@ class Reach:
     def verdicts(self) -> "Dict[str, Reachable]":
         """The last verdict on each node met, by nodeid."""
         with self._lock:
-            return {met.nodeid: Reachable(met.dial, met.seconds) for met in self._met.values()}
+            return {
+                met.nodeid: Reachable(
+                    met.dial, met.seconds, met.addresses[0] if met.addresses else None, met.name
+                )
+                for met in self._met.values()
+            }
+
+    def changes(self) -> int:
+        """A number that grows whenever a verdict has changed."""
+        with self._lock:
+            return self._changes
 
     # -- inside; the caller holds _lock -----------------------------------------------
 
@@ -290,6 +312,7 @@ class Reach:
     ) -> None:
         """Note a verdict, and tell it if it changed.  That all is well at first is no news."""
         was, met.dial, met.seconds = met.dial, dial, seconds
+        self._changes += dial != was
         if dial != was and (was, dial) != (UNKNOWN, OK):
             self._emit(
                 "reach", nodeid=met.nodeid, name=met.name, address=str(address), dial=dial, was=was

@@ -32,6 +32,7 @@ from .address import Address, from_sockaddr, is_loopback
 from .codec import LineSplitter
 from .config import (
     BYTES_PER_TOKEN,
+    GUEST_TIMEOUT,
     HANDSHAKE_TIMEOUT,
     HIGH_WATER,
     LINGER,
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
 
     # ``trace("<" or ">", session, lines)``: what just crossed the wire.  Any thread.
     Trace = Callable[[str, "Session", bytes], None]
+
+
+LONG_ANSWER = 1024
+"""Bytes from which an answer is sent by itself, and not together with those to later lines."""
 
 
 class Session(Link):
@@ -186,6 +191,8 @@ class Session(Link):
             reason, detail, say_bye = refused.reason, refused.detail, True
         except socket.timeout:
             detail = "the handshake took over %g s" % HANDSHAKE_TIMEOUT
+            if self.state == PROBED:
+                detail = "nothing was asked for %g s" % GUEST_TIMEOUT
             reason, say_bye = "timeout", True
         except OSError as error:
             detail = why(error)
@@ -210,6 +217,8 @@ class Session(Link):
             if greeting:
                 # One deadline for the whole of it, however slowly the bytes drip.
                 chunk = self._transport.receive(max(0.0, deadline - time.monotonic()))
+            elif self.state == PROBED:
+                chunk = self._transport.receive(GUEST_TIMEOUT)
             else:
                 chunk = self._receive()
             if self._ending is not None:
@@ -219,7 +228,9 @@ class Session(Link):
                 return
             lines = self._lines.feed(chunk)
             self._answer(lines)
-            if greeting and self.state not in (GREETING, PROBED):
+            if greeting and self.state == PROBED:
+                greeting = False
+            elif greeting and self.state != GREETING:
                 self._lines.limit = MAX_LINE
                 # Whom we dialed must let us in by the deadline too, not only say hello.
                 greeting = self.state == ADMITTED and self.direction == OUTBOUND
@@ -240,7 +251,12 @@ class Session(Link):
                     continue
                 if self._trace is not None:
                     self._trace("<", self, line + b"\n")
-                answers.extend(self._overlay.receive(self, messages.parse(line)))
+                for answer in self._overlay.receive(self, messages.parse(line)):
+                    answers.append(answer)
+                    if len(answer) > LONG_ANSWER:
+                        # Rows may be many: the next is made when there is room for it.
+                        self._reply(b"".join(answers))
+                        del answers[:]
         finally:
             if answers:
                 self._reply(b"".join(answers))
@@ -327,7 +343,7 @@ class Sessions:
         # Guarded by _lock.  OrderedDicts serve as sets that keep the order of arrival.
         self._open: OrderedDict[Session, None] = OrderedDict()
         self._strangers: OrderedDict[Session, None] = OrderedDict()
-        """Inbound ones that had not said hello when we last looked."""
+        """Inbound ones that were nobody's peer when we last looked: no hello yet, or a guest."""
         self._inbound_by_ip: Dict[str, int] = {}
 
     def enter(self, session: Session) -> bool:
@@ -349,7 +365,7 @@ class Sessions:
         return True
 
     def evict_stranger(self) -> bool:
-        """Cut the connection that has been longest without a hello; whether there was one."""
+        """Cut the connection that has longest been nobody's peer's; whether there was one."""
         with self._lock:
             evicted = self._strangers.popitem(last=False)[0] if self._strangers_locked(1) else None
         if evicted is not None:
@@ -357,8 +373,8 @@ class Sessions:
         return evicted is not None
 
     def _strangers_locked(self, least: int) -> bool:
-        """Whether that many have still not said hello; who has is forgotten here."""
-        for known in [s for s in self._strangers if s.state != GREETING]:
+        """Whether there are still that many; who has become a peer is forgotten here."""
+        for known in [s for s in self._strangers if s.state not in (GREETING, PROBED)]:
             del self._strangers[known]
         return len(self._strangers) >= least
 

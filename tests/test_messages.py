@@ -258,8 +258,9 @@ def test_a_row_of_the_matrix_is_read():
         link(rtt_ms=None, direction="none", dial="unknown"),
     ]
     line = said("links", nodeid=ID.upper(), name="a", age=1.5, lag_ms=0, links=row)
-    assert parse(line) == Links(ID, tuple(row), "a", 1.5, 0.0, False)
-    assert parse(said("links", nodeid=ID, links=[])) == Links(ID, ())
+    assert parse(line) == Links(ID, tuple(row), "a", 1.5, 0.0, False, line)
+    line = said("links", nodeid=ID, links=[])
+    assert parse(line) == Links(ID, (), line=line)
 
 
 def test_a_nodeid_in_upper_case_is_the_same_node_in_a_link_too():
@@ -268,7 +269,8 @@ def test_a_nodeid_in_upper_case_is_the_same_node_in_a_link_too():
 
 
 def test_the_end_of_an_answer_to_getlinks_is_marked():
-    assert parse(messages.encode_end_of_links(ID)[:-1]) == Links(ID, (), end=True)
+    line = messages.encode_end_of_links(ID)[:-1]
+    assert parse(line) == Links(ID, (), end=True, line=line)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,11 @@ class World:
             function(*args)
         self.now = end
 
+    def stand_still(self, seconds):
+        """Time passes, and nobody does anything: the whole process was suspended."""
+        self.now += seconds
+        self._queue = [(at + seconds, n, f, args) for at, n, f, args in self._queue]
+
     def node(self, number, **settings):
         settings.setdefault("bootstrap", ["10.0.0.%d:6000" % (number - 1)] if number > 1 else [])
         node = SimulatedNode(self, number, settings)

@@ -73,7 +73,7 @@ def test_that_all_is_well_at_first_is_no_news(reach, told):
     meet(reach)
     round_of(reach, 0.0, n1="ok")
     assert told == []
-    assert reach.verdicts() == {NODE: Reachable("ok", 0.001)}
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.001, A, "a name")}
 
 
 def test_each_change_is_told_once(reach, told):
@@ -86,7 +86,7 @@ def test_each_change_is_told_once(reach, told):
         ("refused", "ok"),
         ("ok", "reset"),
     ]
-    assert reach.verdicts() == {NODE: Reachable("reset", None)}
+    assert reach.verdicts() == {NODE: Reachable("reset", None, A, "a name")}
 
 
 def test_what_went_wrong_on_our_side_is_no_verdict(reach, told):
@@ -94,7 +94,7 @@ def test_what_went_wrong_on_our_side_is_no_verdict(reach, told):
     round_of(reach, 0.0, n1="ok")
     round_of(reach, INTERVAL, n1=None)
     assert told == []
-    assert reach.verdicts() == {NODE: Reachable("ok", 0.001)}
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.001, A, "a name")}
     assert round_of(reach, 2 * INTERVAL, n1="ok") == [A]  # and its turn comes again
 
 
@@ -256,7 +256,7 @@ def test_who_is_connected_is_not_looked_for_more_often(reach):
 def test_a_dial_that_made_a_peer_is_as_good_as_a_probe(reach, told):
     reach.met(NODE, "a name", 0.0)
     reach.seen(NODE, A, "ok", 0.002, 0.0)
-    assert reach.verdicts() == {NODE: Reachable("ok", 0.002)}
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.002, A, "a name")}
     assert reach.due(0.9 * INTERVAL - 1, ALL) == []
     assert round_of(reach, INTERVAL, n1="ok") == [A]
     assert told == []

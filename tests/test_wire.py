@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 from support import LARGE_ID, SMALL_ID, RawListener, RawPeer, new_id, wait_until
@@ -137,7 +138,7 @@ def test_a_second_connection_from_the_same_node_is_a_duplicate_and_the_first_sta
         assert [m["msgtype"] for m in said] == ["hello", "bye"]
         assert said[1]["reason"] == "duplicate"
         assert first.answers_ping()
-    assert (len(ups), downs) == (1, [])
+        assert (len(ups), downs) == (1, [])
 
 
 @pytest.mark.parametrize("winner_first", [True, False])
@@ -545,13 +546,97 @@ def test_a_line_may_come_byte_by_byte_and_many_in_one_packet(connect):
 # -- getlinks, message ------------------------------------------------------------------------------------------
 
 
-def test_getlinks_is_answered_with_an_end(connect):
+def rows(asker):
+    """The answer to getlinks: the rows before the end."""
+    asker.say("getlinks")
+    found = []
+    while not found or not found[-1].get("end"):
+        found.append(asker.hear("links"))
+    assert found.pop()["links"] == []
+    return found
+
+
+def test_getlinks_is_answered_with_every_row_our_own_first(connect):
     node, peer = connect()
-    peer.become_peer()
-    peer.say("getlinks")
-    assert peer.hear("links") == {
-        "msgtype": "links",
-        "nodeid": node.nodeid,
-        "end": True,
-        "links": [],
-    }
+    peer.become_peer(name="raw", version=1)
+    theirs = {"nodeid": peer.nodeid, "name": "raw", "age": 0, "links": [{"nodeid": node.nodeid}]}
+    peer.say("links", **theirs)
+    assert peer.answers_ping()
+    own, other = rows(peer)
+    assert (own["nodeid"], own["name"], own["age"]) == (node.nodeid, node.name, 0)
+    (link,) = own["links"]
+    assert (link["nodeid"], link["name"]) == (peer.nodeid, "raw")
+    assert link["direction"] in ("inbound", "outbound")
+    assert link["rtt_ms"] > 0
+    assert {"address", "dial", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "up_s"} <= set(link)
+    assert (other["nodeid"], other["links"]) == (peer.nodeid, theirs["links"])
+    assert [row["nodeid"] for row in node.matrix()] == [node.nodeid, peer.nodeid]
+
+
+def test_each_sends_its_row_to_peers_that_know_rows_and_not_to_others(make_node):
+    node = make_node(ping_interval=0.5)
+    with RawPeer.dial(node) as knows, RawPeer.dial(node) as knows_not:
+        knows.become_peer(version=1)
+        knows_not.become_peer()
+        row = knows.hear("links")
+        while len(row["links"]) < 2:
+            row = knows.hear("links")
+        assert {link["nodeid"] for link in row["links"]} == {knows.nodeid, knows_not.nodeid}
+        knows_not.say("getaddr")
+        knows_not.say("bye", reason="stopping")
+        said = [message["msgtype"] for message in knows_not.hear_to_the_end()]
+        assert "links" not in said
+        while len(row["links"]) != 1:  # who has left on purpose is not missed
+            row = knows.hear("links")
+
+
+def test_a_row_about_a_peer_is_believed_only_from_that_peer(make_node):
+    node = make_node()
+    stranger = new_id()
+    with RawPeer.dial(node) as first, RawPeer.dial(node) as liar:
+        first.become_peer(version=1)
+        liar.become_peer(version=1)
+        first.say("links", nodeid=first.nodeid, name="true", links=[])
+        assert first.answers_ping()
+        for nodeid in (first.nodeid, node.nodeid, stranger):
+            liar.say("links", nodeid=nodeid, name="false", links=[])
+        assert liar.answers_ping()
+        names = {row["nodeid"]: row["name"] for row in node.matrix()}
+        assert names == {node.nodeid: node.name, first.nodeid: "true", stranger: "false"}
+
+
+def test_the_row_of_a_node_that_died_is_kept_with_its_age(make_node):
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        peer.become_peer(version=1)
+        peer.say("links", nodeid=peer.nodeid, name="gone", age=5, links=[])
+        assert peer.answers_ping()
+    wait_until(lambda: not node.peers())
+    (row,) = [row for row in node.matrix() if row["nodeid"] == peer.nodeid]
+    assert row["name"] == "gone"
+    assert row["age"] >= 5
+
+
+def test_a_guest_may_ask_for_rows_and_is_never_a_peer(make_node, monkeypatch):
+    """That is how the commands look at a network without becoming a part of it."""
+    monkeypatch.setattr("p2p_plain.session.HANDSHAKE_TIMEOUT", 0.3)
+    node = make_node()
+    ups = collect(node, "peer_up")
+    with RawPeer.dial(node) as guest:
+        guest.hello(probe=True)
+        guest.hear("hello")
+        began = time.monotonic()
+        while time.monotonic() - began < 0.6:  # longer than a handshake may take
+            assert guest.answers_ping()
+        assert [row["nodeid"] for row in rows(guest)] == [node.nodeid]
+    assert ups == []
+
+
+def test_a_guest_that_falls_silent_is_sent_away(make_node, monkeypatch):
+    monkeypatch.setattr("p2p_plain.session.GUEST_TIMEOUT", 0.2)
+    node = make_node()
+    with RawPeer.dial(node) as guest:
+        guest.hello(probe=True)
+        said = guest.hear_to_the_end()
+        assert [message["msgtype"] for message in said] == ["hello", "bye"]
+        assert said[1]["reason"] == "timeout"
