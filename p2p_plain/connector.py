@@ -3,7 +3,7 @@
 Dialing waits: for a name server, for a machine that is off, for a firewall that drops what it
 does not like.  So it is done by a few threads of its own that take addresses from a queue;
 whoever wants an address dialed puts it there and goes on.  The threads are started as they are
-needed, ``MAX_DIALS`` at the most, and stay.
+needed, ``MAX_DIALS`` at the most, and end when there has been nothing to do for a while.
 
 A connection that succeeds gets a thread of its own (its session), so that a pool thread is
 busy only while the network keeps it waiting.
@@ -14,6 +14,7 @@ a nodeid.
 """
 
 import errno
+import itertools
 import os
 import queue
 import socket
@@ -30,6 +31,10 @@ from .transport import POLL_SLICE, wait
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Tuple
+
+
+IDLE_TIMEOUT = 10.0
+"""Seconds without an order after which a thread of the pool ends."""
 
 
 class Order(Record):
@@ -66,6 +71,7 @@ class Connector:
         # Guarded by _lock.
         self._threads = 0
         self._idle = 0
+        self._numbers = itertools.count(1)
 
     def order(self, address: Address, probe: bool, wanted: "Optional[str]") -> None:
         """Dial ``address`` soon.  Never blocks, and never calls back by itself."""
@@ -84,7 +90,7 @@ class Connector:
             if self._idle >= self._orders.qsize():
                 return
             self._threads += 1
-            number = self._threads
+            number = next(self._numbers)
         try:
             self._crew.start("connector-%d" % number, self._work)
         except RuntimeError:  # no more threads to be had; the next beat tries again
@@ -104,7 +110,16 @@ class Connector:
         while not self._stopping.is_set():
             with self._lock:
                 self._idle += 1
-            order = self._orders.get()
+            try:
+                order = self._orders.get(timeout=IDLE_TIMEOUT)
+            except queue.Empty:
+                with self._lock:
+                    self._idle -= 1
+                    # Whoever puts an order there looks under this lock for who will take it.
+                    if self._orders.empty():
+                        self._threads -= 1
+                        return
+                continue
             with self._lock:
                 self._idle -= 1
             if order is None or self._stopping.is_set():
@@ -193,6 +208,7 @@ _VERDICTS = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
     errno.ECONNABORTED: "reset",
+    errno.ENOTCONN: "reset",  # it stood, and was gone before we could ask who is there
     errno.ETIMEDOUT: "timeout",
     errno.EHOSTUNREACH: "unreachable",
     errno.ENETUNREACH: "unreachable",

@@ -183,6 +183,25 @@ if TYPE_CHECKING:
     AnyMessage = Union[Hello, Ping, Pong, GetAddr, Addr, GetLinks, Links, Message, Bye, Unknown]
 
 
+def name_of(message: "AnyMessage") -> str:
+    """Its msgtype, ``unknown`` for those that this version does not know."""
+    return _NAMES[type(message)]
+
+
+def said_in(line: bytes) -> str:
+    """The msgtype of a line that this node says; what it passes on may be spelt in other ways."""
+    if not line.startswith(_BEGINNING):
+        return "message"
+    return line[len(_BEGINNING) : line.index(b'"', len(_BEGINNING))].decode("ascii")
+
+
+_BEGINNING = b'{"msgtype":"'
+_NAMES = {
+    kind: kind.__name__.lower()
+    for kind in (Hello, Ping, Pong, GetAddr, Addr, GetLinks, Links, Message, Bye, Unknown)
+}
+
+
 # -- out ----------------------------------------------------------------------
 
 # These never change, so they are encoded once: they are nearly all the traffic there is.

@@ -30,6 +30,7 @@ from .connector import Connector, Order
 from .errors import CannotStart, DialFailed, why
 from .events import ERROR, WARNING, Events
 from .listener import Listener, dialable_addresses
+from .messages import Links
 from .overlay import Myself, Overlay, new_uuid
 from .peer_table import PeerInfo, PeerTable
 from .pinger import Pinger
@@ -278,8 +279,33 @@ class Node:
                 "lag_ms": row.lag_ms,
                 "links": list(row.links),
             }
-            for row in self._live().rows()
+            for row in self.rows()
         ]
+
+    def rows(self) -> "List[Links]":
+        """The same as the objects in which it came."""
+        return self._live().rows()
+
+    def counters(self) -> "Dict[str, Any]":
+        """What was counted since the start.
+
+        ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures``
+        by reason (probes included), ``pings`` (``buckets`` of pairs: an upper bound in seconds,
+        and how many round trips took at most that; ``sum`` in seconds, ``count``),
+        ``uptime_seconds``, and ``lag_seconds``: how late the node itself runs.
+        """
+        overlay, traffic = self._live(), self._sessions.traffic()
+        buckets, total, count = overlay.round_trips.read()
+        found = {("in", msgtype): number for msgtype, number in traffic.heard.items()}
+        found.update((("out", msgtype), number) for msgtype, number in traffic.said.items())
+        return {
+            "messages": found,
+            "bytes": {"in": traffic.bytes_in, "out": traffic.bytes_out},
+            "dial_failures": overlay.dial_failures.counts(),
+            "pings": {"buckets": buckets, "sum": total, "count": count},
+            "uptime_seconds": round(time.monotonic() - self._started_at, 3),
+            "lag_seconds": overlay.lateness(),
+        }
 
     # -- talk -------------------------------------------------------------------------------
 

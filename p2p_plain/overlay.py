@@ -70,9 +70,10 @@ from .config import (
     TELL_PEERS,
     Config,
 )
+from .counters import Histogram, Tally
 from .errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
 from .events import DEBUG, INFO, Events
-from .matrix import LATE_BEATS, Matrix, own_lateness, read_row
+from .matrix import LATE_BEATS, Matrix, is_own_fault, own_lateness, read_row
 from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Links, Message, Ping, Pong, Unknown
 from .peer_table import (
     ADMITTED,
@@ -193,6 +194,10 @@ class Overlay:
         self.book = book
         self.reach = Reach(config.probe_interval, rng, events.emit)
         self.matrix = Matrix(myself.nodeid)
+        self.round_trips = Histogram()
+        """Of all pings that counted, since the start."""
+        self.dial_failures = Tally()
+        """By reason, of dials and probes alike, since the start."""
         self._config = config
         self._events = events
         self._dial = dial
@@ -260,7 +265,8 @@ class Overlay:
             raise PeerLeft(message.reason, message.detail)
         if link.state is GREETING:
             if not isinstance(message, Hello):
-                raise PeerMisbehaved("the first message was %s, not hello" % _name_of(message))
+                name = messages.name_of(message).replace("unknown", "of an unknown type")
+                raise PeerMisbehaved("the first message was %s, not hello" % name)
             return self._dialed(link, message) if link.target else self._accepted(link, message)
         if kind is Hello:
             raise PeerMisbehaved("a second hello")
@@ -315,6 +321,7 @@ class Overlay:
     ) -> None:
         """There is no connection to ``target``; ``reason`` is the word of a ``DialFailed``."""
         now = self._clock()
+        self.dial_failures.count(reason)
         # A name that does not resolve, no descriptor left: says nothing about the other end.
         verdict = None if reason in ("unknown", "self") else reason
         if probe:
@@ -361,6 +368,10 @@ class Overlay:
                     link.send(messages.GETLINKS)
         self._push_row(now)
         self._dial_more()
+
+    def lateness(self) -> float:
+        """How late this node itself runs, in seconds.  Any thread."""
+        return self._lateness
 
     def patience(self) -> float:
         """Seconds on a clock that stands still while this node does.  Any thread."""
@@ -559,6 +570,8 @@ class Overlay:
         self._events.emit(
             "rtt", nodeid=peer.nodeid, name=peer.name, rtt_ms=round(seconds * 1000, 3)
         )
+        if not is_own_fault(seconds, self._late_now):
+            self.round_trips.add(seconds)
         if first:
             self._tell_others(peer, now)
 
@@ -853,8 +866,4 @@ _WITHOUT_HELLO = {"closed": RESET, "timeout": TIMEOUT, "protocol": WRONG_PEER}
 """A connection, and no hello.  Who says ``full`` instead of it may be anybody."""
 
 
-def _name_of(message: "AnyMessage") -> str:
-    if isinstance(message, Unknown):
-        return "of an unknown type"
-    return type(message).__name__.lower()
 

@@ -42,6 +42,7 @@ from .config import (
     MAX_UNGREETED,
     MAX_UNSENT,
 )
+from .counters import Traffic
 from .errors import PeerLeft, Refused, why
 from .overlay import Overlay
 from .pace import TokenBucket
@@ -76,6 +77,7 @@ class Session(Link):
         "_trace",
         "_transport",
         "_unsent",
+        "traffic",
     )
 
     def __init__(
@@ -104,6 +106,7 @@ class Session(Link):
         self._overlay = overlay
         self._ping_timeout = ping_timeout
         self._trace = trace
+        self.traffic = Traffic()
         # Reader thread only.
         self._lines = LineSplitter(MAX_FIRST_LINE)
         self._bucket = TokenBucket(max_rate, 2 * max_rate, time.monotonic())
@@ -133,6 +136,7 @@ class Session(Link):
                 return False
             if self._trace is not None:
                 self._trace(">", self, line)
+            self._count_said_locked(line)
             if self._unsent:
                 self._unsent += line
                 self._push_locked()
@@ -156,6 +160,7 @@ class Session(Link):
             self._cut_at = time.monotonic() + LINGER
             if self._trace is not None:
                 self._trace(">", self, bye)
+            self._count_said_locked(bye)
             # After the rest of what was begun, if there is some; whoever sends its last byte
             # finishes.
             self._unsent += bye
@@ -226,6 +231,7 @@ class Session(Link):
             if not chunk:
                 self._lines.end()
                 return
+            self.traffic.bytes_in += len(chunk)
             lines = self._lines.feed(chunk)
             self._answer(lines)
             if greeting and self.state == PROBED:
@@ -242,16 +248,21 @@ class Session(Link):
     def _answer(self, lines: "List[bytes]") -> None:
         """Answer every line of one chunk with one send: four to nine times the throughput."""
         answers: List[bytes] = []
+        heard = self.traffic.heard
         try:
             for line in lines:
                 if line in messages.PING_LINES and self.state == UP and self._trace is None:
                     answers.append(messages.PONG)  # most of the traffic: no detour
+                    heard["ping"] = heard.get("ping", 0) + 1
                     continue
                 if not line:
                     continue
                 if self._trace is not None:
                     self._trace("<", self, line + b"\n")
-                for answer in self._overlay.receive(self, messages.parse(line)):
+                message = messages.parse(line)
+                name = messages.name_of(message)
+                heard[name] = heard.get(name, 0) + 1
+                for answer in self._overlay.receive(self, message):
                     answers.append(answer)
                     if len(answer) > LONG_ANSWER:
                         # Rows may be many: the next is made when there is room for it.
@@ -307,6 +318,19 @@ class Session(Link):
         if self._ending is not None and not self._unsent:
             self._transport.finish()
 
+    def _count_said_locked(self, lines: bytes) -> None:
+        said = self.traffic.said
+        self.traffic.bytes_out += len(lines)
+        pongs = lines.count(messages.PONG)
+        if pongs:
+            said["pong"] = said.get("pong", 0) + pongs
+            if len(lines) == pongs * len(messages.PONG):
+                return
+        for line in lines.splitlines():
+            name = messages.said_in(line)
+            if name != "pong":
+                said[name] = said.get(name, 0) + 1
+
     def _mark_locked(self) -> None:
         """What waits now must be gone in time; what comes later gets its own time then.
 
@@ -345,6 +369,8 @@ class Sessions:
         self._strangers: OrderedDict[Session, None] = OrderedDict()
         """Inbound ones that were nobody's peer when we last looked: no hello yet, or a guest."""
         self._inbound_by_ip: Dict[str, int] = {}
+        self._past = Traffic()
+        """Of those that have ended."""
 
     def enter(self, session: Session) -> bool:
         """Note a session that is about to run; ``False`` if its address has too many."""
@@ -383,6 +409,7 @@ class Sessions:
         host = session.remote.host
         with self._lock:
             del self._open[session]
+            self._past.add(session.traffic)
             self._strangers.pop(session, None)
             if session.direction == INBOUND:
                 self._inbound_by_ip[host] -= 1
@@ -393,6 +420,15 @@ class Sessions:
         """Those open now."""
         with self._lock:
             return list(self._open)
+
+    def traffic(self) -> Traffic:
+        """Of all connections since the start."""
+        found = Traffic()
+        with self._lock:
+            for session in self._open:
+                found.add(session.traffic)
+            found.add(self._past)
+        return found
 
     def attend(self, now: float) -> None:
         """``Session.attend`` for each.  The Timer's thread."""

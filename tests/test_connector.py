@@ -7,6 +7,7 @@ import time
 import pytest
 from support import RawListener, free_port, wait_until
 
+from p2p_plain import connector
 from p2p_plain.address import Address
 from p2p_plain.config import MAX_DIALS
 from p2p_plain.connector import Connector, Order, dial
@@ -185,6 +186,17 @@ def test_one_order_at_a_time_needs_one_thread(pool):
         pool.connector.order(nobody, False, None)
         wait_until(lambda count=count: len(pool.failed) == count and pool.connector._idle == 1)
     assert pool.crew.running() == 1
+
+
+def test_threads_with_nothing_to_do_end_and_others_come_when_there_is(pool, monkeypatch):
+    monkeypatch.setattr(connector, "IDLE_TIMEOUT", 0.02)
+    nobody = Address("127.0.0.1", free_port())
+    for _ in range(30):
+        for _ in range(3):
+            pool.connector.order(nobody, False, None)
+        wait_until(lambda: pool.crew.running() == 0)
+        assert (pool.connector._threads, pool.connector._idle) == (0, 0)
+    assert len(pool.failed) == 90
 
 
 def test_no_thread_to_be_had_is_not_the_end(pool, monkeypatch):

@@ -12,6 +12,7 @@ from support import RawListener, RawPeer, new_id, wait_until
 from p2p_plain import PeerBusy, messages, session
 from p2p_plain.address import Address
 from p2p_plain.config import MAX_PER_IP, MAX_UNGREETED
+from p2p_plain.counters import Traffic
 from p2p_plain.session import Sessions
 
 
@@ -362,6 +363,7 @@ class Stranger:
 
     def __init__(self, host):
         self.remote = Address(host, 40000)
+        self.traffic = Traffic()
         self.was_cut = False
 
     def cut(self):

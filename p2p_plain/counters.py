@@ -1,0 +1,103 @@
+"""What has been counted since the start: messages and bytes, round trips, dials that failed.
+
+Counting must cost next to nothing, since it is done for each message.  So a connection counts for
+itself, each figure on a thread or under a lock that it has anyway, and whoever wants to know adds
+up those of all connections.
+"""
+
+from bisect import bisect_left
+from threading import Lock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List, Tuple
+
+BUCKETS = (
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    20.0,
+)
+"""Upper bounds of a round trip, in seconds: from a switch's port to the default ``ping_timeout``."""
+
+
+class Traffic:
+    """Messages by type, and bytes, of one connection or of many.
+
+    What is heard is counted by the connection's reader thread; what is said under its send lock.
+    """
+
+    __slots__ = ("bytes_in", "bytes_out", "heard", "said")
+
+    def __init__(self) -> None:
+        self.heard: Dict[str, int] = {}
+        self.bytes_in = 0
+        self.said: Dict[str, int] = {}
+        self.bytes_out = 0
+
+    def add(self, other: "Traffic") -> None:
+        """Add what another has counted (it may go on counting)."""
+        for mine, theirs in ((self.heard, other.heard), (self.said, other.said)):
+            for msgtype, number in list(theirs.items()):
+                mine[msgtype] = mine.get(msgtype, 0) + number
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+
+
+class Tally:
+    """How often each of a few words occurred.  Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._counts: Dict[str, int] = {}  # guarded by _lock
+
+    def count(self, word: str) -> None:
+        """Once more."""
+        with self._lock:
+            self._counts[word] = self._counts.get(word, 0) + 1
+
+    def counts(self) -> "Dict[str, int]":
+        """A copy."""
+        with self._lock:
+            return dict(self._counts)
+
+
+class Histogram:
+    """How many round trips took at most how long.  Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # Guarded by _lock.
+        self._counts = [0] * (len(BUCKETS) + 1)
+        self._sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        with self._lock:
+            self._counts[bisect_left(BUCKETS, seconds)] += 1
+            self._sum += seconds
+
+    def read(self) -> "Tuple[List[Tuple[float, int]], float, int]":
+        """The number up to each bound, the sum of all in seconds, and how many there were."""
+        with self._lock:
+            counts, total = list(self._counts), self._sum
+        cumulative: List[Tuple[float, int]] = []
+        so_far = 0
+        for bound, number in zip(BUCKETS, counts):
+            so_far += number
+            cumulative.append((bound, so_far))
+        return cumulative, total, so_far + counts[-1]
