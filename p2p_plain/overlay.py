@@ -119,21 +119,31 @@ was already under way on it still arrives."""
 ROW_AFTER_CHANGE = 1.0
 """Seconds between two rows of ours at the least: what changes together is told together."""
 
-LATE_LATELY = 5
-"""Beats in which we must have run on time for a round trip to count: a second's worth."""
+LATE_LATELY = 2
+"""Beats in which we must have run on time for a round trip to count."""
 
 REFUSALS_REMEMBERED = 1024
 """Addresses of which we remember when we last said that they were refused."""
 
 
 class Myself(Record):
-    """Who we are and where we can be reached; immutable.
+    """Who we are and where we can be reached; immutable once the node runs.
 
     ``port`` is where we listen.  ``wildcard`` holds the IP versions (4, 6) for which we listen
     on every local address; ``addresses`` are those that others may dial, as far as we know.
     """
 
-    __slots__ = ("addresses", "advertise", "agent", "name", "network", "nodeid", "port", "wildcard")
+    __slots__ = (
+        "addresses",
+        "advertise",
+        "agent",
+        "http",
+        "name",
+        "network",
+        "nodeid",
+        "port",
+        "wildcard",
+    )
 
     def __init__(
         self,
@@ -145,6 +155,7 @@ class Myself(Record):
         advertise: "Optional[Address]",
         wildcard: "Tuple[int, ...]",
         addresses: "Tuple[Address, ...]",
+        http: "Optional[int]" = None,
     ) -> None:
         self.nodeid = nodeid
         self.name = name
@@ -154,6 +165,8 @@ class Myself(Record):
         self.advertise = advertise
         self.wildcard = wildcard
         self.addresses = addresses
+        self.http = http
+        """Port of the status page, where it may be reached by others."""
 
     def address_for(self, local_host: str) -> "Optional[Address]":
         """Where the peer at the other end of a connection should dial us.
@@ -251,6 +264,7 @@ class Overlay:
                 agent=me.agent,
                 probe=link.probe,
                 observed=link.remote if is_shareable(link.remote) else None,
+                http=me.http,
             )
         )
 
@@ -564,7 +578,7 @@ class Overlay:
     def _pong(self, peer: Peer) -> None:
         now = self._clock()
         first = peer.last_pong_at is None
-        seconds = self.table.pong(peer, now, self._late_now)
+        seconds = self.table.pong(peer, now, self._late_now, now + SECOND_PING_AFTER)
         if seconds is None:
             return  # to no ping of ours: harmless
         self._events.emit(

@@ -354,10 +354,13 @@ class PeerTable:
         with self._lock:
             peer.next_ping_at = now
 
-    def pong(self, peer: Peer, now: float, lateness: float = 0.0) -> "Optional[float]":
+    def pong(
+        self, peer: Peer, now: float, lateness: float = 0.0, again_at: float = float("inf")
+    ) -> "Optional[float]":
         """The round trip in seconds that this pong ends; ``None`` if no ping was outstanding.
 
         It does not count as the network's if we ourselves ran too late (``lateness``, seconds).
+        Then, if none has counted yet, the next ping is due at ``again_at``.
         """
         with self._lock:
             sent_at, peer.ping_sent_at = peer.ping_sent_at, None
@@ -366,6 +369,8 @@ class PeerTable:
             peer.last_pong_at = now
             if not is_own_fault(now - sent_at, lateness):
                 peer.rtts.append(now - sent_at)
+            elif not peer.rtts:
+                peer.next_ping_at = min(peer.next_ping_at, again_at)
             return now - sent_at
 
     def silent(self, patience: float) -> "List[Peer]":

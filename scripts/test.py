@@ -23,6 +23,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVIRONMENTS = os.path.join(ROOT, ".venv-tests")
 OLDEST = (3, 6)
 
+ABOUT_SCRIPTS = ["tests/test_fuzz.py", "tests/test_soak.py"]
+"""Long tests whose subject is a script, not the node: ``--all`` runs them on the oldest and on the
+newest Python."""
+
 AT_ONCE = min(2, os.cpu_count() or 1)
 """How many Pythons ``--all`` tries at the same time."""
 
@@ -41,9 +45,13 @@ def main(argv: List[str]) -> int:
     failed = []
     # Tests that wait for processes and timers leave most of a core idle: two runs share it well.
     with ThreadPoolExecutor(AT_ONCE) as pool:
+        pythons = sorted(find_pythons().items())
         runs = [
-            ("Python " + ".".join(map(str, version)), pool.submit(run_pytest, python, argv))
-            for version, python in sorted(find_pythons().items())
+            (
+                "Python " + ".".join(map(str, version)),
+                pool.submit(run_pytest, python, argv + ignored(version, pythons)),
+            )
+            for version, python in pythons
         ]
         for name, run in runs:
             code, lines = run.result()
@@ -54,6 +62,13 @@ def main(argv: List[str]) -> int:
             print(lines[-1] if lines else "no output", flush=True)
     print("failed: %s" % ", ".join(failed) if failed else "passed on every Python found")
     return 1 if failed else 0
+
+
+def ignored(version: Tuple[int, ...], pythons: List[Tuple[Tuple[int, ...], str]]) -> List[str]:
+    """What the Pythons between the oldest and the newest need not try again."""
+    if version in (pythons[0][0], pythons[-1][0]):
+        return []
+    return ["--ignore=" + path for path in ABOUT_SCRIPTS]
 
 
 def run_pytest(python: str, argv: List[str]) -> Tuple[int, List[str]]:

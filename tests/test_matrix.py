@@ -185,6 +185,26 @@ def test_what_is_measured_while_this_node_runs_late_does_not_count():
     assert ping_that_takes(0.4) == pytest.approx(400)
 
 
+def test_where_nothing_has_counted_yet_the_next_ping_does_not_wait_for_its_interval():
+    world = World(28)
+    node = world.node(1)
+    world.stand_still(0.5)
+    world.run(0.2)
+    link = raw_link(node, new_id())
+    for _ in range(5):  # late again and again: no figure, and no flood of pings either
+        world.run(1.3)
+        world.stand_still(0.5)
+        world.run(0.2)
+        link.arrive(messages.PONG[:-1])
+        (peer,) = node.overlay.peers()
+    pings = [said for said in link.said if said["msgtype"] == "ping"]
+    assert 3 <= len(pings) <= 8
+    world.run(1.3)
+    link.arrive(messages.PONG[:-1])
+    (peer,) = node.overlay.peers()
+    assert peer.rtt_ms is not None
+
+
 def test_a_node_that_runs_late_says_so_in_its_row():
     world = World(24)
     node = world.node(1)
