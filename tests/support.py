@@ -15,6 +15,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PATIENCE = 10.0
 """Seconds that a test waits for what should take milliseconds: these machines are noisy."""
 
+BUSY = 0.5
+"""Seconds that a promise may be late because other programs had the processors meanwhile."""
+
 
 def wait_until(predicate: Callable[[], Any], timeout: float = PATIENCE) -> Any:
     """What ``predicate`` returned when it was true; fails after ``timeout`` seconds."""
