@@ -443,7 +443,11 @@ def _is_sound(link: "Dict[str, Any]") -> bool:
     """
     get = link.get
     name, address = get("name", "-"), get("address", "0.0.0.0:0")
-    if not is_nodeid(get("nodeid")) or not isinstance(name, str) or not isinstance(address, str):
+    direction, dial = get("direction", "none"), get("dial", "unknown")
+    for text in (name, address, direction, dial):
+        if not isinstance(text, str):
+            return False
+    if not is_nodeid(get("nodeid")):
         return False
     for field in _LINK_NUMBERS:
         value = get(field, 0)
@@ -453,8 +457,8 @@ def _is_sound(link: "Dict[str, Any]") -> bool:
         0 < len(name) <= MAX_NAME
         and name.isprintable()
         and _is_wire_address(address)
-        and get("direction", "none") in _DIRECTIONS
-        and get("dial", "unknown") in _DIALS
+        and direction in _DIRECTIONS
+        and dial in _DIALS
     )
 
 

@@ -240,6 +240,28 @@ def link(**fields):
     return dict({"nodeid": OTHER}, **fields)
 
 
+LINK_FIELDS = ["nodeid", "name", "address", "direction", "dial", "rtt_ms", "jitter_ms", "up_s"]
+JUNK = [None, [], {}, [[]], True, 5, -1, 1.5, "", "x", "ok", "none", "192.0.2.1:6000", OTHER, "\x1b"]
+
+
+@pytest.mark.parametrize("field", LINK_FIELDS)
+def test_the_quick_look_at_a_link_and_the_thorough_one_agree(field):
+    """Whatever a stranger puts into a field: a refusal, or nothing; never an exception of ours."""
+    for junk in JUNK:
+        one = link(**{field: junk})
+        try:
+            messages._check_link(messages._Fields("links", one))
+            sound = True
+        except PeerMisbehaved:
+            sound = False
+        assert messages._is_sound(one) == sound, one
+        line = said("links", nodeid=ID, links=[one])
+        if sound:
+            parse(line)
+        else:
+            assert refused(line).startswith("links: " + field)
+
+
 def test_a_row_of_the_matrix_is_read():
     row = [
         link(
