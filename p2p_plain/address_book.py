@@ -23,6 +23,8 @@ from .config import (
     BACKOFF_FIRST,
     BACKOFF_MAX,
     BACKOFF_MAX_ALONE,
+    DIALS_A_SECOND,
+    DIALS_AT_ONCE,
     ENOUGH_PEERS,
     FORGET_AFTER,
     MAX_BOOK,
@@ -149,6 +151,7 @@ class AddressBook:
         """``due`` need not walk through 4,096 entries before this.  ``due`` itself raises it;
         whatever may make an entry due earlier than it was must lower it."""
         self._changes = 0
+        self._pace = TokenBucket(DIALS_A_SECOND, DIALS_AT_ONCE, float("-inf"))
         self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
         """For dials of what was only heard."""
 
@@ -203,6 +206,7 @@ class AddressBook:
                 self._due_locked(entry, min(entry.next_try_at, again))
             if entry.proven_at is None and nodeid is not None:
                 entry.nodeid = nodeid
+                self._next_due = min(self._next_due, now)
             return False
 
     def found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> bool:
@@ -221,6 +225,7 @@ class AddressBook:
             entry.failing_since = None
             entry.left = False
             entry.mine = False
+            self._next_due = min(self._next_due, now)
             return self._prove_locked(entry, nodeid, now)
 
     def is_mine(self, address: Address, now: float) -> bool:
@@ -241,6 +246,16 @@ class AddressBook:
                 entry.dialing = False
                 entry.tried_at = now
                 entry.up_at = now
+                # Another address may have waited for what this one would turn out to be.
+                self._next_due = now
+
+    def ended(self, address: Address, now: float) -> None:
+        """The connection that a dial of ``address`` led to is over."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is not None:
+                entry.up_at = None
+                self._next_due = min(self._next_due, now)
 
     def begin(self, address: Address) -> bool:
         """Note that somebody is about to dial ``address``; ``False`` if it is being dialed."""
@@ -290,14 +305,14 @@ class AddressBook:
             for entry in self._entries.values():
                 if entry.nodeid != nodeid:
                     continue
+                up_at, entry.up_at = entry.up_at, None
                 entry.left = stopping and not entry.bootstrap
                 if entry.left or entry.proven_at is None:
                     continue
-                if entry.up_at is None or now - entry.up_at >= STABLE_AFTER:
+                if up_at is None or now - up_at >= STABLE_AFTER:
                     entry.failures = 0
                 else:
                     entry.failures += 1
-                entry.up_at = None
                 # Both ends redial; a little chance keeps them from meeting in the middle.
                 delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
                 self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
@@ -332,26 +347,24 @@ class AddressBook:
             for entry in self._entries.values():
                 if entry.mine or entry.left or entry.dialing or entry.nodeid in busy:
                     continue
+                if entry.up_at is not None:  # whoever answers there, with a new nodeid each time
+                    continue
                 if entry.next_try_at <= now:
                     ready.append(entry)
                 self._next_due = min(self._next_due, entry.next_try_at)
             self._rng.shuffle(ready)
             ready.sort(key=lambda e: (e.proven_at is None, not e.bootstrap))
             chosen: List[Address] = []
-            spare = self._hearsay.spare(now)
             for entry in ready:
-                if len(chosen) >= most or entry.nodeid in busy:
+                if len(chosen) >= most:
+                    break
+                if entry.nodeid in busy or not self._may_dial_locked(entry, now):
                     continue
-                if entry.source is not None:
-                    if not spare:
-                        continue
-                    spare -= 1
-                    self._hearsay.spend(1, now)
                 entry.dialing = True
                 chosen.append(entry.address)
                 if entry.nodeid is not None:
                     busy.add(entry.nodeid)
-            if not chosen:  # the bucket is empty, or else others wait for a place: not at once
+            if not chosen:  # the bucket is empty, perhaps: a walk is not free
                 self._next_due = max(self._next_due, now + 1.0 / UNPROVEN_A_SECOND)
             return chosen
 
@@ -450,6 +463,17 @@ class AddressBook:
             theirs[address] = None
             return False
         self._drop_locked(entry)
+        return True
+
+    def _may_dial_locked(self, entry: Entry, now: float) -> bool:
+        """Whether the pace allows it; then it is counted."""
+        if entry.bootstrap:
+            return True
+        buckets = [self._pace] if entry.source is None else [self._pace, self._hearsay]
+        if not all(bucket.spare(now) for bucket in buckets):
+            return False
+        for bucket in buckets:
+            bucket.spend(1, now)
         return True
 
     def _drop_locked(self, entry: Entry) -> None:

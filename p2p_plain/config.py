@@ -119,6 +119,11 @@ REPLACED_AFTER = 60.0
 same peer.  So a peer that tells of a hundred new addresses a line has us dial 64 a minute.
 (Bitcoin Core takes one a second from each peer, after a first thousand, since 2021.)"""
 
+DIALS_A_SECOND = 32
+DIALS_AT_ONCE = 256
+"""Dials of all addresses but those of the bootstrap list.  A book of 4,096 dead ones, each tried
+every 8 s by a node that is alone, would else keep a core busy."""
+
 UNPROVEN_A_SECOND = 16
 UNPROVEN_AT_ONCE = 256
 """Dials of addresses on somebody's word alone, all peers together: hearsay, and what newcomers
@@ -172,10 +177,11 @@ REMEMBERED_SIZE = 1024
 2 MiB of lists in memory: a thousand of those would be a stranger's to fill."""
 
 MAX_WAITING_EVENTS = 10000
-MAX_WAITING_BYTES = 4 * 1024 * 1024
+MAX_WAITING_BYTES = 1024 * 1024
 """Events that wait for a slow listener, and bytes of peers' lines in them; beyond either the
-oldest are dropped, and counted.  In number alone would not do: 10,000 messages of 64 KiB, parsed,
-are 20 GB, and a terminal stopped with Ctrl-S would be enough to let a stranger fill them."""
+oldest are dropped, and counted.  In number alone would not do: a line of 64 KiB can be 2 MiB once
+it is parsed, 10,000 of them 20 GB, and a terminal stopped with Ctrl-S would be enough to let a
+stranger fill them.  So it is 32 MiB at the worst, and as much again that is being told."""
 
 MAX_NAME = 64
 """Characters in a node's label."""
@@ -191,6 +197,7 @@ class Config:
         "advertise",
         "bind",
         "bootstrap",
+        "http",
         "max_peers",
         "max_rate",
         "name",
@@ -216,6 +223,7 @@ class Config:
         max_peers: int = 256,
         max_rate: float = 200.0,
         peers_file: "Optional[str]" = None,
+        http: "Union[int, str, None]" = None,
     ) -> None:
         self.port = _whole("port", port, 0, 65535)
         self.bind = None if bind is None else _bind(bind)
@@ -229,6 +237,8 @@ class Config:
         self.max_peers = _whole("max_peers", max_peers, 1, 1000000)
         self.max_rate = _rate("max_rate", max_rate)
         self.peers_file = None if peers_file is None else _path("peers_file", peers_file)
+        self.http = None if http is None else _http(http)
+        """Where the status page listens; ``None`` for nowhere."""
 
 
 def _number(setting: str, value: object) -> float:
@@ -274,6 +284,16 @@ def _path(setting: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise UsageError(setting, "%r is not the name of a file" % (value,))
     return value
+
+
+def _http(value: object) -> Address:
+    """``8080`` or ``"8080"`` for this machine alone, or ``"host:8080"``."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError("http", "%r is not [HOST:]PORT" % (value,))
+    if text.strip().isdigit():
+        text = "127.0.0.1:" + text.strip()
+    return parse(text, None, "http")
 
 
 def _bind(text: object) -> str:

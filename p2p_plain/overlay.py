@@ -65,6 +65,7 @@ from .config import (
     ENOUGH_PEERS,
     HANDSHAKE_TIMEOUT,
     MAX_ADDRESSES,
+    MAX_BOOK,
     MAX_DIALS,
     MAX_SEEN,
     TELL_PEERS,
@@ -83,13 +84,14 @@ from .peer_table import (
     OVER,
     PROBED,
     SUPERSEDED,
+    UP,
     Link,
     Peer,
     PeerInfo,
     PeerTable,
     milliseconds,
 )
-from .reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Probe, Reach
+from .reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Reach
 from .record import Record
 
 TYPE_CHECKING = False
@@ -122,7 +124,7 @@ ROW_AFTER_CHANGE = 1.0
 LATE_LATELY = 2
 """Beats in which we must have run on time for a round trip to count."""
 
-REFUSALS_REMEMBERED = 1024
+REFUSALS_REMEMBERED = MAX_BOOK
 """Addresses of which we remember when we last said that they were refused."""
 
 
@@ -276,6 +278,7 @@ class Overlay:
         """
         kind = type(message)
         if isinstance(message, Bye):
+            link.said_bye = True
             raise PeerLeft(message.reason, message.detail)
         if link.state is GREETING:
             if not isinstance(message, Hello):
@@ -311,8 +314,13 @@ class Overlay:
         state, link.state = link.state, OVER
         if link.peer is not None:
             self._gone(link.peer, reason, now)
+        if link.target is not None and state in (UP, SUPERSEDED):
+            self.book.ended(link.target, now)
         if link.probe:
-            self._probed(link, _verdict(link, reason), now)
+            assert link.target is not None
+            assert link.wanted is not None
+            verdict = _verdict(link, reason)
+            self._probe_over(link.wanted, link.target, verdict, link.connect_seconds, now)
         elif state in (GREETING, ADMITTED):
             if link.target is not None:
                 self._dial_over()
@@ -341,7 +349,7 @@ class Overlay:
         if probe:
             assert wanted is not None
             self._events.log(DEBUG, "%s probe: %s %s", target, reason, detail)
-            self._probe_over(Probe(wanted, target), verdict, None, now)
+            self._probe_over(wanted, target, verdict, None, now)
             return
         self._dial_over()
         if wanted is not None:
@@ -364,7 +372,7 @@ class Overlay:
         self._ticked_at = now
         for peer in self.table.silent(self._patience):
             # A pong may be waiting where we have chosen not to read: no fault of the peer's.
-            if now - peer.link.unread_until > self._config.ping_timeout:
+            if self._patience - peer.link.unread_until > self._config.ping_timeout:
                 peer.link.close("timeout", "no pong within %g s" % self._config.ping_timeout)
                 self._gone(peer, "timeout", now)
         for peer in self.table.ping_due(now):
@@ -731,42 +739,33 @@ class Overlay:
         return nodeid in self.table.nodeids() or bool(self.book.proven([nodeid]))
 
     def _probe_due(self, now: float) -> None:
-        if self._stopping:  # read without the lock: a moment late does no harm
-            return
-        for probe in self.reach.due(now, self.table.nodeids()):
-            self._probe(probe, now)
-
-    def _probe(self, probe: "Optional[Probe]", now: float) -> None:
-        """Have it dialed, and so on with its round where no dial is needed to know."""
-        while probe is not None:
-            if not self._may_be_found(probe.nodeid):
-                self.reach.forget(probe.nodeid)
-                probe = self.reach.outcome(probe, None, None, now)
-            elif self.book.knows_as_mine(probe.address):
-                probe = self.reach.outcome(probe, WRONG_PEER, None, now)
-            else:
-                self._dial(probe.address, True, probe.nodeid)
+        while not self._stopping:  # read without the lock: a moment late does no harm
+            probes = self.reach.due(now, self.table.nodeids())
+            for probe in probes:
+                if not self._may_be_found(probe.nodeid):
+                    self.reach.forget(probe.nodeid)
+                    self.reach.outcome(probe.nodeid, probe.address, None, None, now)
+                elif self.book.knows_as_mine(probe.address):
+                    self.reach.outcome(probe.nodeid, probe.address, WRONG_PEER, None, now)
+                else:
+                    self._dial(probe.address, True, probe.nodeid)
+            if not probes:
                 return
-
-    def _probed(self, link: Link, verdict: "Optional[str]", now: float) -> None:
-        """A probe's connection is over."""
-        assert link.target is not None
-        assert link.wanted is not None
-        self._probe_over(Probe(link.wanted, link.target), verdict, link.connect_seconds, now)
 
     def _probe_over(
         self,
-        probe: Probe,
+        nodeid: str,
+        address: Address,
         verdict: "Optional[str]",
         seconds: "Optional[float]",
         now: float,
     ) -> None:
-        """Note what came of it, go on with its round, and use the place that it leaves."""
+        """Note what came of a probe, and use the place that it leaves."""
+        self.reach.outcome(nodeid, address, verdict, seconds, now)
         if verdict in (TIMEOUT, UNREACHABLE):
-            peer = self.table.get(probe.nodeid)
+            peer = self.table.get(nodeid)
             if peer is not None:  # is it only the way there, or is the peer dead?
                 self.table.ping_soon(peer, now)
-        self._probe(self.reach.outcome(probe, verdict, seconds, now), now)
         self._probe_due(now)
 
     def _tell_others(self, peer: Peer, now: float) -> None:
@@ -808,10 +807,12 @@ class Overlay:
 
     def _gone(self, peer: Peer, reason: str, now: float) -> None:
         """A peer is gone, unless we knew; with too few left, do not wait for any backoff."""
+        # Who was never let in has no say: anyone could say goodbye for somebody else.
+        left = reason == "stopping" and peer.up
         if not self.table.remove(peer, reason):
             return
-        self.book.lost(peer.nodeid, now, stopping=reason == "stopping")
-        if reason == "stopping":
+        self.book.lost(peer.nodeid, now, stopping=left)
+        if left:
             self.reach.forget(peer.nodeid)
             self.matrix.forget(peer.nodeid)
         else:
@@ -820,9 +821,9 @@ class Overlay:
         if again is not None:  # it has come back at this very moment, on another thread
             self._meet(again, now)
         self.book.wake()
-        left = self.table.occupied()
-        if left < ENOUGH_PEERS:
-            self.book.hurry(now, everyone=left == 0)
+        others = self.table.occupied()
+        if others < ENOUGH_PEERS:
+            self.book.hurry(now, everyone=others == 0)
 
     def _refused(self, address: Address, reason: str, detail: str, direction: str) -> None:
         """Tell that a connection did not become a peer; not again for each retry.
@@ -871,6 +872,8 @@ def _may_hear(link: Link, entries: "List[Tuple[Address, str]]") -> "List[Tuple[A
 
 def _verdict(link: Link, reason: str) -> "Optional[str]":
     """What a dial has shown that led to a connection; ``None`` if nothing."""
+    if link.said_bye and link.found is None:
+        return None  # we were too late for it, perhaps
     if link.found is not None:
         return OK if link.found == link.wanted else WRONG_PEER
     return _WITHOUT_HELLO.get(reason)

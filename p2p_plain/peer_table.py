@@ -51,6 +51,7 @@ class Link:
         "peer",
         "probe",
         "remote",
+        "said_bye",
         "state",
         "target",
         "unread_until",
@@ -84,8 +85,10 @@ class Link:
         self.peer: Optional[Peer] = None
         self.found: Optional[str] = None
         """The nodeid of the hello that answered our dial."""
+        self.said_bye = False
+        """The other end has ended it."""
         self.unread_until = float("-inf")
-        """Until when we leave this connection unread on purpose (monotonic)."""
+        """Until when, on the overlay's patience clock, we leave it unread on purpose."""
 
     @property
     def direction(self) -> str:

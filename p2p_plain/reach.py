@@ -52,15 +52,24 @@ CLAIMS_PROBED = 4
 """Addresses that we try on the word of the node which claims them for itself.  More, and a
 stranger could make us knock at a whole street."""
 
+CLAIM_AGAIN_AFTER = 15.0
+"""Seconds after which such a node may claim another one, in place of the last of them: it may
+have moved for the fifth time."""
+
+
+PATIENT_WITH = 3
+"""Failures in a row from which on it makes no difference any more whose turn it is."""
+
 
 class Probe(Record):
-    """What to dial, and whom to find there."""
+    """What to dial, and whom to find there; whether that node has been found before."""
 
-    __slots__ = ("address", "nodeid")
+    __slots__ = ("address", "nodeid", "proven")
 
-    def __init__(self, nodeid: str, address: Address) -> None:
+    def __init__(self, nodeid: str, address: Address, proven: bool) -> None:
         self.nodeid = nodeid
         self.address = address
+        self.proven = proven
 
 
 class Reachable(Record):
@@ -89,13 +98,16 @@ class Met:
 
     __slots__ = (
         "addresses",
+        "claimed_at",
         "dial",
         "failure",
+        "failures",
         "found",
         "name",
         "next_probe_at",
         "nodeid",
         "probing",
+        "proven",
         "round",
         "seconds",
         "tried_at",
@@ -109,6 +121,11 @@ class Met:
         """Where it may be found, the best first."""
         self.untried: Set[Address] = set()
         """Which of them nobody has tried yet."""
+        self.claimed_at = now
+        self.proven = False
+        """Whether it has been found anywhere, ever."""
+        self.failures = 0
+        """In a row."""
         self.dial = UNKNOWN
         self.seconds: Optional[float] = None
         self.next_probe_at = now
@@ -116,7 +133,7 @@ class Met:
         # The round that is under way.
         self.probing: Optional[Address] = None
         self.round: List[Address] = []
-        """What is still to be tried after that."""
+        """What is still to be tried in it; empty between rounds."""
         self.found = False
         self.failure: Optional[Tuple[Address, str]] = None
         """The first one."""
@@ -137,9 +154,9 @@ class Reach:
         """Who is a peer now, or was one and has a proven address: bounded by ``max_peers`` and
         by the address book."""
         self._claims = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
-        """For rounds that begin with what a newcomer claims."""
+        """For what a newcomer claims."""
         self._changes = 0
-        self._under_way = 0
+        self._under_way: List[Probe] = []
         """Probes begun whose outcome has not been told, also of nodes forgotten meanwhile."""
         self._scout_at = float("-inf")
 
@@ -158,15 +175,21 @@ class Reach:
         """It says that it can be dialed at ``address``; whether a probe is due now."""
         with self._lock:
             met = self._met.get(nodeid)
-            if met is None or address in met.addresses or len(met.addresses) >= CLAIMS_PROBED:
+            if met is None or address in met.addresses:
                 return False
-            met.addresses.append(address)
+            if len(met.addresses) >= CLAIMS_PROBED:
+                if now - met.claimed_at < CLAIM_AGAIN_AFTER:
+                    return False
+                dropped = met.addresses.pop()  # it has moved
+                met.untried.discard(dropped)
+                met.round = [other for other in met.round if other != dropped]
+            met.claimed_at = now
+            met.addresses.insert(1, address)
             met.untried.add(address)
-            if met.probing is not None:
+            if met.probing is not None or met.round:
                 met.round.append(address)
-                return False
             met.next_probe_at = now
-            return True
+            return met.probing is None
 
     def lost(self, nodeid: str, proven: "Sequence[Address]") -> None:
         """It is not connected any more: look for it where it was found, if it ever was."""
@@ -176,6 +199,7 @@ class Reach:
                 met.addresses = sorted(proven, key=lambda a: a not in met.addresses[:1])
                 del met.addresses[CLAIMS_PROBED:]
                 met.untried.clear()
+                met.round = [address for address in met.round if address in met.addresses]
             elif met is not None:
                 del self._met[nodeid]
 
@@ -191,70 +215,84 @@ class Reach:
 
         Besides the round that each node has once an interval, those that are missing are
         looked for one after the other: when a cable is back, the first one that answers knows
-        where the others are.
+        where the others are.  Who has never been found has half of the places, and who has
+        failed before waits for who has not: a crowd of claims where nobody answers keeps nobody
+        else from being looked for.
         """
         with self._lock:
-            room = MAX_PROBES - self._under_way
-            if room <= 0:
-                return []
             idle = [met for met in self._met.values() if met.probing is None and met.addresses]
             waiting = [met for met in idle if met.next_probe_at <= now]
-            ready: List[Met] = []
-            spare = self._claims.spare(now)
-            for met in sorted(waiting, key=lambda met: met.next_probe_at):
-                if len(ready) < room and (spare or not met.untried):
-                    ready.append(met)
-                    if met.untried:
-                        spare -= 1
-                        self._claims.spend(1, now)
-            if len(ready) < room and now >= self._scout_at:
+            waiting.sort(key=lambda met: (min(met.failures, PATIENT_WITH), met.next_probe_at))
+            if now >= self._scout_at:
                 missing = [
                     met
                     for met in idle
                     if met.nodeid not in connected
-                    and met not in ready
-                    and not met.untried
+                    and met.proven
                     and now - met.tried_at >= SCOUT_AGAIN_AFTER
                 ]
                 if missing:
-                    ready.append(min(missing, key=lambda met: met.tried_at))
+                    scouted = min(missing, key=lambda met: met.tried_at)
+                    waiting = [scouted] + [met for met in waiting if met is not scouted]
                     self._scout_at = now + SCOUT_INTERVAL
-            self._under_way += len(ready)
-            for met in ready:
-                met.found = False
-                met.failure = None
-                met.round = list(met.addresses)
+            begun: List[Probe] = []
+            for met in waiting:
+                if len(self._under_way) >= MAX_PROBES:
+                    break
+                claims = sum(not probe.proven for probe in self._under_way)
+                if not met.proven and claims >= MAX_PROBES // 2:
+                    continue
+                if not met.round:
+                    met.round, met.found, met.failure = list(met.addresses), False, None
+                if met.round[0] in met.untried:
+                    if not self._claims.spare(now):
+                        continue
+                    self._claims.spend(1, now)
+                met.probing = address = met.round.pop(0)
+                met.untried.discard(address)
                 self._tried_locked(met, now)
-            return [self._next_locked(met) for met in ready]
+                begun.append(Probe(met.nodeid, address, met.proven))
+                self._under_way.append(begun[-1])
+            return begun
 
     def outcome(
-        self, probe: Probe, dial: "Optional[str]", seconds: "Optional[float]", now: float
-    ) -> "Optional[Probe]":
-        """What came of a probe (``None``: nothing that tells); the next of its round, if any.
+        self,
+        nodeid: str,
+        address: Address,
+        dial: "Optional[str]",
+        seconds: "Optional[float]",
+        now: float,
+    ) -> None:
+        """What came of a probe (``None``: nothing that tells).  To be called once for each.
 
-        ``seconds`` is the time that the TCP connect took.  To be called once for each probe.
+        ``seconds`` is the time that the TCP connect took.
         """
         with self._lock:
-            met = self._met.get(probe.nodeid)
-            if met is not None and met.probing == probe.address:
-                met.probing = None
-                if dial == OK:
-                    met.found = True
-                    self._judge_locked(met, probe.address, OK, seconds)
-                    if probe.address in met.addresses:  # it is tried first from now on
-                        met.addresses.remove(probe.address)
-                    met.addresses.insert(0, probe.address)
-                    # One is enough, but what has just been claimed is still to be proven.
-                    met.round = [address for address in met.round if address in met.untried]
-                elif dial is not None and met.failure is None:
-                    met.failure = (probe.address, dial)
-                self._tried_locked(met, now)
-                if met.round:
-                    return self._next_locked(met)
-                if met.failure is not None and not met.found:
-                    self._judge_locked(met, met.failure[0], met.failure[1], None)
-            self._under_way -= 1
-            return None
+            for probe in self._under_way:
+                if (probe.nodeid, probe.address) == (nodeid, address):
+                    self._under_way.remove(probe)
+                    break
+            met = self._met.get(nodeid)
+            if met is None or met.probing != address:
+                return  # forgotten meanwhile
+            met.probing = None
+            if dial == OK:
+                met.found = met.proven = True
+                met.failures = 0
+                self._judge_locked(met, address, OK, seconds)
+                if address in met.addresses:  # it is tried first from now on
+                    met.addresses.remove(address)
+                met.addresses.insert(0, address)
+                # One is enough, but what has just been claimed is still to be proven.
+                met.round = [address for address in met.round if address in met.untried]
+            elif dial is not None:
+                met.failures += 1
+                met.failure = met.failure or (address, dial)
+            self._tried_locked(met, now)
+            if met.round:
+                met.next_probe_at = now  # go on with it as soon as there is room
+            elif met.failure is not None and not met.found:
+                self._judge_locked(met, met.failure[0], met.failure[1], None)
 
     def seen(
         self,
@@ -275,6 +313,9 @@ class Reach:
                 met.addresses.insert(0, address)
                 del met.addresses[CLAIMS_PROBED:]
             met.untried.discard(address)
+            if dial == OK:
+                met.proven = True
+                met.failures = 0
             self._judge_locked(met, address, dial, seconds)
             self._tried_locked(met, now)
 
@@ -296,12 +337,6 @@ class Reach:
             return self._changes
 
     # -- inside; the caller holds _lock -----------------------------------------------
-
-    def _next_locked(self, met: Met) -> Probe:
-        """Go on with the round, which is not at its end."""
-        met.probing = address = met.round.pop(0)
-        met.untried.discard(address)
-        return Probe(met.nodeid, address)
 
     def _tried_locked(self, met: Met, now: float) -> None:
         met.tried_at = now

@@ -294,7 +294,8 @@ class Session(Link):
 
         The kernel's buffers fill, and TCP tells the sender to wait: a flood costs the flooder.
         """
-        end = self.unread_until = time.monotonic() + seconds
+        end = time.monotonic() + seconds
+        self.unread_until = self._overlay.patience() + seconds
         while self._ending is None:
             left = end - time.monotonic()
             if left <= 0 or any(self._transport.wait(False, False, left)):

@@ -22,6 +22,8 @@ from p2p_plain.config import (
     BACKOFF_FIRST,
     BACKOFF_MAX,
     BACKOFF_MAX_ALONE,
+    DIALS_A_SECOND,
+    DIALS_AT_ONCE,
     FORGET_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
@@ -645,6 +647,66 @@ def test_changes_grows_with_what_is_kept(book):
         change()
         assert book.changes() > seen[-1]
         seen.append(book.changes())
+
+
+# -- nobody who is due is forgotten ----------------------------------------------------
+
+
+def asleep(book, now, connected=NOBODY):
+    """Nobody is due now, and the book knows it: it need not look again for long."""
+    assert due(book, now, connected) == []
+
+
+def test_another_node_where_a_peer_was_is_dialed(book):
+    book.found(A, NODE, 0.0)
+    asleep(book, 1.0, frozenset((NODE,)))
+    book.found(A, OTHER, 50.0)
+    assert due(book, 51.0, frozenset((NODE,))) == [A]
+
+
+def test_where_another_node_is_said_to_be_than_before_is_dialed(book):
+    book.heard(B, NODE, TELLER, 0.0)
+    asleep(book, 1.0, frozenset((NODE,)))
+    book.heard(B, OTHER, TELLER, 50.0)
+    assert due(book, 51.0, frozenset((NODE,))) == [B]
+
+
+def test_an_address_passed_over_for_another_of_the_same_node_is_dialed_when_that_was_none(book):
+    book.heard(A, NODE, TELLER, 0.0)
+    book.heard(B, NODE, TELLER, 0.0)
+    (first,) = due(book, 0.0)
+    (second,) = {A, B} - {first}
+    book.found(first, OTHER, 1.0)
+    book.welcomed(first, 1.0)
+    assert due(book, 2.0, frozenset((OTHER,))) == [second]
+
+
+def test_where_a_dial_of_ours_stands_nobody_is_dialed_until_it_ends(book):
+    book.note(A, 0.0)
+    assert due(book, 0.0) == [A]
+    book.found(A, NODE, 0.0)
+    book.welcomed(A, 0.0)
+    book.found(A, OTHER, 10.0, probe=True)  # whoever it is today
+    asleep(book, 1000.0, frozenset((NODE,)))
+    book.lost(NODE, 1001.0, stopping=False)
+    asleep(book, 1002.0)
+    book.ended(A, 1003.0)
+    assert due(book, 1004.0) == [A]
+
+
+def test_a_node_that_is_alone_with_thousands_of_dead_addresses_dials_at_a_bounded_rate(book):
+    for number in range(2000):
+        book.found(address(number), "%08d-0000-4000-8000-000000000007" % number, 0.0)
+    book.add_bootstrap([A], 0.0)
+    dialed, boot, now = 0, 0, 0.0
+    while now < 30.0:
+        for found in due(book, now, most=16):
+            dialed += 1
+            boot += found == A
+            book.failed(found, now, peers=0)
+        now += 0.05
+    assert dialed <= DIALS_AT_ONCE + 30 * DIALS_A_SECOND + boot
+    assert boot >= 3
 
 
 # -- on disk --------------------------------------------------------------------------

@@ -450,12 +450,60 @@ def test_a_peer_that_stops_answering_is_dropped_after_the_timeout_and_not_before
 def test_who_is_left_unread_on_purpose_is_not_blamed_for_silence():
     world, first, second = lonely_pair(ping_interval=5, ping_timeout=2)
     (peer,) = first.table.up()
-    peer.link.unread_until = world.now + 30.0
+    peer.link.unread_until = first.overlay.patience() + 30.0
     second.alive = False
-    world.run(30.0)
+    world.run(20.0)
+    world.stand_still(60.0)  # neither is our own absence in the middle of it
+    world.run(10.0)
     assert first.count("peer_down") == 0
     world.run(10.0)
     assert first.count("peer_down") == 1
+
+
+def test_nobody_can_say_goodbye_for_somebody_who_is_missing():
+    world = World(31)
+    nodes = [world.node(number) for number in range(1, 4)]
+    world.run(5.0)
+    victim = nodes.pop()
+    victim.crash()
+    world.run(20.0)
+    link = SimulatedLink(nodes[0], Address("10.0.0.66", 40000), nodes[0].address)
+    link.other = SimulatedLink(nodes[0], nodes[0].address, Address("10.0.0.66", 40000))
+    link.other.other, link.other.open = link, False
+    say(link, msgtype="hello", nodeid=victim.nodeid)
+    say(link, msgtype="bye", reason="stopping")
+    began = world.now
+    world.run(60.0)
+    assert [at for at, address, _ in nodes[0].dials if at > began and address == victim.address]
+
+
+def test_who_has_a_new_nodeid_at_each_hello_is_one_peer_and_not_many():
+    """Else a single address could take half of all places."""
+    world = World(32)
+    node = world.node(1, probe_interval=5)
+    dialed = node.dial
+    hydra = Address("10.0.7.1", 6000)
+
+    def dial(address, probe, wanted):
+        if address != hydra:
+            dialed(address, probe, wanted)
+            return
+        node.dials.append((world.now, address, probe))
+        link = SimulatedLink(node, hydra, node.address, hydra, probe, wanted)
+        link.other = SimulatedLink(node, node.address, hydra)
+        link.other.other, link.other.open = link, False
+        world.later(0.01, link.arrive, json.dumps({"msgtype": "hello", "nodeid": new_id()}).encode())
+        world.later(0.02, link.arrive, messages.PONG[:-1])
+
+    node.overlay._dial = dial
+    raw_link(node, new_id())
+    node.overlay.dial(hydra)
+    world.run(15.0)
+    for number in range(30):  # any traffic makes the book look for what is due
+        say(raw_link(node, new_id()), msgtype="addr", peers=["10.0.9.%d:6000" % (number + 1)])
+        world.run(5.0)
+    outbound = [peer for peer in node.table.up() if peer.link.target == hydra]
+    assert len(outbound) <= 1
 
 
 # -- small rules --------------------------------------------------------------------------------
@@ -501,7 +549,7 @@ def test_probes_leave_room_for_dials():
         raw_link(node, new_id(), port=6000, host="10.0.4.%d" % number)
     world.run(60.0)
     probes = [address for _, address, probe in node.dials if probe]
-    assert len(probes) == len(set(probes)) == MAX_PROBES
+    assert len(probes) == len(set(probes)) == MAX_PROBES // 2
     say(raw_link(node, new_id()), msgtype="addr", peers=[["10.0.5.1:6000", new_id()]])
     assert node.dials[-1][1:] == (Address("10.0.5.1", 6000), False)
 

@@ -13,7 +13,7 @@ from p2p_plain.config import (
     UNPROVEN_A_SECOND,
     UNPROVEN_AT_ONCE,
 )
-from p2p_plain.reach import CLAIMS_PROBED, Probe, Reach, Reachable
+from p2p_plain.reach import CLAIM_AGAIN_AFTER, CLAIMS_PROBED, Reach, Reachable
 
 INTERVAL = 60.0
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
@@ -49,12 +49,17 @@ def meet(reach, nodeid=NODE, address=A, now=0.0):
 def round_of(reach, now, connected=ALL, **outcomes):
     """Play a round: what was dialed, each answered as ``outcomes`` say by the last digit."""
     dialed = []
-    for probe in reach.due(now, connected):
-        while probe is not None:
+    while True:
+        probes = reach.due(now, connected)
+        if not probes:
+            return dialed
+        for probe in probes:
             dialed.append(probe.address)
-            verdict = outcomes["n" + probe.address.host[-1]]
-            probe = reach.outcome(probe, verdict, 0.001 if verdict == "ok" else None, now)
-    return dialed
+            answer(reach, probe, outcomes["n" + probe.address.host[-1]], now)
+
+
+def answer(reach, probe, verdict, now=0.0):
+    reach.outcome(probe.nodeid, probe.address, verdict, 0.001 if verdict == "ok" else None, now)
 
 
 def test_who_is_met_is_probed_at_once_and_then_once_an_interval(reach):
@@ -120,9 +125,8 @@ def test_a_claim_during_a_round_is_tried_in_it_even_after_an_answer(reach):
     meet(reach)
     (probe,) = reach.due(0.0, ALL)
     assert not reach.claimed(NODE, B, 0.0)
-    following = reach.outcome(probe, "ok", 0.001, 0.0)
-    assert following == Probe(NODE, B)
-    assert reach.outcome(following, "timeout", None, 0.0) is None
+    answer(reach, probe, "ok")
+    assert round_of(reach, 0.0, n2="timeout") == [B]
     assert reach.verdicts()[NODE].dial == "ok"
 
 
@@ -133,25 +137,70 @@ def test_one_node_has_only_so_many_claims(reach):
     assert len(round_of(reach, 0.0, n1="timeout", n0="timeout", n2="timeout")) == CLAIMS_PROBED
 
 
+def prove(reach, nodeid, address, now=0.0):
+    """Have it found there once."""
+    meet(reach, nodeid, address, now)
+    reach.seen(nodeid, address, "ok", 0.001, now)
+
+
 def test_only_so_many_probes_are_under_way_and_each_gets_its_turn(reach):
     ids = [new_id() for _ in range(3 * MAX_PROBES)]
     for number, nodeid in enumerate(ids):
-        meet(reach, nodeid, Address("10.0.0.%d" % number, 6000))
+        prove(reach, nodeid, Address("10.0.0.%d" % number, 6000))
     seen = []
     for _ in range(3):
-        probes = reach.due(0.0, frozenset(ids))
+        probes = reach.due(INTERVAL, frozenset(ids))
         assert len(probes) == MAX_PROBES
-        assert reach.due(0.0, frozenset(ids)) == []
+        assert reach.due(INTERVAL, frozenset(ids)) == []
         seen.extend(probe.nodeid for probe in probes)
         for probe in probes:
-            reach.outcome(probe, "ok", 0.001, 0.0)
+            answer(reach, probe, "ok", INTERVAL)
     assert sorted(seen) == sorted(ids)
 
 
+def test_a_crowd_that_never_answers_keeps_nobody_from_being_looked_for(reach):
+    """32 strangers, each claiming four addresses where a connection is accepted and that is all."""
+    crowd = [new_id() for _ in range(32)]
+    for number, nodeid in enumerate(crowd):
+        for claim in range(4):
+            meet(reach, nodeid, Address("10.0.%d.%d" % (number, claim), 6000))
+    prove(reach, NODE, A)
+    prove(reach, OTHER, B)
+    everyone = frozenset(crowd + [NODE])  # OTHER is missing
+    under_way, asked, now, newcomer = [], {}, 0.0, new_id()
+    while now < 300.0:
+        if now == 100.0:
+            meet(reach, newcomer, C, now)
+        for at, probe in [pair for pair in under_way if pair[0] <= now]:
+            under_way.remove((at, probe))
+            answer(reach, probe, "timeout", now)
+        for probe in reach.due(now, everyone | {newcomer}):
+            asked.setdefault(probe.nodeid, []).append(now)
+            under_way.append((now + 10.0, probe))
+        now += 0.5
+    assert len(asked[NODE]) >= 4
+    gaps = [later - earlier for earlier, later in zip(asked[OTHER], asked[OTHER][1:])]
+    assert max(gaps) <= 10.0 + SCOUT_AGAIN_AFTER + 1
+    assert asked[newcomer][0] - 100.0 <= 15.0
+
+
+def test_who_has_moved_four_times_is_still_looked_for_where_it_is_now(reach):
+    places = [Address("10.0.0.%d" % number, 6000) for number in range(8)]
+    for number, place in enumerate(places):
+        now = number * CLAIM_AGAIN_AFTER
+        meet(reach, NODE, place, now)
+        while True:
+            probes = reach.due(now, ALL)
+            if not probes:
+                break
+            for probe in probes:
+                answer(reach, probe, "ok" if probe.address == place else "refused", now)
+        assert reach.verdicts()[NODE].address == place
+        assert reach.verdicts()[NODE].dial == "ok"
+
+
 def test_claims_of_newcomers_are_tried_at_a_bounded_rate_and_who_is_known_before(reach):
-    meet(reach, OTHER, B)
-    (probe,) = reach.due(0.0, ALL)
-    reach.outcome(probe, "ok", 0.001, 0.0)
+    prove(reach, OTHER, B)
     tried, known, now = 0, 0, 0.0
     while now < 600.0:
         for _ in range(2 * MAX_PROBES):  # a crowd that connects, claims, and leaves
@@ -162,7 +211,7 @@ def test_claims_of_newcomers_are_tried_at_a_bounded_rate_and_who_is_known_before
             known += probe.nodeid == OTHER
             tried += probe.nodeid != OTHER
             reach.forget(probe.nodeid) if probe.nodeid != OTHER else None
-            reach.outcome(probe, "ok", 0.001, now)
+            answer(reach, probe, "ok", now)
         for nodeid in set(reach.verdicts()) - {OTHER}:
             reach.forget(nodeid)
         now += 0.2
@@ -172,17 +221,19 @@ def test_claims_of_newcomers_are_tried_at_a_bounded_rate_and_who_is_known_before
 
 def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):
     """Else whoever connects and leaves in a hurry could have us dial without bound."""
+    begun = []
     for _ in range(5 * MAX_PROBES):
         nodeid = new_id()
         meet(reach, nodeid)
-        reach.due(0.0, ALL)
+        begun += reach.due(0.0, ALL)
         reach.lost(nodeid, [])
-    assert reach._under_way == MAX_PROBES
+    assert len(begun) == MAX_PROBES // 2
     meet(reach)
     assert reach.due(0.0, ALL) == []
-    for _ in range(MAX_PROBES):
-        assert reach.outcome(Probe(NODE, A), "ok", 0.001, 0.0) is None
-    assert reach.due(0.0, ALL) == [Probe(NODE, A)]
+    for probe in begun:
+        answer(reach, probe, "ok")
+    (probe,) = reach.due(0.0, ALL)
+    assert (probe.nodeid, probe.address) == (NODE, A)
     assert reach.verdicts()[NODE].dial == "unknown"  # those answers were to other questions
 
 
@@ -208,7 +259,7 @@ def test_who_left_for_good_is_forgotten_even_in_the_middle_of_a_probe(reach, tol
     meet(reach)
     (probe,) = reach.due(0.0, ALL)
     reach.forget(NODE)
-    assert reach.outcome(probe, "refused", None, 1.0) is None
+    answer(reach, probe, "refused", 1.0)
     assert told == []
     assert reach.due(LATER, NOBODY) == []
 
@@ -220,7 +271,7 @@ def scouts(reach, missing, seconds):
     while now < seconds:
         for probe in reach.due(now, NOBODY):
             at[probe.nodeid].append(now)
-            reach.outcome(probe, "timeout", None, now)
+            answer(reach, probe, "timeout", now)
         now += 0.2
     return at
 
@@ -231,8 +282,7 @@ def test_the_missing_are_looked_for_in_turn(reach, count):
     missing = [new_id() for _ in range(count)]
     for number, nodeid in enumerate(missing):
         address = Address("10.0.0.%d" % number, 6000)
-        meet(reach, nodeid, address)
-        reach.outcome(reach.due(0.0, frozenset(missing))[0], "ok", 0.001, 0.0)
+        prove(reach, nodeid, address)
         reach.lost(nodeid, [address])
     found = scouts(reach, missing, 600.0)
     together = sorted(moment for times in found.values() for moment in times)
