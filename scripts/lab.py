@@ -72,6 +72,15 @@ PATIENCE = 30.0
 START_PATIENCE = 20.0
 """Seconds until a started node must say that it listens: fifty at once share a few cores."""
 
+ASK_PATIENCE = 60.0
+"""Seconds that a command may take (``ping`` without ``-c`` would take for ever)."""
+
+NETWORK = "lab"
+"""What our nodes say to which network they belong."""
+
+COMMANDS = ["ping", "matrix", "check"]
+"""What can be asked of a node."""
+
 STOP_PATIENCE = 2.0
 """Seconds that a node may take to stop after SIGTERM.  It promises 1 s; this adds the time that
 a busy machine takes to let it run."""
@@ -781,6 +790,24 @@ class Lab:
                 row[name] = marks.get(name, ".") + ("x" if verdict != "ok" else "")
         return row
 
+    def ask(self, name: str, command: str, *options: str) -> str:
+        """Tell what a command of the program, run on that host, says of the node there."""
+        words = [command, self.hosts[name].listens_at, "--network", NETWORK] + list(options)
+        try:
+            done = subprocess.run(
+                ["ip", "netns", "exec", name] + self._command[:3] + words,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=ASK_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            raise Failed("%s on %s took over %g s" % (command, name, ASK_PATIENCE)) from None
+        said = done.stdout.decode("utf-8", "replace").rstrip("\n")
+        self.tell(result="ask", said=said, code=done.returncode)
+        return said
+
     # -- steps: cables and firewalls -------------------------------------------------
 
     def device(self, name: str) -> Device:
@@ -859,7 +886,7 @@ class Lab:
         # Two to begin with, so that the first finds back when it was restarted; a node that
         # dials itself knows.
         first = [self.hosts[name].listens_at for name in ("h1", "h2") if name in self.hosts]
-        bootstrap = ["--network", "lab", "--bootstrap", ",".join(first)]
+        bootstrap = ["--network", NETWORK, "--bootstrap", ",".join(first)]
         command = ["ip", "netns", "exec", host.name] + self._command + ["--name", host.name]
         # Under the lock, so that its first words do not arrive before we know whose they are.
         with self._news:
@@ -1055,6 +1082,13 @@ def read_from(words: List[str], names: List[str]) -> Tuple[Any, ...]:
     return read_host(words[:1], names) + read_hosts(words[2:], names)
 
 
+def read_words(words: List[str], names: List[str]) -> Tuple[Any, ...]:
+    """A host and a command, which asks the node there; with its options."""
+    if len(words) < 2 or words[1] not in COMMANDS:
+        raise WrongUsage("the commands that can be asked are %s" % ", ".join(COMMANDS))
+    return read_host(words[:1], names) + tuple(words[1:])
+
+
 def read_rate(words: List[str], names: List[str]) -> Tuple[Any, ...]:
     """A host and a rate."""
     if len(words) != 2:
@@ -1144,6 +1178,7 @@ KINDS: Dict[str, Kind] = {
     "wide": Kind("A,B", "at full speed again", read_hosts, Lab.wide),
     "add": Kind("", "one more host", read_nothing, Lab.add),
     "show": Kind("", "a table: who is whose peer", read_nothing, Lab.show, False),
+    "ask": Kind("A WORDS", "p2p_plain's ping, matrix or check, there", read_words, Lab.ask, False),
     "expect": Kind(
         "EVENT on A [about B] [FIELD=VALUE ...] [within SECONDS]",
         "wait for an event since the last step that changed something",
@@ -1208,6 +1243,8 @@ def human(record: Record) -> str:
         return at + "---- " + str(record["step"])
     if record.get("result") == "show":
         return as_table(record["table"])
+    if record.get("result") == "ask":
+        return "\n".join("    " + line for line in record["said"].splitlines())
     if "result" in record:
         return at + "     %s: %.3f s after the last change" % (record["result"], record["seconds"])
     if "ended" in record:
