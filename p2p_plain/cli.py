@@ -1,6 +1,6 @@
 """The command line: flags to config to node, events to stdout, a signal to the end.
 
-Exit codes: 0 done or stopped by a signal, 2 wrong usage, 3 cannot start.
+Exit codes: 0 done or stopped by a signal, 1 the answer is no, 2 wrong usage, 3 cannot start.
 Whatever goes wrong is one line on stderr that says what, and what to do.
 """
 
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
     from .events import Event
 
-DONE, WRONG_USAGE, CANNOT_START = 0, 2, 3
+DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
+
+COMMANDS = ("ping", "matrix", "check", "watch")
+"""First words that ask a running node something, instead of running one."""
 
 
 def main(argv: "Optional[List[str]]" = None) -> int:
@@ -50,13 +53,33 @@ def _option(setting: str) -> str:
     return setting if setting.startswith(("-", "@")) else "--" + setting.replace("_", "-")
 
 
+# -- the other commands -----------------------------------------------------------------
+
+
+def _command(word: str, rest: "List[str]") -> int:
+    """Imported late: running a node should not cost what only they need."""
+    if word not in COMMANDS:
+        found = ", ".join(COMMANDS)
+        raise UsageError("", "there is no command %r; the commands are %s" % (word, found))
+    try:
+        if word == "watch":
+            from .watch import watch
+
+            return watch(rest)
+        from . import commands
+
+        return {"ping": commands.ping, "matrix": commands.matrix, "check": commands.check}[word](rest)
+    except KeyboardInterrupt:
+        return NO  # the question has no answer
+
+
 # -- the run command --------------------------------------------------------------------
 
 
 def _run(argv: "List[str]") -> int:
     words = expand_files(argv)
     if words and not words[0].startswith("-"):
-        raise UsageError("", "there is no command %r" % words[0])
+        return _command(words[0], words[1:])
     options = read_plainly(words)
     if options is None:
         from .usage import read_fully

@@ -148,6 +148,10 @@ MAX_PROBES = 8
 """Probes under way at once: half of the pool, so that a hundred peers behind firewalls, whose
 claimed addresses never answer, leave threads for the dials that make peers."""
 
+STALE_AFTER_INTERVALS = 3
+"""A row of the matrix older than that many ping intervals is not shown as current: of the rows
+that a node should have sent by then, two at least are missing."""
+
 SCOUT_INTERVAL = 5.0
 SCOUT_AGAIN_AFTER = 15.0
 """Seconds: a node that is missing is looked for by a probe each ``SCOUT_INTERVAL``, the same one

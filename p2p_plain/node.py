@@ -14,6 +14,7 @@ each other.  The threads of a node:
 =================  ==============================================================
 """
 
+import importlib
 import itertools
 import os
 import random
@@ -40,9 +41,10 @@ from .transport import POLL_SLICE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Optional, Tuple
+    from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
 
     from .events import Callback, Event
+    from .status import Status
 
 TICK = 0.2
 """Seconds between two beats of the pinger.  It bounds how late a ping, a timeout or a retry
@@ -52,6 +54,9 @@ RESERVED_DESCRIPTORS = 32
 """Descriptors that no peer gets: sixteen for dials, the others for who knocks, for files, and for
 what the program around us has open.  A node that is out of descriptors cannot even say that it
 is full."""
+
+RESERVED_FOR_PAGES = 64
+"""The same for those who look at the status page: as many as it serves at once."""
 
 STOP_DEADLINE = 0.9
 """Seconds that ``stop`` takes at the longest, whatever the peers do."""
@@ -83,6 +88,7 @@ class Node:
         self._events = Events()
         self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
         self._sessions = Sessions()
+        self._status: Optional[Status] = None
         self._started_at = 0.0
         self._outbound = itertools.count(1)  # next() is one step, for sixteen threads too
 
@@ -115,6 +121,8 @@ class Node:
                 self._stopping.set()
                 if self._running:
                     self._shut_down("it could not start")
+                elif self._status is not None:
+                    self._status.stop()
                 self._stopped.set()
                 if isinstance(error, RuntimeError):
                     raise CannotStart("no more threads to be had; see ulimit -u") from error
@@ -128,6 +136,8 @@ class Node:
         self._book = AddressBook(rng)
         self._read_peers_file()
         advertise = None if config.advertise is None else _resolved(config.advertise)
+        if config.http is not None:
+            self._status = _status_page()(self, config.http.host, config.http.port, self._crew)
         self._listener = Listener(
             config.bind,
             config.port,
@@ -147,7 +157,8 @@ class Node:
             wildcard=listening.wildcard,
             addresses=dialable_addresses(listening),
         )
-        places = min(config.max_peers, max(1, descriptors() - RESERVED_DESCRIPTORS))
+        reserved = RESERVED_DESCRIPTORS + (0 if config.http is None else RESERVED_FOR_PAGES)
+        places = min(config.max_peers, max(1, descriptors() - reserved))
         self._table = PeerTable(self.nodeid, places, time.monotonic, self._events.emit)
         self._connector = Connector(
             self._crew, self._serve_outbound, self._dial_failed, self._book.knows_as_mine
@@ -179,6 +190,9 @@ class Node:
             name=self.name,
             addresses=[str(address) for address in self.addresses],
         )
+        if self._status is not None:
+            self._myself.http = self._status.public_port()
+            self._status.start()
         self._listener.start()
         self._pinger.start()
         if self._peers_path is not None:
@@ -211,6 +225,8 @@ class Node:
         """Stop the parts in reverse, against one deadline.  Any of them may not have begun."""
         deadline = time.monotonic() + STOP_DEADLINE
         peers = self._table.count()
+        if self._status is not None:
+            self._status.stop()
         self._overlay.stop()
         self._pinger.cancel()
         self._listener.stop()
@@ -292,7 +308,8 @@ class Node:
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures``
         by reason (probes included), ``pings`` (``buckets`` of pairs: an upper bound in seconds,
         and how many round trips took at most that; ``sum`` in seconds, ``count``),
-        ``uptime_seconds``, and ``lag_seconds``: how late the node itself runs.
+        ``uptime_seconds``, ``lag_seconds`` (how late the node itself runs), and ``http``: by nodeid,
+        ``"host:port"`` of the status pages of peers.
         """
         overlay, traffic = self._live(), self._sessions.traffic()
         buckets, total, count = overlay.round_trips.read()
@@ -305,6 +322,11 @@ class Node:
             "pings": {"buckets": buckets, "sum": total, "count": count},
             "uptime_seconds": round(time.monotonic() - self._started_at, 3),
             "lag_seconds": overlay.lateness(),
+            "http": {
+                peer.nodeid: str(Address(peer.address.host, peer.hello.http))
+                for peer in overlay.table.up()
+                if peer.hello.http is not None
+            },
         }
 
     # -- talk -------------------------------------------------------------------------------
@@ -466,6 +488,12 @@ class Node:
                         self._events.log(WARNING, "cannot save %s: %s", path, complaint)
             if stopping:
                 return
+
+
+def _status_page() -> "Type[Status]":
+    """Imported only where it is wanted: ``http.server`` costs as much as all the rest."""
+    page: Type[Status] = importlib.import_module(__package__ + ".status").Status
+    return page
 
 
 def descriptors() -> int:

@@ -66,6 +66,7 @@ OPTIONS = (
     Option("--max-peers", "N", "peers at the most (256)", int),
     Option("--max-rate", "N", "messages a second from each (200; 0: any)", float),
     Option("--peers-file", "PATH", "where to keep the address book (nowhere)"),
+    Option("--http", "[HOST:]PORT", "status page and metrics (off); loopback if HOST is not given"),
     Option("--json", None, "events as JSON lines"),
     Option("--trace", None, "every line on the wire, to stderr"),
     Option("--log-level", "LEVEL", ", ".join(LEVELS) + "; to stderr (warning)", choices=LEVELS),

@@ -22,17 +22,25 @@ examples:
   python3 -m p2p_plain @node.args        (options from a file, one a line)
 
 Runs until SIGINT (Ctrl-C) or SIGTERM.
-Exit codes: 0 stopped by a signal, 2 wrong usage, 3 cannot start.
+
+commands that ask a running node (each has --help):
+  python3 -m p2p_plain ping HOST:PORT       how long it takes to answer
+  python3 -m p2p_plain matrix HOST:PORT     who can reach whom, and what is wrong
+  python3 -m p2p_plain check HOST:PORT      wait until all can: for scripts, cron and CI
+  python3 -m p2p_plain watch HOST:PORT      the same, live
+
+Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3 cannot start.
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """argparse that says in one line what is wrong, and survives a full disk."""
 
     def _print_message(self, message: str, file: "Any" = None) -> None:
         Output(file or sys.stdout).write(message.rstrip("\n"))
 
     def error(self, message: str) -> "NoReturn":
+        """Raise ``UsageError``, naming the option if there is one."""
         what, colon, problem = message.partition(": ")
         if colon and what.startswith("argument "):
             raise UsageError(what[len("argument ") :], problem)
@@ -44,9 +52,9 @@ def read_fully(words: "List[str]") -> "Dict[str, Any]":
 
     Raises ``UsageError``, or ``SystemExit`` after ``--help`` and ``--version``.
     """
-    parser = _Parser(
+    parser = Parser(
         prog="p2p_plain",
-        usage="python3 -m p2p_plain [options]",
+        usage="python3 -m p2p_plain [command] [options]",
         description="A peer-to-peer node: finds every other node and watches it.",
         epilog=EXAMPLES,
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(

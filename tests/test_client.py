@@ -1,0 +1,466 @@
+"""One connection to any node: what it is told, how long that takes, and what becomes of liars."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+from support import PATIENCE, RawListener, RawPeer, free_port, new_id, wait_until
+
+from p2p_plain.address import Address
+from p2p_plain.client import Client, OtherNetwork, in_words
+from p2p_plain.config import MAX_ROWS
+from p2p_plain.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved
+
+
+def link(nodeid, name, **fields):
+    """An entry of a row: all is well, unless told otherwise."""
+    made = {
+        "nodeid": nodeid,
+        "name": name,
+        "address": "127.0.0.1:6000",
+        "direction": "outbound",
+        "rtt_ms": 0.3,
+        "rtt_p50_ms": 0.3,
+        "rtt_max_ms": 1.2,
+        "jitter_ms": 0.1,
+        "dial": "ok",
+        "dial_ms": 0.2,
+        "up_s": 61.5,
+    }
+    made.update(fields)
+    return made
+
+
+def ids(count):
+    """``count`` nodeids that sort by their number."""
+    return ["%08x-0000-4000-8000-000000000000" % number for number in range(1, count + 1)]
+
+
+def mesh(count, name="node-%02d"):
+    """The rows of ``count`` nodes among which all is well, as they are said on the wire."""
+    nodes = ids(count)
+    return [
+        {
+            "msgtype": "links",
+            "nodeid": me,
+            "name": name % (number + 1),
+            "age": 0.5,
+            "links": [
+                link(other, name % (n + 1)) for n, other in enumerate(nodes) if other != me
+            ],
+        }
+        for number, me in enumerate(nodes)
+    ]
+
+
+class FakeNode:
+    """A node that says what the test wants: ``rows`` as given, or what ``play(peer, n)`` does.
+
+    ``play`` gets each connection, the first one with ``n`` 1, and returns ``True`` to have the
+    rest of it answered as a node would.
+    """
+
+    def __init__(self, rows=None, play=None, network="", name="node-01"):
+        self.rows = mesh(3) if rows is None else rows
+        self.nodeid = ids(1)[0]
+        self.network = network
+        self.name = name
+        self.hellos = []
+        self.connections = 0
+        self._play = play
+        self._home = RawListener()
+        self._open = []
+        self.port = self._home.port
+        self.address = Address("127.0.0.1", self.port)
+        self.text = str(self.address)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # Not close alone: a thread in accept() would go on to hold the port.
+        for sock in [self._home.sock, *(peer.sock for peer in self._open)]:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            sock.close()
+
+    def _accept(self):
+        self._home.sock.settimeout(None)
+        while True:
+            try:
+                peer = RawPeer(self._home.sock.accept()[0], self.nodeid)
+            except OSError:
+                return
+            peer.sock.settimeout(60)
+            self._open.append(peer)
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(peer, self.connections), daemon=True).start()
+
+    def _serve(self, peer, number):
+        try:
+            if self._play is None or self._play(peer, number):
+                self.greet(peer)
+                while self.answer(peer):
+                    pass
+        except (OSError, AssertionError):
+            pass  # the client has hung up
+        finally:
+            peer.sock.close()
+
+    def greet(self, peer):
+        self.hellos.append(peer.hear_any())
+        peer.hello(name=self.name, network=self.network, version=1)
+
+    def answer(self, peer):
+        """One message, as a node would; ``False`` at the end."""
+        line = peer.hear_line()
+        if line is None:
+            return False
+        said = json.loads(line.decode())["msgtype"]
+        if said == "ping":
+            peer.say("pong")
+        elif said == "getlinks":
+            lines = [json.dumps(row) for row in self.rows]
+            lines.append(
+                json.dumps({"msgtype": "links", "nodeid": self.nodeid, "end": True, "links": []})
+            )
+            peer.say_raw("".join(line + "\n" for line in lines).encode())
+        return True
+
+
+def greeted_then(act):
+    """A ``play`` that says hello and then does ``act(peer)``."""
+
+    def play(peer, number):
+        peer.hear("hello")
+        peer.hello(name="node-01")
+        act(peer)
+
+    return play
+
+
+def wait_for_the_end(peer):
+    """Say nothing until the client hangs up."""
+    while peer.hear_line() is not None:
+        pass
+
+
+# -- a real node ----------------------------------------------------------------------------------
+
+
+def test_a_node_answers_and_never_counts_us_as_a_peer(make_node):
+    node = make_node(name="alpha")
+    with Client(Address("127.0.0.1", node.port)) as client:
+        assert client.hello.name == "alpha"
+        assert client.hello.nodeid == node.nodeid
+        assert 0 < client.connect_seconds < 1
+        assert 0 < client.ping() < 1
+        assert 0 < client.ping() < 1
+        assert node.peers() == []
+
+
+def test_the_rows_of_two_real_nodes_name_both(make_node):
+    first = make_node(name="first")
+    second = make_node(name="second", bootstrap=first)
+
+    def rows():
+        with Client(Address("127.0.0.1", first.port)) as client:
+            return {row.nodeid: row for row in client.rows()}
+
+    found = wait_until(lambda: len(rows()) == 2 and rows())
+    assert found[first.nodeid].name == "first"
+    assert [entry["nodeid"] for entry in found[second.nodeid].links] == [first.nodeid]
+
+
+def test_a_real_node_of_another_network_is_told_by_its_name(make_node):
+    node = make_node(network="prod")
+    with pytest.raises(OtherNetwork) as error:
+        Client(Address("127.0.0.1", node.port))
+    assert in_words(error.value) == "the node belongs to another network; try --network 'prod'"
+    with Client(Address("127.0.0.1", node.port), network="prod") as client:
+        assert client.ping() > 0
+
+
+# -- what is asked and answered ---------------------------------------------------------------------
+
+
+def test_the_hello_is_that_of_a_guest():
+    with FakeNode(network="n") as node, Client(node.address, "n", name="ping") as client:
+        client.ping()
+        (hello,) = node.hellos
+        assert hello["probe"] is True
+        assert (hello["network"], hello["name"], hello["version"]) == ("n", "ping", 1)
+        assert hello["agent"].startswith("p2p_plain/")
+        assert "port" not in hello
+
+
+def test_rows_come_as_they_were_said_the_nodes_own_first():
+    with FakeNode(mesh(3)) as node, Client(node.address) as client:
+        rows = client.rows()
+        assert [row.name for row in rows] == ["node-01", "node-02", "node-03"]
+        assert rows[0].age == 0.5
+        assert rows[0].links[0] == link(ids(2)[1], "node-02")
+        assert len(client.rows()) == 3  # and again, on the same connection
+        assert node.connections == 1
+
+
+def test_of_two_rows_of_one_node_the_first_counts():
+    rows = mesh(2)
+    with FakeNode(rows + [dict(rows[0], age=99)]) as node, Client(node.address) as client:
+        assert [row.age for row in client.rows()] == [0.5, 0.5]
+
+
+def test_fields_that_we_do_not_know_are_not_kept():
+    rows = mesh(2)
+    rows[0]["links"][0]["ballast"] = [[]] * 1000
+    with FakeNode(rows) as node, Client(node.address) as client:
+        assert "ballast" not in client.rows()[0].links[0]
+
+
+def test_what_else_is_said_meanwhile_is_passed_over_and_a_ping_answered():
+    answered = []
+
+    def chatter(peer):
+        peer.hear("ping")
+        peer.say("weather", sun=True)
+        peer.say("addr", peers=[])
+        peer.say_raw(b"\r\n\n")
+        peer.say("ping")
+        answered.append(peer.hear_any())
+        peer.say("pong")
+        wait_for_the_end(peer)
+
+    with FakeNode(play=greeted_then(chatter)) as node, Client(node.address) as client:
+        assert client.ping() > 0
+    assert answered == [{"msgtype": "pong"}]
+
+
+# -- what goes wrong ----------------------------------------------------------------------------------
+
+
+def outcome(play=None, timeout=0.3, ask=Client.ping, **settings):
+    """The error that asking such a node ends in, and the seconds that it took."""
+    with FakeNode(play=play, **settings) as node:
+        began = time.monotonic()
+        with pytest.raises(P2PError) as error, Client(node.address, timeout=timeout) as client:
+            ask(client)
+        return error.value, time.monotonic() - began
+
+
+def test_nobody_there_is_refused():
+    with pytest.raises(DialFailed) as error:
+        Client(Address("127.0.0.1", free_port()))
+    assert error.value.verdict == "refused"
+    assert "nobody listens on that port" in in_words(error.value)
+
+
+def test_a_name_that_does_not_resolve_is_named(monkeypatch):
+    def no_such_name(*args):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    with pytest.raises(DialFailed) as error:
+        Client(Address("no-such-host.invalid", 6000))
+    assert in_words(error.value) == (
+        "cannot be dialed: no-such-host.invalid: Name or service not known"
+    )
+
+
+def drip(peer):
+    """A byte every now and then, and never a line."""
+    try:
+        while True:
+            peer.say_raw(b" ")
+            peer.sock.settimeout(0.02)
+            try:
+                peer.sock.recv(4096)
+            except socket.timeout:
+                pass
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "play, words",
+    [
+        (lambda peer, n: wait_for_the_end(peer), "timeout: no hello in time"),
+        (lambda peer, n: drip(peer), "timeout: no hello in time"),
+        (greeted_then(wait_for_the_end), "timeout: no pong in time"),
+        (greeted_then(drip), "timeout: no pong in time"),
+    ],
+)
+def test_one_deadline_for_the_whole_of_it_however_slowly_the_bytes_drip(play, words):
+    error, took = outcome(play)
+    assert isinstance(error, DialFailed)
+    assert error.verdict == "timeout"
+    assert in_words(error) == words
+    assert took < 2
+
+
+def test_rows_without_an_end_are_a_timeout_too():
+    row = json.dumps(mesh(2)[0]).encode() + b"\n"
+
+    def act(peer):
+        peer.hear("getlinks")
+        peer.say_raw(row)
+        wait_for_the_end(peer)
+
+    error, _ = outcome(greeted_then(act), ask=Client.rows)
+    assert in_words(error) == "timeout: no answer to getlinks in time"
+
+
+def close(peer, number=1):
+    peer.hear_any()
+
+
+def reset(peer, number=1):
+    peer.hear_any()
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+@pytest.mark.parametrize(
+    "play, words",
+    [
+        (close, "reset: closed before the hello"),
+        (reset, "reset: broken off before the hello"),
+        (greeted_then(close), "reset: closed before the pong"),
+        (greeted_then(reset), "reset: broken off before the pong"),
+    ],
+)
+def test_a_connection_that_ends_early_is_a_reset(play, words):
+    error, _ = outcome(play, PATIENCE)
+    assert isinstance(error, DialFailed)
+    assert error.verdict == "reset"
+    assert in_words(error) == words
+
+
+@pytest.mark.parametrize("when", ["before hello", "after hello"])
+def test_a_bye_is_told_with_its_reason(when):
+    def act(peer):
+        peer.hear_any()
+        peer.say("bye", reason="full", detail="\x1b[2Jno room")
+        wait_for_the_end(peer)
+
+    play = greeted_then(act) if when == "after hello" else lambda peer, n: act(peer)
+    error, _ = outcome(play, PATIENCE)
+    assert isinstance(error, PeerLeft)
+    assert in_words(error) == "the node is full: \\x1b[2Jno room"
+
+
+def hear_and_say(data):
+    def act(peer):
+        peer.hear_any()
+        try:
+            peer.say_raw(data)
+            wait_for_the_end(peer)
+        except OSError:
+            pass
+
+    return act
+
+
+HOSTILE = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"HTTP/1.0 400 Bad Request\r\n",
+    b"\xff\xfe{}\n",
+    b"[1,2]\n",
+    b'{"msgtype":"hello"}\n',
+    b'{"msgtype":"hello","nodeid":"\x1b[2J"}\n',
+    b'{"msgtype":"hello","nodeid":"%s","name":"\\u001b[2J"}\n' % new_id().encode(),
+    b'{"msgtype":"hello","nodeid":"%s","name":"%s"}\n' % (new_id().encode(), b"x" * 65536),
+    b'{"msgtype":"links","nodeid":"%s","links":[{"nodeid":[]}]}\n' % new_id().encode(),
+    b'{"msgtype":"links","nodeid":"%s","links":[],"age":1e999}\n' % new_id().encode(),
+    b'{"msgtype":"links","nodeid":"%s","links":[{"nodeid":"%s","dial":[]}]}\n'
+    % (new_id().encode(), new_id().encode()),
+    b"x" * 1000000,
+    b"[" * 60000 + b"\n",
+    b'{"msgtype":"bye","reason":"\x1b[2J"}\n',
+    b'{"msgtype":"bye","reason":"because"}\n',
+]
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=[repr(data[:45]) for data in HOSTILE])
+@pytest.mark.parametrize("greeted", [False, True])
+def test_whoever_breaks_the_rules_is_no_node(data, greeted):
+    """One line for it, without anything that plays with a terminal, and never another error."""
+    act = hear_and_say(data)
+    play = greeted_then(act) if greeted else lambda peer, n: act(peer)
+    with FakeNode(play=play) as node, pytest.raises(PeerMisbehaved) as error, Client(
+        node.address, timeout=PATIENCE
+    ) as client:
+        client.rows()
+    words = in_words(error.value)
+    assert words.isprintable()
+    assert words.startswith("whoever answers there is no node: ")
+    assert len(words) < 400
+
+
+def test_endless_rows_end_at_a_bound():
+    row = mesh(1)[0]
+
+    def act(peer):
+        peer.hear("getlinks")
+        try:
+            while True:
+                lines = [json.dumps(dict(row, nodeid=new_id())) for _ in range(64)]
+                peer.say_raw("".join(line + "\n" for line in lines).encode())
+        except OSError:
+            pass
+
+    error, _ = outcome(greeted_then(act), PATIENCE, Client.rows)
+    assert "more than %d rows" % MAX_ROWS in in_words(error)
+
+
+def test_endless_chatter_ends_at_the_deadline():
+    def act(peer):
+        try:
+            while True:
+                peer.say_raw(b'{"msgtype":"weather"}\n' * 1000)
+        except OSError:
+            pass
+
+    error, took = outcome(greeted_then(act))
+    assert in_words(error) == "timeout: no pong in time"
+    assert took < 3
+
+
+def test_an_answer_of_too_many_bytes_ends_at_a_bound(monkeypatch):
+    monkeypatch.setattr("p2p_plain.client.MAX_ANSWER", 100000)
+
+    def act(peer):
+        try:
+            while True:
+                peer.say_raw(b'{"msgtype":"weather"}\n' * 1000)
+        except OSError:
+            pass
+
+    error, _ = outcome(greeted_then(act), PATIENCE)
+    assert "more than 100000 bytes for one answer" in in_words(error)
+
+
+def test_after_an_error_the_connection_is_over():
+    """A pong that comes too late must not be taken for the next one's."""
+    play = greeted_then(wait_for_the_end)
+    with FakeNode(play=play) as node, Client(node.address, timeout=PATIENCE) as client:
+        with pytest.raises(DialFailed):
+            client.ping(0.05)
+        assert client.closed
+        with pytest.raises(DialFailed):
+            client.ping()
+
+
+def test_another_thread_can_cut_a_request_short():
+    play = greeted_then(wait_for_the_end)
+    with FakeNode(play=play) as node, Client(node.address, timeout=60) as client:
+        timer = threading.Timer(0.1, client.cut)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(DialFailed):
+            client.ping()
+        assert time.monotonic() - began < 5
+        timer.join()
