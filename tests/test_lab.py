@@ -175,6 +175,31 @@ def test_a_host_behind_nat_is_everyones_peer_and_dialed_by_nobody():
     assert [address for address in tried if address.startswith(("10.78.", "10.77.0.254:"))] == []
 
 
+def test_whichever_is_asked_the_answer_is_the_same_and_names_the_causes():
+    """One host is behind NAT, another behind a firewall: two lines, and nothing else."""
+    played = play(
+        "--hosts",
+        "3",
+        "--behind-nat",
+        "1",
+        "mesh",
+        "drop h3",
+        "expect reach on h1 about h3 dial=timeout within 8",
+        "expect reach on h2 about h3 dial=timeout within 8",
+        "wait 3",  # rows are told a second after a change
+        "ask h1 matrix --json",
+        "ask h3 matrix --json",
+        "ask n1 matrix --json",
+        "ask h2 ping -c 2 -i 0.1",
+    )
+    said = [record["said"] for record in played.records if record.get("result") == "ask"]
+    assert "2 sent, 2 received" in said.pop()
+    for answer in said:
+        texts = sorted(verdict["text"] for verdict in json.loads(answer)["verdicts"])
+        assert [text.partition(":")[0] for text in texts] == ["h3", "n1"]
+        assert all("inbound blocked" in text for text in texts)
+
+
 def test_how_a_node_ended_is_told_by_its_peers():
     """Killed: the stream just ends.  Stopped: it said so.  Frozen: only a ping can tell."""
     play(
