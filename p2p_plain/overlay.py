@@ -658,7 +658,8 @@ class Overlay:
             link = {
                 "nodeid": peer.nodeid,
                 "name": peer.name,
-                "address": peer.address,
+                # A zone (fe80::1%eth0) means nothing elsewhere, and is refused there.
+                "address": None if "%" in peer.address else peer.address,
                 "direction": peer.direction,
                 "rtt_ms": peer.rtt_ms,
                 "rtt_p50_ms": peer.rtt_p50_ms,
@@ -698,11 +699,10 @@ class Overlay:
     def _push_row(self, now: float) -> None:
         """Send our row to everyone each ``ping_interval``, and a second after a change in it."""
         changes = self.table.changes() + self.reach.changes()
-        if now - self._row_at < (
-            min(ROW_AFTER_CHANGE, self._config.ping_interval)
-            if changes != self._row_changes
-            else self._config.ping_interval
-        ):
+        interval = self._config.ping_interval
+        if changes != self._row_changes:
+            interval = min(interval, ROW_AFTER_CHANGE)
+        if now - self._row_at < interval:
             return
         self._row_at = now
         self._row_changes = changes

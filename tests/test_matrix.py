@@ -252,6 +252,21 @@ def test_who_left_on_purpose_leaves_no_row_and_who_crashed_does():
             assert links[victim.nodeid]["dial"] == "refused"
 
 
+@pytest.mark.parametrize("host", ["fe80::7%eth0", "2001:db8::7", "10.0.0.7"])
+@pytest.mark.parametrize("name", [None, "a", "\u00fc" * 64])
+def test_whatever_a_peer_is_like_our_row_about_it_is_one_that_others_accept(host, name):
+    world = World(29)
+    node = world.node(1)
+    link = raw_link(node, new_id(), port=6000, host=host)
+    link.peer.hello.name = name
+    world.run(12.0)
+    link.end("closed")
+    messages.parse(messages.encode_links(node.overlay.own_row())[:-1])
+    link = raw_link(node, new_id(), port=6000, host=host)
+    row = messages.parse(messages.encode_links(node.overlay.own_row())[:-1])
+    assert link.peer.nodeid in {told["nodeid"] for told in row.links}
+
+
 def test_rows_of_any_kind_do_not_hurt(matrix):
     """Whatever passes the vocabulary can be kept, read again, and sent on."""
     rng = random.Random(5)
