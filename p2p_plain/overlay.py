@@ -74,7 +74,7 @@ from .config import (
 from .counters import Histogram, Tally
 from .errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
 from .events import DEBUG, INFO, Events
-from .matrix import LATE_BEATS, Matrix, is_own_fault, own_lateness, read_row
+from .matrix import LATE_BEATS, LATE_SECONDS, Matrix, is_own_fault, own_lateness, read_row
 from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Links, Message, Ping, Pong, Unknown
 from .peer_table import (
     ADMITTED,
@@ -120,6 +120,14 @@ was already under way on it still arrives."""
 
 ROW_AFTER_CHANGE = 1.0
 """Seconds between two rows of ours at the least: what changes together is told together."""
+
+ROWS_A_SECOND = 20
+"""Rows that a node gets from all its peers together, at the most: each costs it up to a millisecond
+(64 links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
+many start at once, everything changes all the time."""
+
+PATIENT_WHEN_LATE = 4
+"""How many times longer a node waits that runs late: on one machine many nodes share a core."""
 
 LATE_LATELY = 2
 """Beats in which we must have run on time for a round trip to count."""
@@ -702,6 +710,9 @@ class Overlay:
         interval = self._config.ping_interval
         if changes != self._row_changes:
             interval = min(interval, ROW_AFTER_CHANGE)
+        interval = max(interval, self.table.occupied() / ROWS_A_SECOND)
+        if self._lateness > LATE_SECONDS:  # we cannot keep up: do not make it worse
+            interval *= PATIENT_WHEN_LATE
         if now - self._row_at < interval:
             return
         self._row_at = now

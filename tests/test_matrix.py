@@ -165,6 +165,26 @@ def test_rows_are_sent_once_an_interval_and_not_more_than_once_a_second():
     assert len([said for said in link.said[before:] if said["msgtype"] == "links"]) <= 6
 
 
+def test_in_a_large_network_nobody_gets_more_than_twenty_rows_a_second():
+    """Many that start together change all the time; with a row each second they would drown."""
+    world = World(30)
+    nodes = [world.node(number) for number in range(1, 33)]
+    world.run(10.0)
+    assert mesh(nodes)
+    one = nodes[10]
+    heard = []
+    believe = one.overlay.matrix.heard
+    one.overlay.matrix.heard = lambda *args: heard.append(world.now) or believe(*args)
+    victims = nodes[20:30]
+    for victim in victims:  # something changes every second
+        nodes.remove(victim)
+        victim.crash()
+        world.run(1.0)
+    assert 100 < len(heard) <= 20 * 10 + 32
+    world.run(10.0)
+    assert len(rows(one)) == 32
+
+
 def test_what_is_measured_while_this_node_runs_late_does_not_count():
     world = World(23)
     node = world.node(1)
