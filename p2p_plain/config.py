@@ -58,6 +58,9 @@ BYTES_PER_TOKEN = 1024
 proportion to its length; did a line of 64 KiB cost as little as a ping, a peer that keeps to 200
 messages a second could keep a core busy."""
 
+ANSWERED_PER_TOKEN = 16 * 1024
+"""The same for what is answered: all rows of a network of 64 are a megabyte, for a line of 22 bytes."""
+
 # -- time, in seconds -----------------------------------------------------------
 
 HANDSHAKE_TIMEOUT = 10.0

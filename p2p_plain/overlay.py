@@ -96,7 +96,7 @@ from .record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Iterable, Iterator, List, Optional, Tuple
+    from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Tuple
 
     from .messages import AnyMessage
 
@@ -125,6 +125,10 @@ ROWS_A_SECOND = 20
 """Rows that a node gets from all its peers together, at the most: each costs it up to a millisecond
 (64 links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
 many start at once, everything changes all the time."""
+
+ANSWER_FRESH = 0.5
+"""Seconds for which the same answer is given to everyone who asks for all rows: to make it takes
+half a millisecond a row, and a peer may ask 200 times a second."""
 
 PATIENT_WHEN_LATE = 4
 """How many times longer a node waits that runs late: on one machine many nodes share a core."""
@@ -249,6 +253,8 @@ class Overlay:
         self._unsaid: Deque[bytes] = deque(maxlen=UNSAID_BROADCASTS)
         self._superseded: List[Tuple[float, Link]] = []
         self._refusals: OrderedDict[str, Tuple[float, str]] = OrderedDict()
+        self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
+        """The last answer to ``getlinks``, and when it was made."""
 
     # -- what plumbing tells ----------------------------------------------------------
 
@@ -696,13 +702,17 @@ class Overlay:
         now = self._clock()
         return [self.own_row()] + [read_row(row, now) for row in self.matrix.rows(now)]
 
-    def _all_rows(self) -> "Iterator[bytes]":
-        """The answer to ``getlinks``, made line by line as it is sent: it may be megabytes."""
+    def _all_rows(self) -> "List[bytes]":
+        """The answer to ``getlinks``; made anew twice a second, however often somebody asks."""
         now = self._clock()
-        yield messages.encode_links(self.own_row())
-        for row in self.matrix.rows(now):
-            yield messages.encode_links(read_row(row, now))
-        yield messages.encode_end_of_links(self.myself.nodeid)
+        with self._lock:
+            made_at, lines = self._answer
+        if now - made_at >= ANSWER_FRESH:
+            lines = [messages.encode_links(row) for row in self.rows()]
+            lines.append(messages.encode_end_of_links(self.myself.nodeid))
+            with self._lock:
+                self._answer = (now, lines)
+        return lines
 
     def _push_row(self, now: float) -> None:
         """Send our row to everyone each ``ping_interval``, and a second after a change in it."""

@@ -31,6 +31,7 @@ from . import messages
 from .address import Address, from_sockaddr, is_loopback
 from .codec import LineSplitter
 from .config import (
+    ANSWERED_PER_TOKEN,
     BYTES_PER_TOKEN,
     GUEST_TIMEOUT,
     HANDSHAKE_TIMEOUT,
@@ -233,21 +234,25 @@ class Session(Link):
                 return
             self.traffic.bytes_in += len(chunk)
             lines = self._lines.feed(chunk)
-            self._answer(lines)
+            said = self._answer(lines)
             if greeting and self.state == PROBED:
                 greeting = False
             elif greeting and self.state != GREETING:
                 self._lines.limit = MAX_LINE
                 # Whom we dialed must let us in by the deadline too, not only say hello.
                 greeting = self.state == ADMITTED and self.direction == OUTBOUND
-            cost = max(len(lines), len(chunk) / BYTES_PER_TOKEN)
+            cost = max(len(lines), len(chunk) / BYTES_PER_TOKEN, said / ANSWERED_PER_TOKEN)
             delay = self._bucket.spend(cost, time.monotonic())
             if delay > 0 and self._ending is None:
                 self._pause(delay)
 
-    def _answer(self, lines: "List[bytes]") -> None:
-        """Answer every line of one chunk with one send: four to nine times the throughput."""
+    def _answer(self, lines: "List[bytes]") -> int:
+        """Answer every line of one chunk with one send: four to nine times the throughput.
+
+        Returns how many bytes that were.
+        """
         answers: List[bytes] = []
+        said = 0
         heard = self.traffic.heard
         try:
             for line in lines:
@@ -264,6 +269,7 @@ class Session(Link):
                 heard[name] = heard.get(name, 0) + 1
                 for answer in self._overlay.receive(self, message):
                     answers.append(answer)
+                    said += len(answer)
                     if len(answer) > LONG_ANSWER:
                         # Rows may be many: the next is made when there is room for it.
                         self._reply(b"".join(answers))
@@ -271,6 +277,7 @@ class Session(Link):
         finally:
             if answers:
                 self._reply(b"".join(answers))
+        return said
 
     def _reply(self, data: bytes) -> None:
         """Send, and wait while the other end does not read what it has asked for."""
