@@ -153,7 +153,8 @@ def test_after_a_thousand_connections_a_node_is_what_it_was_before(start, join):
     come_and_go(500)  # what an interpreter keeps for later, it has now
     baseline = threads(program), descriptors(program), memory()
     come_and_go(1000)
-    wait_until(lambda: (threads(program), descriptors(program)) == baseline[:2])
+    # Fewer is fine: the last of the first crowd may not quite have ended when we looked.
+    wait_until(lambda: threads(program) <= baseline[0] and descriptors(program) <= baseline[1])
     assert memory() - baseline[2] < 4 * 1024 * 1024
     assert program.stop() == 0
 
