@@ -20,7 +20,7 @@ import random
 import socket
 import time
 
-from . import __version__, codec, messages
+from . import __version__, messages
 from .address import Address, from_sockaddr
 from .codec import LineSplitter, printable
 from .config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS
@@ -43,8 +43,6 @@ REQUEST_TIMEOUT = 5.0
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes taken in for one request.  A hundred nodes that know each other take 3 MB; as many rows as
 a node keeps, each as long as a line can be, take half of this."""
-
-GETLINKS = codec.encode({"msgtype": "getlinks"})
 
 _LINK_FIELDS = (
     "nodeid",
@@ -144,7 +142,7 @@ class Client:
         """Every row of the matrix that the node has, its own first; at most one of each node."""
         deadline = self._begin(timeout)
         try:
-            self._send(GETLINKS, deadline)
+            self._send(messages.GETLINKS, deadline)
             found: Dict[str, Links] = {}
             while True:
                 message = self._next(deadline, "answer to getlinks")

@@ -37,29 +37,6 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-BUCKETS = (
-    0.00005,
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    20.0,
-)
-"""Upper bounds in seconds for counting round trips.  From 50 us, which is one on the same machine,
-to the ``ping_timeout``, in steps of two or two and a half."""
-
 FAILURES = ("refused", "reset", "timeout", "unreachable", "wrong-peer")
 """Reasons of a failed dial that are told even while they count zero: a series that only begins with
 the first failure has no rate at that moment."""

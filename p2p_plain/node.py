@@ -11,6 +11,8 @@ each other.  The threads of a node:
 ``pinger``         the Timer: pings, timeouts, what else is due
 ``events``         calls the callbacks, feeds ``events()``, writes the log
 ``keeper``         writes the peers file, if there is one
+``http``           accepts who looks at the status page, if there is one
+``http-N``         one for each of those
 =================  ==============================================================
 """
 

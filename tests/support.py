@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -229,3 +230,17 @@ class Program:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def reason_for_no_lab() -> str:
+    """Why no laboratory can be built here; empty if one can."""
+    if not sys.platform.startswith("linux"):
+        return "network namespaces are a thing of Linux"
+    if os.geteuid() != 0:
+        return "needs root"
+    missing = [name for name in ("ip", "tc", "nft", "unshare", "mount") if not shutil.which(name)]
+    if missing:
+        return "needs " + ", ".join(missing)
+    if subprocess.call(["unshare", "--net", "--mount", "true"], stderr=subprocess.DEVNULL):
+        return "may not make namespaces here"
+    return ""

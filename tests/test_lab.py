@@ -7,35 +7,20 @@ laboratory is that it says when something did not happen, and that nothing of it
 import glob
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from support import PATIENCE, ROOT, new_id, wait_until
+from support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 
 LAB = os.path.join(ROOT, "scripts", "lab.py")
 QUICK = "--ping-interval 1 --ping-timeout 1 --probe-interval 1"
-NOTICED = 1.1 + 1 + 3
-"""Seconds until a silent peer is dropped: ping interval with its jitter, timeout, and slack."""
+NOTICED = 1 + 1 + 3
+"""Seconds until a silent peer is dropped: ping interval, timeout, and slack."""
 
 
-def reason_to_skip():
-    """Why no laboratory can be built here."""
-    if not sys.platform.startswith("linux"):
-        return "network namespaces are a thing of Linux"
-    if os.geteuid() != 0:
-        return "needs root"
-    missing = [name for name in ("ip", "tc", "nft", "unshare", "mount") if not shutil.which(name)]
-    if missing:
-        return "needs " + ", ".join(missing)
-    if subprocess.call(["unshare", "--net", "--mount", "true"], stderr=subprocess.DEVNULL):
-        return "may not make namespaces here"
-    return ""
-
-
-pytestmark = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip())
+pytestmark = pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
 
 
 class Played:

@@ -2,13 +2,12 @@
 
 import glob
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from support import PATIENCE, ROOT, new_id, wait_until
+from support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 
 sys.path.append(os.path.join(ROOT, "scripts"))  # as when it is run, for what it imports itself
 
@@ -19,21 +18,7 @@ SOAK = os.path.join(ROOT, "scripts", "soak.py")
 QUICK = "--ping-interval 1 --ping-timeout 1 --probe-interval 1"
 
 
-def reason_to_skip():
-    """Why no laboratory can be built here."""
-    if not sys.platform.startswith("linux"):
-        return "network namespaces are a thing of Linux"
-    if os.geteuid() != 0:
-        return "needs root"
-    missing = [name for name in ("ip", "tc", "nft", "unshare", "mount") if not shutil.which(name)]
-    if missing:
-        return "needs " + ", ".join(missing)
-    if subprocess.call(["unshare", "--net", "--mount", "true"], stderr=subprocess.DEVNULL):
-        return "may not make namespaces here"
-    return ""
-
-
-needs_lab = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip())
+needs_lab = pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
 
 
 def run_soak(*arguments):
