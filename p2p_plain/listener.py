@@ -62,52 +62,29 @@ class Inbound(socketserver.BaseRequestHandler):
         server.serve_inbound(self.request)
 
 
-class Listener(socketserver.ThreadingTCPServer):
-    """Accepts inbound peers.  Raises ``CannotStart`` if it cannot listen there."""
+class Server(socketserver.ThreadingTCPServer):
+    """What accepting peers and accepting who looks at the status page have in common."""
 
-    # 5 is what socketserver has: of 300 nodes that connect at once most would wait for a
-    # second SYN, for 48 s in all.
-    request_queue_size = 1024
     daemon_threads = True
     block_on_close = False
 
-    def __init__(
-        self,
-        bind: "Optional[str]",
-        port: int,
-        crew: Crew,
-        serve: "Callable[[socket.socket], None]",
-        make_room: "Callable[[], bool]" = lambda: False,
-    ) -> None:
+    def __init__(self, crew: Crew) -> None:
+        """Raises nothing; whoever inherits goes on with ``bind_to``."""
         self._crew = crew
-        self._serve = serve
-        self._make_room = make_room
-        """Called when there is no descriptor left; whether one will soon be free."""
         self._accepted = 0
         self._serving = False
         self._stopping = threading.Event()
         # Where SO_REUSEADDR means "also while old connections linger", it is wanted; on Windows
         # it means "even if another program listens there", and is not.
         self.allow_reuse_address = not exclusive_ports()
-        error: Optional[OSError] = None
-        for family, host, wildcard in _places(bind):
-            self.address_family = family
-            self._dual = 4 in wildcard
-            try:
-                super().__init__((host, port), Inbound)
-            except OSError as failed:
-                error = failed
-                if failed.errno in (errno.EADDRINUSE, errno.EACCES):
-                    break  # the place is right; listening elsewhere would hide the problem
-                continue
-            self.listening = Listening(self.server_address[1], host if bind else "", wildcard)
-            return
-        assert error is not None
-        raise CannotStart(_why(bind, port, error)) from error
 
-    def start(self) -> None:
+    def bind_to(self, place: "Tuple[str, int]", handler: "Any") -> None:
+        """Take the port; ``address_family`` is set.  Raises ``OSError``."""
+        super().__init__(place, handler)
+
+    def begin(self, name: str, poll: float) -> None:
         """Begin to accept, on a thread of the crew."""
-        self._crew.start("listener", self.serve_forever, STOP_POLL)
+        self._crew.start(name, self.serve_forever, poll)
         self._serving = True
 
     def stop(self) -> None:
@@ -121,6 +98,55 @@ class Listener(socketserver.ThreadingTCPServer):
             self.shutdown()
         self.server_close()
 
+    def take_exclusively(self, accepts_ipv4: bool) -> None:
+        """Before ``bind``: on IPv6 decide about IPv4, and keep Windows from sharing the port."""
+        if self.address_family == getattr(socket, "AF_INET6", None):
+            only = 0 if accepts_ipv4 else 1
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+        if exclusive_ports():
+            option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
+            self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
+
+
+class Listener(Server):
+    """Accepts inbound peers.  Raises ``CannotStart`` if it cannot listen there."""
+
+    # 5 is what socketserver has: of 300 nodes that connect at once most would wait for a
+    # second SYN, for 48 s in all.
+    request_queue_size = 1024
+
+    def __init__(
+        self,
+        bind: "Optional[str]",
+        port: int,
+        crew: Crew,
+        serve: "Callable[[socket.socket], None]",
+        make_room: "Callable[[], bool]" = lambda: False,
+    ) -> None:
+        super().__init__(crew)
+        self._serve = serve
+        self._make_room = make_room
+        """Called when there is no descriptor left; whether one will soon be free."""
+        error: Optional[OSError] = None
+        for family, host, wildcard in _places(bind):
+            self.address_family = family
+            self._dual = 4 in wildcard
+            try:
+                self.bind_to((host, port), Inbound)
+            except OSError as failed:
+                error = failed
+                if failed.errno in (errno.EADDRINUSE, errno.EACCES):
+                    break  # the place is right; listening elsewhere would hide the problem
+                continue
+            self.listening = Listening(self.server_address[1], host if bind else "", wildcard)
+            return
+        assert error is not None
+        raise CannotStart(_why(bind, port, error)) from error
+
+    def start(self) -> None:
+        """Begin to accept, on a thread of the crew."""
+        self.begin("listener", STOP_POLL)
+
     def serve_inbound(self, sock: socket.socket) -> None:
         """Hand over to the node.  The connection's thread.
 
@@ -133,11 +159,7 @@ class Listener(socketserver.ThreadingTCPServer):
 
     def server_bind(self) -> None:
         """Bind; on IPv6 decide about IPv4 as well, and keep Windows from sharing the port."""
-        if self.address_family == getattr(socket, "AF_INET6", None):
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if self._dual else 1)
-        if exclusive_ports():
-            option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
-            self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
+        self.take_exclusively(self._dual)
         super().server_bind()
 
     def get_request(self) -> "Tuple[socket.socket, Any]":

@@ -37,7 +37,6 @@ import json
 import pkgutil
 import re
 import socket
-import socketserver
 import threading
 import time
 from collections import deque
@@ -49,7 +48,7 @@ from .address import Address, from_sockaddr, is_ip, is_loopback
 from .codec import printable
 from .config import STALE_AFTER_INTERVALS
 from .errors import CannotStart, why
-from .listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, exclusive_ports
+from .listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
 from .record import Record
 from .verdicts import DOWN, STALE, UP, View, count, judge
 
@@ -697,22 +696,16 @@ class Clients:
         return True
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class _Server(Server):
     """Accepts clients; each gets a thread of the crew."""
 
     request_queue_size = 128
-    daemon_threads = True
-    block_on_close = False
 
     def __init__(self, host: "Optional[str]", port: int, status: Status, crew: "Crew") -> None:
         self.status = status
         self.host = "127.0.0.1" if host is None else host
-        self._crew = crew
-        self._accepted = 0
-        self._serving = False
+        super().__init__(crew)
         self._swept_at = 0.0
-        self._stopping = threading.Event()
-        self.allow_reuse_address = not exclusive_ports()
         place = Address(self.host, port)
         try:
             found = socket.getaddrinfo(self.host, port, 0, socket.SOCK_STREAM)
@@ -723,7 +716,7 @@ class _Server(socketserver.ThreadingTCPServer):
         for family, _, _, _, sockaddr in found:
             self.address_family = family
             try:
-                super().__init__((str(sockaddr[0]), port), _Handler)
+                self.bind_to((str(sockaddr[0]), port), _Handler)
                 return
             except OSError as error:
                 failed = failed or error
@@ -738,29 +731,13 @@ class _Server(socketserver.ThreadingTCPServer):
         raise CannotStart(text) from failed
 
     def start(self) -> None:
-        self._crew.start("http", self.serve_forever, BEAT)
-        self._serving = True
-
-    def stop(self) -> None:
-        self._stopping.set()
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the loop, on Linux
-        except OSError:
-            pass
-        if self._serving:  # shutdown() waits for a loop to end, even if none ever began
-            self.shutdown()
-        self.server_close()
+        self.begin("http", BEAT)
 
     # -- what socketserver calls -------------------------------------------------------
 
     def server_bind(self) -> None:
         """Bind; on IPv6 take IPv4 too if it is for all addresses."""
-        if self.address_family == getattr(socket, "AF_INET6", None):
-            only = 0 if self.host == "::" else 1
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
-        if exclusive_ports():
-            option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
-            self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
+        self.take_exclusively(accepts_ipv4=self.host == "::")
         super().server_bind()
 
     def service_actions(self) -> None:
