@@ -209,6 +209,8 @@ PING = codec.encode({"msgtype": "ping"})
 PONG = codec.encode({"msgtype": "pong"})
 GETADDR = codec.encode({"msgtype": "getaddr"})
 GETLINKS = codec.encode({"msgtype": "getlinks"})
+ROW = b'{"msgtype":"links",'
+"""How our ``links`` begin."""
 
 
 def encode_hello(hello: Hello) -> bytes:
@@ -260,6 +262,11 @@ def encode_links(row: Links) -> bytes:
         except MessageTooLong:
             bare = [{key: link[key] for key in link if key != "name"} for link in links]
             links = bare if bare != links else links[: len(links) * 3 // 4]
+
+
+def beginning_of_row(nodeid: str) -> bytes:
+    """How a node's own row begins, measured this moment, as ``encode_links`` writes it."""
+    return ROW + b'"nodeid":"%s","age":0.0,' % nodeid.encode("ascii")
 
 
 def encode_end_of_links(nodeid: str) -> bytes:

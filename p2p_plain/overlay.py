@@ -322,6 +322,12 @@ class Overlay:
             self.matrix.heard(message, message.line, link.peer.nodeid, self.table.nodeids(), now)
         return ()
 
+    def keep(self, link: Link, line: bytes) -> bool:
+        """Keep a line unread, if that is what is done with it: most rows.  Reader thread only."""
+        if link.state is not UP or link.peer is None:
+            return False
+        return self.matrix.keep(line, link.peer.nodeid, self._clock())
+
     def closed(self, link: Link, reason: str, detail: str = "") -> None:
         """The conversation is over.  Called exactly once for each link."""
         now = self._clock()
@@ -700,7 +706,16 @@ class Overlay:
     def rows(self) -> "List[Links]":
         """The whole matrix as far as it is known here; our own row first."""
         now = self._clock()
-        return [self.own_row()] + [read_row(row, now) for row in self.matrix.rows(now)]
+        found = [self.own_row()]
+        for row in self.matrix.rows(now):
+            try:
+                found.append(read_row(row, now))
+            except PeerMisbehaved as error:
+                self.matrix.forget(row.nodeid)
+                peer = self.table.get(row.nodeid)
+                if peer is not None:
+                    peer.link.close(error.reason, str(error))
+        return found
 
     def _all_rows(self) -> "List[bytes]":
         """The answer to ``getlinks``; made anew twice a second, however often somebody asks."""

@@ -264,6 +264,9 @@ class Session(Link):
                     continue
                 if self._trace is not None:
                     self._trace("<", self, line + b"\n")
+                if line.startswith(messages.ROW) and self._overlay.keep(self, line):
+                    heard["links"] = heard.get("links", 0) + 1
+                    continue
                 message = messages.parse(line)
                 name = messages.name_of(message)
                 heard[name] = heard.get(name, 0) + 1

@@ -139,10 +139,12 @@ class Direction(Record):
 
     ``state`` is ``up``, ``down``, ``unknown`` or ``stale``; ``dial`` the source's last verdict;
     ``connected`` whether a connection stands between the two, whoever dialed it; ``p50_ms`` the
-    median round trip on it, measured by the source, ``None`` if it is not to be used.
+    median round trip on it, measured by the source, ``None`` if it is not to be used; ``sure_ms``
+    how much of it is surely the network's: of the median and the last round trip the smaller, less
+    the time by which the two nodes themselves run late.
     """
 
-    __slots__ = ("connected", "dial", "p50_ms", "source", "state", "target")
+    __slots__ = ("connected", "dial", "p50_ms", "source", "state", "sure_ms", "target")
 
     def __init__(
         self,
@@ -152,6 +154,7 @@ class Direction(Record):
         dial: str = UNKNOWN,
         connected: bool = False,
         p50_ms: "Optional[float]" = None,
+        sure_ms: float = 0.0,
     ) -> None:
         self.source = source
         self.target = target
@@ -159,6 +162,7 @@ class Direction(Record):
         self.dial = dial
         self.connected = connected
         self.p50_ms = p50_ms
+        self.sure_ms = sure_ms
 
 
 class Verdict(Record):
@@ -288,20 +292,21 @@ def ago(seconds: float) -> str:
 class _Link:
     """One entry of a row, with every field of the kind that it should be."""
 
-    __slots__ = ("dial", "direction", "name", "p50_ms")
+    __slots__ = ("dial", "direction", "last_ms", "name", "p50_ms")
 
     def __init__(self, said: "Dict[str, object]") -> None:
         dial, direction = said.get("dial"), said.get("direction")
         self.dial = dial if isinstance(dial, str) and (dial == "ok" or dial in FAILURES) else ""
         self.direction = direction if direction in ("outbound", "inbound") else ""
         self.name = said.get("name")
-        p50 = said.get("rtt_p50_ms")
-        if p50 is None:
-            p50 = said.get("rtt_ms")
-        self.p50_ms: Optional[float] = None
-        # type(), because isinstance(True, int) holds.
-        if self.direction and type(p50) in (int, float):
-            self.p50_ms = float(p50)  # type: ignore[arg-type]
+        last, p50 = _number(said.get("rtt_ms")), _number(said.get("rtt_p50_ms"))
+        self.p50_ms = (last if p50 is None else p50) if self.direction else None
+        self.last_ms = last
+
+
+def _number(value: object) -> "Optional[float]":
+    # type(), because isinstance(True, int) holds.
+    return float(value) if type(value) in (int, float) else None  # type: ignore[arg-type]
 
 
 class View:
@@ -495,8 +500,10 @@ class View:
                 if known is not None and (known.state == UP or known.dial):
                     continue
                 if self.connected(source, target):
-                    p50_ms = None if known is None else known.p50_ms
-                    found[source, target] = Direction(source, target, UP, "", True, p50_ms)
+                    found[source, target] = Direction(source, target, UP, "", True)
+                    if known is not None:
+                        found[source, target].p50_ms = known.p50_ms
+                        found[source, target].sure_ms = known.sure_ms
         for direction in found.values():
             direction.dial = direction.dial or UNKNOWN
         return found
@@ -512,7 +519,15 @@ class View:
             state = UP
         elif link.dial and source not in self.late:
             state = DOWN
-        return Direction(source, target, state, link.dial, connected, p50_ms)
+        sure_ms = 0.0
+        if p50_ms is not None:
+            now_ms = p50_ms if link.last_ms is None else min(p50_ms, link.last_ms)
+            sure_ms = max(0.0, now_ms - self._lag_ms(source) - self._lag_ms(target))
+        return Direction(source, target, state, link.dial, connected, p50_ms, sure_ms)
+
+    def _lag_ms(self, nodeid: str) -> float:
+        row = self.rows.get(nodeid)
+        return 0.0 if row is None else row.lag_ms or 0.0
 
 
 _AMBIGUOUS = re.compile(r'[{}|,>"]|: |^ | $|  ')
@@ -931,18 +946,22 @@ def _slow(view: View) -> "List[Verdict]":
     """Nodes that are slow to everyone, and pairs that are slower than the way by a third node.
 
     Two sites far from one another are neither: each node is near to its own, and there is no
-    shorter way by anyone else.
+    shorter way by anyone else.  And slow is only what both ends find slow, in the median and now,
+    and more so than they run late themselves: a machine with too much to do has round trips of
+    10 ms here and there, and a network that starts up has few to take the median of.
     """
     rtt: Dict[str, Dict[str, float]] = {}
+    sure: Dict[str, Dict[str, float]] = {}
     for (a, b), direction in view.directions.items():
         if direction.p50_ms is not None:
-            least = min(direction.p50_ms, rtt.get(a, {}).get(b, direction.p50_ms))
-            rtt.setdefault(a, {})[b] = rtt.setdefault(b, {})[a] = least
+            for times, ms in ((rtt, direction.p50_ms), (sure, direction.sure_ms)):
+                least = min(ms, times.get(a, {}).get(b, ms))
+                times.setdefault(a, {})[b] = times.setdefault(b, {})[a] = least
     if len(rtt) < 3:
         return []
     nearest = {nodeid: min(times.values()) for nodeid, times in rtt.items()}
     usual = _median(nearest.values())
-    slow = {n for n in rtt if len(rtt[n]) > 1 and _much_more(nearest[n], usual)}
+    slow = {n for n in rtt if len(rtt[n]) > 1 and _much_more(min(sure[n].values()), usual)}
     rest = [rtt[a][b] for a in rtt for b in rtt[a] if a < b and a not in slow and b not in slow]
     found = []
     for nodeid in sorted(slow, key=lambda nodeid: (-nearest[nodeid], nodeid)):
@@ -957,13 +976,13 @@ def _slow(view: View) -> "List[Verdict]":
         (-rtt[a][b], a, b)
         for a in rtt
         for b in rtt[a]
-        if a < b and a not in slow and b not in slow and _much_more(rtt[a][b], usual)
+        if a < b and a not in slow and b not in slow and _much_more(sure[a][b], usual)
     ]
     for _, a, b in sorted(pairs):
         ways = [
             (rtt[a][c] + rtt[c][b], c) for c in near[a] + near[b] if c in rtt[a] and c in rtt[b]
         ]
-        if ways and _much_more(rtt[a][b], min(ways)[0]):
+        if ways and _much_more(sure[a][b], min(ways)[0]):
             one, other = sorted((a, b), key=lambda nodeid: natural(view.label[nodeid]))
             text = "%s slow (p50 %s, by way of %s %s)" % (
                 _arrow(view, one, other, "<->"),

@@ -73,6 +73,35 @@ def test_rows_are_bounded_and_those_of_peers_are_not_displaced(matrix):
     assert not tell(matrix, new_id(), liar, peers + [NODE])
 
 
+def keep(matrix, now, name="unread", source=NODE, age=0.0):
+    """Whether a row that comes in is kept unread."""
+    line = messages.encode_links(Links(NODE, (), name=name, age=age))[:-1]
+    return matrix.keep(line, source, now)
+
+
+def test_most_rows_of_a_peer_are_kept_unread(matrix):
+    """The first is read, and then one after 5 s, 10 s, 20 s, up to every five minutes."""
+    assert not keep(matrix, 1000.0)
+    read_at = []
+    for now in range(1000, 3000):
+        if not keep(matrix, float(now), name=str(now)):
+            tell(matrix, NODE, NODE, [NODE], now=float(now), name=str(now))
+            read_at.append(now - 1000)
+        assert names(matrix, float(now)) == {NODE: str(now)}
+    gaps = [later - earlier for earlier, later in zip(read_at, read_at[1:])]
+    assert gaps == [5, 10, 20, 40, 80, 160, 300, 300, 300, 300, 300]
+
+
+def test_what_is_not_surely_a_peers_own_row_of_this_moment_is_read(matrix):
+    tell(matrix, NODE, NODE, [NODE])
+    assert keep(matrix, 1001.0)
+    assert not keep(matrix, 1001.0, source=OTHER)
+    assert not keep(matrix, 1001.0, age=3.0)
+    assert not matrix.keep(messages.encode_end_of_links(NODE)[:-1], NODE, 1001.0)
+    (row,) = matrix.rows(1004.0)
+    assert read_row(row, 1004.0).age == 3.0
+
+
 def test_a_larger_network_is_noticed_by_who_is_connected_to_whom(matrix):
     """Then it is worth asking a peer for the rows of those whom we are not connected to."""
     peers = frozenset((NODE, OTHER))

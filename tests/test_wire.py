@@ -573,6 +573,17 @@ def test_getlinks_is_answered_with_every_row_our_own_first(connect):
     assert [row["nodeid"] for row in node.matrix()] == [node.nodeid, peer.nodeid]
 
 
+def test_a_row_that_was_kept_unread_and_is_bad_ends_the_connection_when_somebody_asks(connect):
+    node, peer = connect()
+    peer.become_peer(version=1)
+    for links in (b"[]", b'[{"nodeid":7}]'):  # the first is read when it comes
+        peer.say_raw(messages.beginning_of_row(peer.nodeid) + b'"links":%s}\n' % links)
+    assert peer.answers_ping()
+    assert [row["nodeid"] for row in node.matrix()] == [node.nodeid]
+    bye = peer.hear("bye")
+    assert (bye["reason"], bye["detail"]) == ("protocol", "links: nodeid is not a UUID")
+
+
 def test_each_sends_its_row_to_peers_that_know_rows_and_not_to_others(make_node):
     node = make_node(ping_interval=0.5)
     with RawPeer.dial(node) as knows, RawPeer.dial(node) as knows_not:
