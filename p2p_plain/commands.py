@@ -24,7 +24,8 @@ from .options import as_typed
 from .output import Output
 from .record import Record
 from .usage import Parser
-from .verdicts import DOWN, FAILURES, UNKNOWN, UP, Direction, View, count, judge, lines
+from .verdicts import judge, lines
+from .view import DOWN, FAILURES, UNKNOWN, UP, Direction, View, count
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ cut with ``~`` where they do not fit.
 """
 
 from .record import Record
-from .verdicts import DOWN, SLOW_FACTOR, SLOW_MS, UP, View, ago, count, milliseconds, natural
+from .verdicts import SLOW_FACTOR, SLOW_MS
+from .view import DOWN, UP, View, ago, count, milliseconds, natural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

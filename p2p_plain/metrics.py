@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
     from .messages import Links
-    from .verdicts import Summary
+    from .view import Summary
 
     Labels = Tuple[Tuple[str, str], ...]
 

@@ -50,7 +50,8 @@ from .config import STALE_AFTER_INTERVALS
 from .errors import CannotStart, why
 from .listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
 from .record import Record
-from .verdicts import DOWN, STALE, UP, View, count, judge
+from .verdicts import judge
+from .view import DOWN, STALE, UP, View, count
 
 try:
     import gzip
@@ -66,7 +67,7 @@ if TYPE_CHECKING:
     from .messages import Links
     from .peer_table import PeerInfo
     from .threads import Crew
-    from .verdicts import Direction
+    from .view import Direction
 
     class Watched(Protocol):
         """What we need of a ``Node``.  Any thread may call any of it."""

@@ -40,7 +40,8 @@ from .grid import columns_of, draw, shorten
 from .output import Output
 from .record import Record
 from .transport import POLL_SLICE
-from .verdicts import View, count, judge
+from .verdicts import judge
+from .view import View, count
 
 try:
     import termios

@@ -13,7 +13,7 @@ from p2p_plain import metrics
 from p2p_plain.counters import BUCKETS
 from p2p_plain.messages import Links
 from p2p_plain.metrics import peer_labels
-from p2p_plain.verdicts import summary
+from p2p_plain.view import summary
 
 NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"'

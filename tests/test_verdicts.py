@@ -9,8 +9,10 @@ import uuid
 import pytest
 
 from p2p_plain import verdicts as v
+from p2p_plain.config import MAX_LINKS
 from p2p_plain.messages import Links
-from p2p_plain.verdicts import directions, lines, summary, verdicts
+from p2p_plain.verdicts import lines, verdicts
+from p2p_plain.view import View, ago, directions, milliseconds, natural, summary
 
 STALE = 180.0
 HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
@@ -700,10 +702,10 @@ def test_in_a_large_network_a_fault_is_named_all_the_same():
 
 
 def test_a_full_row_is_no_word_on_whom_it_had_no_room_for():
-    world = World(v.MAX_LINKS + 2)
+    world = World(MAX_LINKS + 2)
     rows = {i: world.row(i) for i in range(len(world))}
     rows[0].age, rows[1].age = 1.0, 2.0
-    for room, stands in ((v.MAX_LINKS, True), (v.MAX_LINKS - 1, False)):
+    for room, stands in ((MAX_LINKS, True), (MAX_LINKS - 1, False)):
         rows[0].links = tuple(world.link(0, b) for b in world.others(0, 1)[:room])
         found = directions(list(rows.values()), STALE)[world.ids[1], world.ids[0]]
         assert found.connected is stands
@@ -734,7 +736,7 @@ def test_a_node_started_anew_is_no_fault_and_keeps_its_name():
     (line,) = world.told()
     assert line.startswith("5 nodes, 20 of 20 directions up, ")
     assert line.endswith(", 1 left")
-    view = v.View(world.rows(), STALE)
+    view = View(world.rows(), STALE)
     assert view.label[world.ids[3]] == "n2"
     assert view.replaced == {world.ids[2]}
 
@@ -803,14 +805,14 @@ def test_even_nodeids_that_begin_alike_get_labels_of_their_own():
     world = World(4)
     world.ids = ["01234567-89ab-4cde-8f01-%012x" % i for i in range(4)]
     world.name = dict.fromkeys(range(4), "same")
-    label = v.View(world.rows(), STALE).label
+    label = View(world.rows(), STALE).label
     assert len(set(label.values())) == 4
 
 
 def test_a_name_cannot_imitate_the_label_of_another():
     world = World(4)
     world.name = {0: "same", 1: "same", 2: "same (%s)" % world.ids[0][:4], 3: "n3"}
-    label = v.View(world.rows(), STALE).label
+    label = View(world.rows(), STALE).label
     assert len(set(label.values())) == 4
 
 
@@ -968,8 +970,8 @@ def test_a_node_may_have_two_faults():
     ],
 )
 def test_milliseconds_are_as_exact_as_one_compares_them(value, long, short):
-    assert v.milliseconds(value) == long
-    assert v.milliseconds(value, "") == short
+    assert milliseconds(value) == long
+    assert milliseconds(value, "") == short
 
 
 @pytest.mark.parametrize(
@@ -977,9 +979,9 @@ def test_milliseconds_are_as_exact_as_one_compares_them(value, long, short):
     [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (240, "4 min"), (7200, "2 h"), (1e6, "11 d")],
 )
 def test_an_age_has_one_unit(seconds, text):
-    assert v.ago(seconds) == text
+    assert ago(seconds) == text
 
 
 def test_names_sort_as_people_count():
     labels = ["web-10", "web-9", "Web-1", "db", "web"]
-    assert sorted(labels, key=v.natural) == ["db", "web", "Web-1", "web-9", "web-10"]
+    assert sorted(labels, key=natural) == ["db", "web", "Web-1", "web-9", "web-10"]
