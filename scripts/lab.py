@@ -85,8 +85,38 @@ STOP_PATIENCE = 2.0
 """Seconds that a node may take to stop after SIGTERM.  It promises 1 s; this adds the time that
 a busy machine takes to let it run."""
 
-BURST = "16kb"
-"""What may pass at once on a narrowed interface.  It must hold a full packet (1,500 bytes)."""
+LINE = """
+import socket, sys, threading, time
+
+def plug(name):
+    end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))  # all there is
+    # With every frame what its sender has left to the network card: checksum, cutting up
+    # (PACKET_VNET_HDR; packet(7)).
+    end.setsockopt(263, 15, 1)
+    end.bind((name, 3))
+    return end
+
+def carry(here, there, bits_a_second):
+    free_at = 0.0
+    while True:
+        try:
+            frame, (_, _, kind, _, _) = here.recvfrom(1 << 17)
+            if kind != socket.PACKET_OUTGOING:
+                # One after the other, each as long as its bits take.
+                free_at = max(free_at, time.monotonic()) + 8 * len(frame) / bits_a_second
+                time.sleep(max(0.0, free_at - time.monotonic()))
+                there.send(frame)
+        except OSError:
+            pass  # a cable is pulled
+
+one, other, rate = plug(sys.argv[1]), plug(sys.argv[2]), float(sys.argv[3])
+threading.Thread(target=carry, args=(other, one, rate), daemon=True).start()
+carry(one, other, rate)
+"""
+"""A program that carries frames between two interfaces as slowly as a modem.  (A token bucket,
+which tc has, would let through at once what is as small as a ping.)"""
+
+UNITS = {"bit": 1, "kbit": 1000, "mbit": 1000 ** 2, "gbit": 1000 ** 3}
 
 EVERYONE = "*"
 
@@ -144,7 +174,6 @@ NAMES = os.path.realpath("/var/run/netns")
 
 PROGRAMS = {
     "ip": "iproute2",
-    "tc": "iproute2",
     "nft": "nftables",
     "unshare": "util-linux",
     "mount": "util-linux",
@@ -399,6 +428,9 @@ class Device:
         self.socket = socket
         self.bridge = bridge
         self.plugged = True
+        self.port = name
+        """The interface that is plugged into the switch."""
+        self._line: Optional[subprocess.Popen[bytes]] = None
         ip("netns", "add", name)
         # Without this an IPv6 address waits a second or two, in case somebody else has it.
         inside(name, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
@@ -409,13 +441,38 @@ class Device:
 
     def move(self, bridge: str) -> None:
         """Pull the cable's far end and plug it into another switch."""
-        ip("-n", self.socket, "link", "set", self.name, "master", bridge)
+        ip("-n", self.socket, "link", "set", self.port, "master", bridge)
         self.bridge = bridge
 
     def set_plugged(self, plugged: bool) -> None:
         """Plug the far end in or out.  The near end sees its light go on or off."""
         ip("-n", self.socket, "link", "set", self.name, "up" if plugged else "down")
         self.plugged = plugged
+
+    def narrow(self, rate: int) -> None:
+        """Put a slow line between its cable and the switch."""
+        self.widen()
+        near, self.port = "near-" + self.name, "far-" + self.name
+        ip("-n", self.socket, "link", "add", near, "type", "veth", "peer", "name", self.port)
+        ip("-n", self.socket, "link", "set", self.name, "nomaster")
+        ip("-n", self.socket, "link", "set", near, "up")
+        ip("-n", self.socket, "link", "set", self.port, "master", self.bridge, "up")
+        ends = [self.name, near, str(rate)]
+        self._line = subprocess.Popen(
+            ["ip", "netns", "exec", self.socket, sys.executable, "-c", LINE] + ends,
+            start_new_session=True,
+        )
+
+    def widen(self) -> None:
+        """And take it out again."""
+        if self._line is None:
+            return
+        self._line.kill()
+        self._line.wait()
+        self._line = None
+        ip("-n", self.socket, "link", "del", self.port)
+        self.port = self.name
+        self.move(self.bridge)
 
 
 class Router(Device):
@@ -634,6 +691,7 @@ class Lab:
         for host in self.hosts.values():
             if host.node is not None:
                 host.node.kill()
+            host.widen()
 
     # -- what nodes tell ------------------------------------------------------------
 
@@ -851,14 +909,13 @@ class Lab:
             self.hosts[name].unblock()
 
     def narrow(self, name: str, rate: str) -> None:
-        """Let a host send no faster than this: tc's words, such as ``256kbit``."""
-        bucket = ["tbf", "rate", rate, "burst", BURST, "latency", "400ms"]
-        run("tc", "-n", name, "qdisc", "replace", "dev", "eth0", "root", *bucket)
+        """Let a host send and receive no faster than this, such as ``256kbit``."""
+        self.hosts[name].narrow(bits_a_second(rate))
 
     def wide(self, *names: str) -> None:
-        """Let them send at full speed again."""
+        """Take the slow line out again."""
         for name in names:
-            run("tc", "-n", name, "qdisc", "replace", "dev", "eth0", "root", "pfifo_fast")
+            self.hosts[name].widen()
 
     # -- steps: nodes -----------------------------------------------------------------
 
@@ -1089,12 +1146,19 @@ def read_words(words: List[str], names: List[str]) -> Tuple[Any, ...]:
     return read_host(words[:1], names) + tuple(words[1:])
 
 
+def bits_a_second(rate: str) -> int:
+    """``256kbit`` as a number."""
+    found = re.match("([1-9][0-9]*)([kmg]?bit)$", rate)
+    if found is None:
+        raise WrongUsage("a rate is written like 256kbit")
+    return int(found.group(1)) * UNITS[found.group(2)]
+
+
 def read_rate(words: List[str], names: List[str]) -> Tuple[Any, ...]:
     """A host and a rate."""
     if len(words) != 2:
         raise Mismatch
-    if not re.match(r"[1-9][0-9]*[kmg]?bit$", words[1]):
-        raise WrongUsage("a rate is written like 256kbit")
+    bits_a_second(words[1])
     return read_host(words[:1], names) + (words[1],)
 
 
@@ -1174,7 +1238,7 @@ KINDS: Dict[str, Kind] = {
     "restart": Kind("A,B", "stop and start", read_hosts, Lab.restart),
     "freeze": Kind("A,B", "SIGSTOP to the node", read_hosts, Lab.freeze),
     "thaw": Kind("A,B", "SIGCONT to the node", read_hosts, Lab.thaw),
-    "narrow": Kind("A RATE", "it sends no faster than, say, 256kbit", read_rate, Lab.narrow),
+    "narrow": Kind("A RATE", "no more than, say, 256kbit a second", read_rate, Lab.narrow),
     "wide": Kind("A,B", "at full speed again", read_hosts, Lab.wide),
     "add": Kind("", "one more host", read_nothing, Lab.add),
     "show": Kind("", "a table: who is whose peer", read_nothing, Lab.show, False),

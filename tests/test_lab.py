@@ -6,6 +6,7 @@ laboratory is that it says when something did not happen, and that nothing of it
 
 import glob
 import json
+import re
 import os
 import signal
 import subprocess
@@ -161,28 +162,34 @@ def test_a_host_behind_nat_is_everyones_peer_and_dialed_by_nobody():
 
 
 def test_whichever_is_asked_the_answer_is_the_same_and_names_the_causes():
-    """One host is behind NAT, another behind a firewall: two lines, and nothing else."""
-    played = play(
+    """Six hosts: one behind NAT, one behind a firewall, one with a narrow link; nothing else."""
+    played = Played(
+        "--node",
+        "--ping-interval 3 --ping-timeout 3 --probe-interval 2",
         "--hosts",
-        "3",
+        "5",
         "--behind-nat",
         "1",
-        "mesh",
+        "narrow h4 64kbit",
         "drop h3",
-        "expect reach on h1 about h3 dial=timeout within 8",
-        "expect reach on h2 about h3 dial=timeout within 8",
-        "wait 3",  # rows are told a second after a change
-        "ask h1 matrix --json",
-        "ask h3 matrix --json",
-        "ask n1 matrix --json",
+        "restart h4",  # that what it has measured before does not count
+        "mesh 20",
+        *("expect reach on %s about h3 dial=timeout within 10" % h for h in ("h1", "h2", "h4", "h5")),
+        "wait 6",  # two ping intervals
+        *("ask %s matrix --json" % host for host in ("h1", "h2", "h3", "h4", "h5", "n1")),
         "ask h2 ping -c 2 -i 0.1",
     )
+    assert (played.code, played.errors) == (0, [])
     said = [record["said"] for record in played.records if record.get("result") == "ask"]
     assert "2 sent, 2 received" in said.pop()
+    assert len(said) == 6
     for answer in said:
         texts = sorted(verdict["text"] for verdict in json.loads(answer)["verdicts"])
-        assert [text.partition(":")[0] for text in texts] == ["h3", "n1"]
-        assert all("inbound blocked" in text for text in texts)
+        assert [re.sub(r" \(.*?\)", "", text) for text in texts] == [
+            "h3: nobody can dial it, it dials everyone: inbound blocked",
+            "h4: slow to everyone",
+            "n1: nobody can dial it, it dials everyone: inbound blocked",
+        ]
 
 
 def test_how_a_node_ended_is_told_by_its_peers():
