@@ -238,7 +238,7 @@ def reason_for_no_lab() -> str:
         return "network namespaces are a thing of Linux"
     if os.geteuid() != 0:
         return "needs root"
-    missing = [name for name in ("ip", "tc", "nft", "unshare", "mount") if not shutil.which(name)]
+    missing = [name for name in ("ip", "nft", "unshare", "mount") if not shutil.which(name)]
     if missing:
         return "needs " + ", ".join(missing)
     if subprocess.call(["unshare", "--net", "--mount", "true"], stderr=subprocess.DEVNULL):
