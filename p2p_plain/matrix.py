@@ -145,8 +145,13 @@ def read_row(row: Row, now: float) -> Links:
     return links
 
 
+MEDIAN_FROM = 3
+"""Round trips from which on there is a median.  The first two are measured within a second of the
+start, when a whole network may be starting, and say more about that."""
+
+
 class Spread(Record):
-    """What a few round trips have in common, in seconds; ``None`` if there are none."""
+    """What a few round trips have in common, in seconds; ``None`` where there are too few."""
 
     __slots__ = ("jitter", "last", "median", "worst")
 
@@ -172,7 +177,7 @@ def spread(samples: "Sequence[float]") -> Spread:
     steps = [abs(later - earlier) for earlier, later in zip(samples, samples[1:])]
     return Spread(
         last=samples[-1],
-        median=ordered[len(ordered) // 2],
+        median=ordered[len(ordered) // 2] if len(ordered) >= MEDIAN_FROM else None,
         worst=ordered[-1],
         jitter=sum(steps) / len(steps) if steps else 0.0,
     )

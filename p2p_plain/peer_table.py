@@ -167,7 +167,8 @@ class PeerInfo(Record):
 
     ``rtt_ms`` is the last round trip in milliseconds, ``None`` before the first;
     ``rtt_p50_ms``, ``rtt_max_ms`` and ``jitter_ms`` (the mean difference from one to the next) are
-    over the last 120, without those that were measured while this node itself ran late.
+    over the last 120, without those that were measured while this node itself ran late; the median
+    once there are three.
     ``up_seconds`` is how long the connection stands.  ``dial`` is the last verdict of a probe
     (see ``reach``), and ``dial_ms`` how long its TCP connect took if that was ``ok``.
     """

@@ -79,7 +79,7 @@ class Direction(Record):
     ``connected`` whether a connection stands between the two, whoever dialed it; ``p50_ms`` the
     median round trip on it, measured by the source, ``None`` if it is not to be used; ``sure_ms``
     how much of it is surely the network's: of the median and the last round trip the smaller, less
-    the time by which the two nodes themselves run late.
+    the time by which the two nodes themselves run late; 0 while there are too few for a median.
     """
 
     __slots__ = ("connected", "dial", "p50_ms", "source", "state", "sure_ms", "target")
@@ -187,7 +187,7 @@ def summary(rows: "Sequence[Links]", stale_after: float) -> Summary:
 class _Link:
     """One entry of a row, with every field of the kind that it should be."""
 
-    __slots__ = ("dial", "direction", "last_ms", "name", "p50_ms")
+    __slots__ = ("dial", "direction", "has_median", "last_ms", "name", "p50_ms")
 
     def __init__(self, said: "Dict[str, object]") -> None:
         dial, direction = said.get("dial"), said.get("direction")
@@ -196,6 +196,7 @@ class _Link:
         self.name = said.get("name")
         last, p50 = _number(said.get("rtt_ms")), _number(said.get("rtt_p50_ms"))
         self.p50_ms = (last if p50 is None else p50) if self.direction else None
+        self.has_median = p50 is not None
         self.last_ms = last
 
 
@@ -415,7 +416,7 @@ class View:
         elif link.dial and source not in self.late:
             state = DOWN
         sure_ms = 0.0
-        if p50_ms is not None:
+        if p50_ms is not None and link.has_median:
             now_ms = p50_ms if link.last_ms is None else min(p50_ms, link.last_ms)
             sure_ms = max(0.0, now_ms - self._lag_ms(source) - self._lag_ms(target))
         return Direction(source, target, state, link.dial, connected, p50_ms, sure_ms)

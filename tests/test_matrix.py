@@ -140,7 +140,8 @@ def test_the_longest_row_fits_a_line():
 
 def test_what_a_few_round_trips_have_in_common():
     assert spread([]) == Spread()
-    assert spread([0.5]) == Spread(last=0.5, median=0.5, worst=0.5, jitter=0.0)
+    assert spread([0.5]) == Spread(last=0.5, worst=0.5, jitter=0.0)
+    assert spread([0.5, 0.7, 0.6]).median == 0.6
     assert spread([1.0, 2.0, 1.0, 4.0, 1.0]) == Spread(
         last=1.0, median=1.0, worst=4.0, jitter=(1 + 1 + 3 + 3) / 4
     )

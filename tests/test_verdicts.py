@@ -532,6 +532,18 @@ def test_what_was_slow_and_is_no_longer_is_no_news():
     assert [kind for kind, _ in world.kinds()] == [v.WELL]
 
 
+def test_nobody_is_slow_while_there_are_too_few_round_trips_for_a_median():
+    """The first two are measured within a second of the start."""
+    world = World(6)
+    world.slow(2)
+    rows = world.rows()
+    for row in rows:
+        for link in row.links:
+            link["rtt_p50_ms"] = None
+    assert [verdict.kind for verdict in verdicts(rows, STALE)] == [v.WELL]
+    assert max(d.p50_ms for d in directions(rows, STALE).values()) == 80.0  # it is shown
+
+
 def test_what_the_two_nodes_own_lateness_explains_is_not_the_networks():
     world = World(6)
     world.rtt[1, 4] = 12.0
