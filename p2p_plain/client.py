@@ -26,7 +26,7 @@ from .codec import LineSplitter, printable
 from .config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS
 from .connector import dial
 from .errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
-from .messages import Bye, Hello, Links, Ping, Pong
+from .messages import LINK_FIELDS, Bye, Hello, Links, Ping, Pong
 from .overlay import new_uuid
 from .transport import Transport
 
@@ -43,21 +43,6 @@ REQUEST_TIMEOUT = 5.0
 MAX_ANSWER = 64 * 1024 * 1024
 """Bytes taken in for one request.  A hundred nodes that know each other take 3 MB; as many rows as
 a node keeps, each as long as a line can be, take half of this."""
-
-_LINK_FIELDS = (
-    "nodeid",
-    "name",
-    "address",
-    "direction",
-    "rtt_ms",
-    "rtt_p50_ms",
-    "rtt_max_ms",
-    "jitter_ms",
-    "dial",
-    "dial_ms",
-    "up_s",
-)
-"""What is kept of a link: what else may be in it has no bound in memory."""
 
 
 class OtherNetwork(PeerLeft):
@@ -232,9 +217,9 @@ class Client:
 
 
 def _lean(row: Links) -> Links:
-    """The same without what we do not know."""
+    """The same without what we do not know: what else may be in it has no bound in memory."""
     links: List[Dict[str, Any]] = [
-        {field: link[field] for field in _LINK_FIELDS if field in link} for link in row.links
+        {field: link[field] for field in LINK_FIELDS if field in link} for link in row.links
     ]
     return Links(row.nodeid, tuple(links), row.name, row.age, row.lag_ms)
 

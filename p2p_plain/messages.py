@@ -440,6 +440,9 @@ _DIALS = frozenset(("ok", "refused", "timeout", "unreachable", "reset", "wrong-p
 _NUMBERS = (int, float)
 _LINK_NUMBERS = ("rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s")
 
+LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial") + _LINK_NUMBERS
+"""What a link of a row may say."""
+
 
 def _is_sound(link: "Dict[str, Any]") -> bool:
     """Whether nothing is wrong with a link of a row: the quick way to say so.

@@ -11,6 +11,7 @@ from p2p_plain.config import MAX_ADDRESSES, MAX_LINE, MAX_LINKS
 from p2p_plain.errors import MessageTooLong, PeerMisbehaved
 from p2p_plain.messages import (
     BYE_REASONS,
+    LINK_FIELDS,
     Addr,
     Bye,
     GetAddr,
@@ -240,7 +241,6 @@ def link(**fields):
     return dict({"nodeid": OTHER}, **fields)
 
 
-LINK_FIELDS = ["nodeid", "name", "address", "direction", "dial", "rtt_ms", "jitter_ms", "up_s"]
 JUNK = [None, [], {}, [[]], True, 5, -1, 1.5, "", "x", "ok", "none", "192.0.2.1:6000", OTHER, "\x1b"]
 
 
