@@ -26,8 +26,7 @@ from .codec import LineSplitter, printable
 from .config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS
 from .connector import dial
 from .errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
-from .messages import LINK_FIELDS, Bye, Hello, Links, Ping, Pong
-from .overlay import new_uuid
+from .messages import LINK_FIELDS, Bye, Hello, Links, Ping, Pong, new_uuid
 from .transport import Transport
 
 TYPE_CHECKING = False

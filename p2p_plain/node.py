@@ -33,8 +33,8 @@ from .connector import Connector, Order
 from .errors import CannotStart, DialFailed, why
 from .events import ERROR, WARNING, Events
 from .listener import Listener, dialable_addresses
-from .messages import Links
-from .overlay import Myself, Overlay, new_uuid
+from .messages import Links, new_uuid
+from .overlay import Myself, Overlay
 from .peer_table import PeerInfo, PeerTable
 from .pinger import Pinger
 from .session import Session, Sessions

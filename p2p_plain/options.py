@@ -8,6 +8,7 @@ nearly everyone types, ``--name value`` and ``--name=value``, and leaves everyth
 
 import os
 
+from . import __version__
 from .errors import CannotStart, UsageError
 from .record import Record
 
@@ -139,3 +140,8 @@ def as_typed(word: str) -> str:
         return os.fsencode(word).decode("utf-8")
     except UnicodeError:
         return word
+
+
+def version() -> str:
+    """``p2p_plain 1.2.3``."""
+    return "p2p_plain " + __version__

@@ -444,7 +444,7 @@ class Overlay:
         Raises ``NotConnected``, ``PeerBusy``, ``MessageTooLong``; ``TypeError`` or
         ``ValueError`` for what JSON cannot say.
         """
-        id = new_uuid(self._rng)
+        id = messages.new_uuid(self._rng)
         line = messages.encode_message(id, self.myself.nodeid, body, to=nodeid)
         peer = self.table.get(nodeid)
         if peer is None:
@@ -459,7 +459,7 @@ class Overlay:
         Said before the first peer is up, it is kept and said to the first.
         Raises ``MessageTooLong``; ``TypeError`` or ``ValueError`` for what JSON cannot say.
         """
-        id = new_uuid(self._rng)
+        id = messages.new_uuid(self._rng)
         line = messages.encode_message(id, self.myself.nodeid, body)
         self._is_news(id)
         peers = self.table.up()
@@ -880,18 +880,6 @@ class Overlay:
         self._events.emit("refused", address=str(address), reason=reason)
         level = INFO if reason == "protocol" else DEBUG
         self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
-
-
-def new_uuid(rng: random.Random) -> str:
-    """A random UUID (RFC 9562 section 5.4): 122 random bits, so nobody has to hand them out.
-
-    Not ``uuid.uuid4``, because a simulation wants it from its own dice, and importing ``uuid``
-    costs 4 ms of a start.
-    """
-    digits = "%032x" % rng.getrandbits(128)
-    variant = "89ab"[int(digits[16], 16) % 4]
-    parts = (digits[:8], digits[8:12], "4" + digits[13:16], variant + digits[17:20], digits[20:])
-    return "-".join(parts)
 
 
 def _without_blanks(link: "Dict[str, Any]") -> "Dict[str, Any]":

@@ -32,9 +32,10 @@ import time
 from collections import deque
 
 from . import display
+from .asking import parser, seconds, target, who
 from .client import in_words
 from .codec import printable
-from .commands import STALE_AFTER, Asker, parser, seconds, target, who
+from .commands import STALE_AFTER, Asker
 from .errors import P2PError
 from .grid import columns_of, draw, shorten
 from .output import Output

@@ -91,16 +91,6 @@ def test_what_cannot_be_meant_is_wrong_usage_said_in_one_line(typed, words, says
     assert err.count("\n") == 1
 
 
-def test_a_running_node_imports_nothing_of_this():
-    program = (
-        "import sys\nfrom p2p_plain import cli\n"
-        "print([n for n in sys.modules if n.startswith('p2p_plain.')])"
-    )
-    out = subprocess.check_output([sys.executable, "-c", program], cwd=ROOT).decode()
-    for module in ("client", "commands", "watch", "grid", "usage"):
-        assert "p2p_plain.%s'" % module not in out
-
-
 def test_matrix_and_check_end_quietly_at_ctrl_c():
     """With the exit code of no: what they were to find out is not known."""
     asked = []

@@ -17,7 +17,7 @@ from p2p_plain.address_book import AddressBook
 from p2p_plain.config import DIAL_TIMEOUT, MAX_PROBES, Config
 from p2p_plain.errors import PeerLeft, Refused
 from p2p_plain.events import Events
-from p2p_plain.overlay import Myself, Overlay, new_uuid
+from p2p_plain.overlay import Myself, Overlay
 from p2p_plain.peer_table import Link, PeerTable
 
 TICK = 0.2
@@ -81,7 +81,7 @@ class SimulatedNode:
         events = Events(world.clock)
         events.emit = self.emit
         myself = Myself(
-            new_uuid(world.rng), "n%d" % number, "test", "", 6000, None, (), (self.address,)
+            messages.new_uuid(world.rng), "n%d" % number, "test", "", 6000, None, (), (self.address,)
         )
         self.table = PeerTable(myself.nodeid, config.max_peers, world.clock, self.emit)
         self.book = AddressBook(world.rng)
@@ -669,11 +669,11 @@ def test_whom_we_dial_in_vain_is_told_when_the_reason_is_new():
 
 
 def test_a_uuid_is_one_and_comes_from_the_dice():
-    made = {new_uuid(random.Random(seed)) for seed in range(200)}
+    made = {messages.new_uuid(random.Random(seed)) for seed in range(200)}
     assert len(made) == 200
     assert all(messages.is_nodeid(text) for text in made)
     assert all(text[14] == "4" and text[19] in "89ab" for text in made)
-    assert new_uuid(random.Random(7)) == new_uuid(random.Random(7))
+    assert messages.new_uuid(random.Random(7)) == messages.new_uuid(random.Random(7))
 
 
 def test_what_turned_out_to_be_ourselves_is_not_probed_again_either():

@@ -711,11 +711,6 @@ def test_ipv6(serve):
         assert sock.recv(12) == b"HTTP/1.1 200"
 
 
-def test_who_does_not_serve_http_does_not_pay_for_it():
-    code = "import p2p_plain, sys; assert 'http' not in sys.modules and 'p2p_plain.status' not in sys.modules"
-    subprocess.check_call([sys.executable, "-c", code], cwd=ROOT)
-
-
 def test_the_page_is_found_inside_a_zip(tmp_path):
     path = str(tmp_path / "p2p.zip")
     with zipfile.ZipFile(path, "w") as file:
