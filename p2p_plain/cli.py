@@ -35,6 +35,8 @@ def main(argv: "Optional[List[str]]" = None) -> int:
     except CannotStart as error:
         _complain(str(error))
         return CANNOT_START
+    except KeyboardInterrupt:  # before there was anything to stop
+        return DONE
 
 
 def _complain(text: str) -> None:
@@ -54,6 +56,9 @@ def _run(argv: "List[str]") -> int:
     if words == ["--version"]:
         Output(sys.stdout).write(version())
         return DONE
+    from .signals import treat_all_like_ctrl_c
+
+    treat_all_like_ctrl_c()
     if words and not words[0].startswith("-"):
         return _command(words[0], words[1:])
     options = read_plainly(words)

@@ -2,7 +2,7 @@
 
 ``cli`` imports this when the first word of the command line is one of them.  Each is a function
 from the words after that to an exit code: 0 done, 1 the answer is no.  All on the main thread;
-Ctrl-C arrives as ``KeyboardInterrupt`` wherever that may be.
+Ctrl-C and SIGTERM arrive as ``KeyboardInterrupt`` wherever that may be.
 """
 
 import json

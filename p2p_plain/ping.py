@@ -1,11 +1,10 @@
 """``ping HOST:PORT``: how long a node takes to answer, again and again, like ping(8).
 
-All on the main thread; Ctrl-C arrives as ``KeyboardInterrupt`` wherever that may be.
+All on the main thread; Ctrl-C and SIGTERM arrive as ``KeyboardInterrupt`` wherever that may be.
 """
 
 import json
 import math
-import signal
 import sys
 import time
 
@@ -17,6 +16,7 @@ from .display import milliseconds
 from .errors import P2PError
 from .events import rfc3339
 from .output import Output
+from .signals import ignore_stop_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def ping(argv: "List[str]") -> int:
     # One that is silent for longer than the node lets a guest be would find itself shown out.
     run.hang_up = given.interval > GUEST_TIMEOUT / 2
     try:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         due = time.monotonic()
         while run.send():
             if run.sent == given.count:
@@ -63,8 +62,7 @@ def ping(argv: "List[str]") -> int:
             time.sleep(max(0.0, due - time.monotonic()))
     except KeyboardInterrupt:
         pass
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the summary is short
+    ignore_stop_signals()  # the summary is short
     run.summary()
     return YES if run.received else NO
 

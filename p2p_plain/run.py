@@ -15,6 +15,7 @@ from .events import EVERYTHING
 from .node import Node
 from .options import as_typed
 from .output import Output
+from .signals import ignore_stop_signals, stop_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -92,15 +93,14 @@ class Signals:
 
     def __enter__(self) -> "Signals":
         signal.set_wakeup_fd(self._write.fileno())
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stop_signals():
             signal.signal(number, lambda *_: None)
         return self
 
     def __exit__(self, *_: object) -> None:
         # Not back to what they were: the end has begun, and a second Ctrl-C must not turn
         # exit code 0 into a death by signal.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_stop_signals()
         signal.set_wakeup_fd(-1)
         self._read.close()
         self._write.close()

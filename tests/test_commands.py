@@ -91,7 +91,8 @@ def test_what_cannot_be_meant_is_wrong_usage_said_in_one_line(typed, words, says
     assert err.count("\n") == 1
 
 
-def test_matrix_and_check_end_quietly_at_ctrl_c():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_matrix_and_check_end_quietly_at_a_signal(number):
     """With the exit code of no: what they were to find out is not known."""
     asked = []
 
@@ -108,7 +109,7 @@ def test_matrix_and_check_end_quietly_at_ctrl_c():
                 stderr=subprocess.PIPE,
             )
             wait_until(lambda: asked)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             out, err = process.communicate(timeout=PATIENCE)
             assert (process.returncode, out, err) == (1, b"", b"")
             del asked[:]

@@ -14,12 +14,12 @@ from p2p_plain import cli
 
 COMMON = {"__init__", "cli", "errors", "options", "output", "record"}
 WORDS = {"address", "codec", "config", "display", "messages"}
-ASKING = COMMON | WORDS | {"asking", "client", "connector", "threads"}
+ASKING = COMMON | WORDS | {"asking", "client", "connector", "signals", "threads"}
 ASKING |= {"transport", "usage"}
 JUDGING = {"commands", "grid", "verdicts", "view"}
 NODE = COMMON | WORDS | {"address_book", "connector", "counters", "events", "listener", "matrix"}
-NODE |= {"node", "overlay", "pace", "peer_table", "pinger", "reach", "run", "session", "threads"}
-NODE |= {"transport"}
+NODE |= {"node", "overlay", "pace", "peer_table", "pinger", "reach", "run", "session", "signals"}
+NODE |= {"threads", "transport"}
 
 NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
 NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile", "typing"}
@@ -68,7 +68,7 @@ def imported(code, *words):
     "words, modules",
     [
         (["--version"], COMMON),
-        (["--help"], COMMON | {"usage"}),
+        (["--help"], COMMON | {"signals", "usage"}),
         (["ping", "--help"], ASKING | {"events", "ping"}),
         (["ping", "127.0.0.1:1", "-c", "1"], ASKING | {"events", "ping"}),
         (["matrix", "--help"], ASKING | JUDGING),

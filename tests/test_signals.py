@@ -1,0 +1,64 @@
+"""What asks the program to stop, on this system and on those where the tests do not run."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from support import PATIENCE, ROOT
+
+from p2p_plain import signals
+
+
+@pytest.fixture
+def handlers(monkeypatch):
+    """Handlers by signal, set and asked without touching those of this process."""
+    kept = {}
+    monkeypatch.setattr(signal, "signal", kept.__setitem__)
+    monkeypatch.setattr(signal, "getsignal", lambda number: kept.get(number, signal.SIG_DFL))
+    return kept
+
+
+def test_ctrl_c_and_sigterm_stop_a_program():
+    assert signals.stop_signals() == (signal.SIGINT, signal.SIGTERM)
+
+
+def test_windows_has_ctrl_break_too(monkeypatch):
+    monkeypatch.setattr(signal, "SIGBREAK", 21, raising=False)
+    assert signals.stop_signals() == (signal.SIGINT, signal.SIGTERM, 21)
+
+
+def test_a_system_without_sigterm_is_no_reason_to_fail(monkeypatch, handlers):
+    monkeypatch.delattr(signal, "SIGTERM")
+    signals.treat_all_like_ctrl_c()
+    assert handlers == {signal.SIGINT: signal.default_int_handler}
+    signals.ignore_stop_signals()
+    assert handlers == {signal.SIGINT: signal.SIG_IGN}
+
+
+def test_whoever_started_us_with_ctrl_c_ignored_meant_it(handlers):
+    handlers[signal.SIGINT] = signal.SIG_IGN
+    signals.treat_all_like_ctrl_c()
+    assert handlers[signal.SIGINT] == signal.SIG_IGN
+    assert handlers[signal.SIGTERM] == signal.default_int_handler
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_there_is_anything_to_stop_is_exit_code_0(number):
+    program = (
+        "import os, sys, time\n"
+        "from p2p_plain import cli, run\n"
+        "def stopped_while_it_is_made(**settings):\n"
+        "    os.kill(os.getpid(), %d)\n"
+        "    time.sleep(30)\n"
+        "run.Node = stopped_while_it_is_made\n"
+        "sys.exit(cli.main(['--port', '0']))\n" % number
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
