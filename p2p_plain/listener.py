@@ -102,7 +102,9 @@ class Server(socketserver.ThreadingTCPServer):
         """Before ``bind``: on IPv6 decide about IPv4, and keep Windows from sharing the port."""
         if self.address_family == getattr(socket, "AF_INET6", None):
             only = 0 if accepts_ipv4 else 1
-            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+            # On Windows Python has no name for that number before 3.8.
+            level = getattr(socket, "IPPROTO_IPV6", 41)
+            self.socket.setsockopt(level, socket.IPV6_V6ONLY, only)
         if exclusive_ports():
             option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
             self.socket.setsockopt(socket.SOL_SOCKET, option, 1)

@@ -57,8 +57,8 @@ RESERVED_DESCRIPTORS = 32
 what the program around us has open.  A node that is out of descriptors cannot even say that it
 is full."""
 
-RESERVED_FOR_PAGES = 64
-"""The same for those who look at the status page: as many as it serves at once."""
+LOOKERS_SHARE = 1 / 4
+"""Of the others, the part for those who look at the status page, if it serves them at all."""
 
 STOP_DEADLINE = 0.9
 """Seconds that ``stop`` takes at the longest, whatever the peers do."""
@@ -85,8 +85,7 @@ class Node:
         self.name = self.config.name or _host_name()
         """The label that others see."""
         path = self.config.peers_file
-        # A link stays a link: what it points at is written, and moved aside if it is no good.
-        self._peers_path = None if path is None else os.path.realpath(path)
+        self._peers_path = None if path is None else _real(path)
         self._events = Events()
         self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
         self._sessions = Sessions()
@@ -138,8 +137,13 @@ class Node:
         self._book = AddressBook(rng)
         self._read_peers_file()
         advertise = None if config.advertise is None else _resolved(config.advertise)
+        places = max(1, descriptors() - RESERVED_DESCRIPTORS)
         if config.http is not None:
-            self._status = _status_page()(self, config.http.host, config.http.port, self._crew)
+            lookers = max(1, int(places * LOOKERS_SHARE))
+            self._status = _status_page()(
+                self, config.http.host, config.http.port, self._crew, lookers
+            )
+            places = max(1, places - self._status.clients.most)
         self._listener = Listener(
             config.bind,
             config.port,
@@ -159,8 +163,7 @@ class Node:
             wildcard=listening.wildcard,
             addresses=dialable_addresses(listening),
         )
-        reserved = RESERVED_DESCRIPTORS + (0 if config.http is None else RESERVED_FOR_PAGES)
-        places = min(config.max_peers, max(1, descriptors() - reserved))
+        places = min(config.max_peers, places)
         self._table = PeerTable(self.nodeid, places, time.monotonic, self._events.emit)
         self._connector = Connector(
             self._crew, self._serve_outbound, self._dial_failed, self._book.knows_as_mine
@@ -490,6 +493,14 @@ class Node:
                         self._events.log(WARNING, "cannot save %s: %s", path, complaint)
             if stopping:
                 return
+
+
+def _real(path: str) -> str:
+    """A link stays a link: what it points at is written, and moved aside if it is no good."""
+    try:
+        return os.path.realpath(path)
+    except OSError as error:  # relative to a folder that has been deleted under us
+        raise CannotStart("cannot find %s from here: %s" % (path, why(error))) from error
 
 
 def _status_page() -> "Type[Status]":

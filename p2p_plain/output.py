@@ -1,5 +1,6 @@
 """stdout and stderr as they may be: closed, a pipe that nobody reads, a full disk, ASCII only."""
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -23,14 +24,26 @@ class Output:
         try:
             stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
             stream.flush()
-        except BrokenPipeError:
+        except (OSError, ValueError) as error:
+            if not reader_is_gone(error):
+                return True  # a full disk: this line is lost, and what matters goes on
             # Python flushes once more at exit, and would complain: give it somewhere to.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             self._stream = None
             return False
-        except (OSError, ValueError):
-            pass  # a full disk: this line is lost, and what matters goes on
         return True
+
+
+def reader_is_gone(error: Exception) -> bool:
+    """Whether that is what a pipe says that nobody reads any more: on Windows "invalid argument"."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    return on_windows() and isinstance(error, OSError) and error.errno == errno.EINVAL
+
+
+def on_windows() -> bool:
+    """Whether stdout is what it is there."""
+    return os.name == "nt"
 
 
 def wants_colour(stream: "TextIO", environ: "Mapping[str, str]") -> bool:
@@ -38,4 +51,4 @@ def wants_colour(stream: "TextIO", environ: "Mapping[str, str]") -> bool:
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not stream.isatty():
         return False
     # Windows' old console shows the codes themselves; its newer terminal sets WT_SESSION.
-    return os.name != "nt" or "WT_SESSION" in environ
+    return not on_windows() or "WT_SESSION" in environ

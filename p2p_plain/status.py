@@ -156,12 +156,20 @@ class Status:
     """Serves one node's status.  Any thread may call any method.
 
     ``host`` is where to listen: an address or a name of this machine, loopback if it is ``None``.
+    ``lookers`` is how many connections there may be at once, if fewer than ``MAX_CLIENTS``.
     Make it before the node's first event, so that it hears of all.  Raises ``CannotStart``.
     """
 
-    def __init__(self, node: "Watched", host: "Optional[str]", port: int, crew: "Crew") -> None:
+    def __init__(
+        self,
+        node: "Watched",
+        host: "Optional[str]",
+        port: int,
+        crew: "Crew",
+        lookers: int = MAX_CLIENTS,
+    ) -> None:
         self._node = node
-        self.clients = Clients()
+        self.clients = Clients(min(lookers, MAX_CLIENTS))
         self.news = News(node.nodeid[:8])
         page = pkgutil.get_data(__package__, "page.html")
         assert page is not None
@@ -601,7 +609,9 @@ class Clients:
     Any thread may call any method.
     """
 
-    def __init__(self, clock: "Callable[[], float]" = time.monotonic) -> None:
+    def __init__(self, most: int, clock: "Callable[[], float]" = time.monotonic) -> None:
+        self.most = most
+        """At once; immutable."""
         self._clock = clock
         self._lock = threading.Condition()
         # Guarded by _lock.
@@ -614,11 +624,11 @@ class Clients:
         with self._lock:
             if self._ended:
                 return None
-            room = sum(1 for other in self._all.values() if other.state != CUT) < MAX_CLIENTS
+            room = sum(1 for other in self._all.values() if other.state != CUT) < self.most
             if not room and not self._cut_locked(self._dispensable_locked()):
                 return None
             # Those who have been cut need a moment to go.
-            if len(self._all) >= 2 * MAX_CLIENTS:
+            if len(self._all) >= 2 * self.most:
                 return None
             self._all[id(client)] = client
             return client

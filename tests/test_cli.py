@@ -121,6 +121,27 @@ def test_a_file_that_cannot_be_read_is_exit_code_3(tmp_path):
         assert err.count("\n") == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that somebody is in")
+def test_a_folder_that_has_been_deleted_under_us_is_exit_code_3(tmp_path):
+    program = (
+        "import os, sys\n"
+        "from p2p_plain import cli, run\n"
+        "os.rmdir(os.getcwd())\n"
+        "sys.exit(cli.main(['--port', '0', '--peers-file', 'peers.json']))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=str(tmp_path),
+        env=dict(os.environ, PYTHONPATH=ROOT),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    assert (run.returncode, run.stdout) == (3, b"")
+    assert b"peers.json" in run.stderr
+    assert run.stderr.count(b"\n") == 1
+
+
 # -- options from a file -----------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from support import PATIENCE, ROOT, Program, RawPeer, wait_until
+from support import PATIENCE, ROOT, Program, RawPeer, free_port, wait_until
 
 from p2p_plain import address_book
 from p2p_plain.address import Address
@@ -133,6 +133,25 @@ def test_with_few_descriptors_a_node_says_that_it_is_full_while_it_still_can(sta
     assert all(peer.answers_ping() for peer in inside)
     for peer in inside:
         peer.sock.close()
+
+
+def test_of_few_descriptors_most_are_for_peers_and_the_page_is_served_all_the_same(start, tmp_path):
+    """``ulimit -n 64``: those who look are let in too, and sixty that say nothing harm nobody."""
+    port = free_port()
+    program = start("--http", str(port), prefix=WITH_64_DESCRIPTORS)
+    inside = []
+    while len(inside) < 24:
+        peer = RawPeer.dial(program.port)
+        peer.become_peer(network=str(tmp_path)[-60:])
+        inside.append(peer)
+    silent = [RawPeer.dial(port) for _ in range(60)]
+    with RawPeer.dial(port) as looking:
+        looking.say_raw(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert looking.hear_line() == b"HTTP/1.1 200 OK\r"
+    assert all(peer.answers_ping() for peer in inside)
+    for one in silent + inside:
+        one.sock.close()
+    assert program.stop() == 0
 
 
 def test_after_a_thousand_connections_a_node_is_what_it_was_before(start, join):
