@@ -118,7 +118,9 @@ class _Pings:
         )
 
     def summary(self) -> None:
-        """The last lines, as ping(8) writes them."""
+        """Hang up, and print the last lines as ping(8) writes them."""
+        if self._client is not None:
+            self._client.close()
         lost = 100.0 * (self.sent - self.received) / max(1, self.sent)
         took = (time.monotonic() - self._began) * 1000
         lines = [

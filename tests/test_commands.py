@@ -240,6 +240,14 @@ def test_a_signal_prints_the_summary(number, answers, code):
         assert b"1 sent, %d received" % (1 - code) in rest
 
 
+def test_ping_hangs_up_when_it_is_done(make_node):
+    """Python tells of a socket that is just left behind, where it is asked to."""
+    node = make_node()
+    env = dict(os.environ, PYTHONWARNINGS="error")
+    code, _, err = run("ping", "127.0.0.1:%d" % node.port, "-c", "1", env=env)
+    assert (code, err) == (0, "")
+
+
 def test_what_the_other_end_says_is_escaped(typed):
     def play(peer, number):
         peer.hear("hello")
