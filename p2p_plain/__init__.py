@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .peer_table import PeerInfo
 
 __version__ = "0.1.0"
+__commit__ = ""
+"""Of git, and only in the one file: ``scripts/build.py`` writes it there."""
 
 __all__ = [
     "CannotStart",

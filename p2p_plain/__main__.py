@@ -1,10 +1,10 @@
-"""``python -m p2p_plain``."""
+"""``python -m p2p_plain``, and the first thing that runs in the one file (``scripts/build.py``)."""
 
 import sys
 
 if __name__ == "__main__":
     try:
-        from .cli import main
+        from p2p_plain.cli import main
 
         sys.exit(main())
     except KeyboardInterrupt:  # before there was anything to stop

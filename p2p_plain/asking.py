@@ -10,7 +10,7 @@ from .codec import printable
 from .config import DEFAULT_PORT, Config, dialable
 from .display import SHORT_ID
 from .errors import UsageError
-from .options import as_typed
+from .options import as_typed, program
 from .output import Output
 from .usage import Parser
 
@@ -28,9 +28,9 @@ YES, NO = 0, 1
 def parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
     """What all of these commands take: ``HOST:PORT``, ``--network``, ``--help`` with an example."""
     made = Parser(
-        prog="python3 -m p2p_plain " + command,
+        prog="%s %s" % (program(), command),
         description=description,
-        epilog="example:\n  python3 -m p2p_plain %s" % example,
+        epilog="example:\n  %s %s" % (program(), example),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

@@ -4,8 +4,8 @@ Exit codes: 0 done or stopped by a signal, 1 the answer is no, 2 wrong usage, 3 
 Whatever goes wrong is one line on stderr that says what, and what to do.
 
 Here, and only here, modules are imported inside functions: nobody should wait for what another
-command needs.  Where Python keeps nothing compiled (a zip file, a read-only folder) that is most
-of the start.
+command needs.  In the one file (``scripts/build.py``) that is most of the start, since Python
+compiles anew whatever it imports from there.
 """
 
 import sys

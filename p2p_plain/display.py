@@ -202,11 +202,11 @@ _TELL: "Dict[str, Callable[[Event], str]]" = {
 }
 
 
-def invitation(addresses: "List[str]", network: str) -> "List[str]":
+def invitation(addresses: "List[str]", network: str, program: str) -> "List[str]":
     """What to type on another machine to join, as lines under ``listening``."""
     if not addresses:
         return []
-    command = "python3 -m p2p_plain --bootstrap %s" % addresses[0]
+    command = "%s --bootstrap %s" % (program, addresses[0])
     if network:
         command += " --network '%s'" % network.replace("'", "'\\''")
     if is_loopback(parse(addresses[0]).host):

@@ -8,7 +8,7 @@ nearly everyone types, ``--name value`` and ``--name=value``, and leaves everyth
 
 import os
 
-from . import __version__
+from . import __commit__, __version__
 from .errors import CannotStart, UsageError
 from .record import Record
 
@@ -142,6 +142,14 @@ def as_typed(word: str) -> str:
         return word
 
 
+def program() -> str:
+    """How to run the same program elsewhere: ``python3 -m p2p_plain``, or the one file."""
+    # What our package is in: a folder, or an archive, which is a file.
+    place = os.path.dirname(os.path.dirname(__file__))
+    return "python3 " + os.path.basename(place) if os.path.isfile(place) else "python3 -m p2p_plain"
+
+
 def version() -> str:
-    """``p2p_plain 1.2.3``."""
-    return "p2p_plain " + __version__
+    """``p2p_plain 1.2.3``; in the one file also the commit that it was made from."""
+    made = "p2p_plain " + __version__
+    return "%s (%s)" % (made, __commit__) if __commit__ else made

@@ -13,7 +13,7 @@ import time
 from . import display
 from .events import EVERYTHING
 from .node import Node
-from .options import as_typed
+from .options import as_typed, program
 from .output import Output
 from .signals import ignore_stop_signals, stop_signals
 
@@ -70,7 +70,7 @@ class Printer:
         else:
             lines = [display.human(event, time.localtime().tm_gmtoff, self._out.colour)]
             if event["event"] == "listening":
-                lines += display.invitation(event["addresses"], self._network)
+                lines += display.invitation(event["addresses"], self._network, program())
         if not self._out.write("\n".join(lines)):
             self._stdout_closed()
 

@@ -6,9 +6,8 @@ Imported only when ``options.read_plainly`` does not know what to make of a comm
 import argparse
 import sys
 
-from . import __version__
 from .errors import UsageError
-from .options import OPTIONS
+from .options import OPTIONS, program, version
 from .output import Output
 
 TYPE_CHECKING = False
@@ -17,17 +16,17 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
 examples:
-  python3 -m p2p_plain --port 6000
-  python3 -m p2p_plain --port 6001 --bootstrap 127.0.0.1:6000
-  python3 -m p2p_plain @node.args        (options from a file, one a line)
+  {program} --port 6000
+  {program} --port 6001 --bootstrap 127.0.0.1:6000
+  {program} @node.args        (options from a file, one a line)
 
 Runs until SIGINT (Ctrl-C) or SIGTERM.
 
 commands that ask a running node (each has --help):
-  python3 -m p2p_plain ping HOST:PORT       how long it takes to answer
-  python3 -m p2p_plain matrix HOST:PORT     who can reach whom, and what is wrong
-  python3 -m p2p_plain check HOST:PORT      wait until all can: for scripts, cron and CI
-  python3 -m p2p_plain watch HOST:PORT      the same, live
+  {program} ping HOST:PORT       how long it takes to answer
+  {program} matrix HOST:PORT     who can reach whom, and what is wrong
+  {program} check HOST:PORT      wait until all can: for scripts, cron and CI
+  {program} watch HOST:PORT      the same, live
 
 Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3 cannot start.
 """
@@ -54,9 +53,9 @@ def read_fully(words: "List[str]") -> "Dict[str, Any]":
     """
     parser = Parser(
         prog="p2p_plain",
-        usage="python3 -m p2p_plain [command] [options]",
+        usage=program().replace("%", "%%") + " [command] [options]",
         description="A peer-to-peer node: finds every other node and watches it.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.format(program=program()),
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(
             prog, max_help_position=26
         ),
@@ -74,5 +73,5 @@ def read_fully(words: "List[str]") -> "Dict[str, Any]":
                 choices=option.choices or None,
                 help=option.help,
             )
-    parser.add_argument("--version", action="version", version="p2p_plain " + __version__)
+    parser.add_argument("--version", action="version", version=version())
     return vars(parser.parse_args(words))

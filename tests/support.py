@@ -151,7 +151,10 @@ def free_port() -> int:
 
 
 class Program:
-    """``python -m p2p_plain --json`` as a process, its events collected as they come."""
+    """``python -m p2p_plain --json`` as a process, its events collected as they come.
+
+    ``what`` is what Python runs: the folder by default, or the one file.
+    """
 
     def __init__(
         self,
@@ -160,9 +163,10 @@ class Program:
         flags: Any = (),
         env: Optional[Dict[str, str]] = None,
         cwd: str = ROOT,
-        prefix: Any = ()
+        prefix: Any = (),
+        what: Any = ("-m", "p2p_plain")
     ) -> None:
-        command = list(prefix) + [python] + list(flags) + ["-m", "p2p_plain", "--json"] + list(options)
+        command = list(prefix) + [python] + list(flags) + list(what) + ["--json"] + list(options)
         self.process = subprocess.Popen(
             command,
             cwd=cwd,

@@ -202,7 +202,7 @@ def test_one_peer_is_not_one_peers(number, text):
 
 
 def test_the_invitation_is_a_command_to_type_elsewhere():
-    lines = invitation(["10.0.0.1:6000", "[::1]:6000"], "")
+    lines = invitation(["10.0.0.1:6000", "[::1]:6000"], "", "python3 -m p2p_plain")
     assert lines[0].endswith("python3 -m p2p_plain --bootstrap 10.0.0.1:6000")
 
 
@@ -211,11 +211,11 @@ def test_the_invitation_is_a_command_to_type_elsewhere():
     [("lab 1", "'lab 1'"), ("it's", "'it'\\''s'"), ("$HOME;rm", "'$HOME;rm'")],
 )
 def test_a_network_in_the_invitation_survives_the_shell(network, quoted):
-    assert invitation(["10.0.0.1:6000"], network)[0].endswith(" --network " + quoted)
+    assert invitation(["10.0.0.1:6000"], network, "p")[0].endswith(" --network " + quoted)
 
 
 def test_nobody_is_invited_where_nobody_can_come():
-    assert invitation([], "lab") == []
+    assert invitation([], "lab", "p") == []
 
 
 @pytest.mark.parametrize(

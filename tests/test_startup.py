@@ -1,6 +1,6 @@
 """What each start imports: nobody waits for what only another command needs.
 
-Where nothing compiled is kept (a zip file, a read-only folder) an import costs most.
+In the one file an import costs most, since Python compiles it anew each time.
 """
 
 import json

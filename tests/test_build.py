@@ -1,0 +1,301 @@
+"""The one file as ``scripts/build.py`` makes it: what is in it, and that it is always the same."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from support import ROOT
+
+from p2p_plain import __version__
+from scripts import build
+from scripts import test as every_test
+
+SCRIPT = os.path.join("scripts", "build.py")
+
+
+def run(*words, python=sys.executable, root=ROOT, cwd=None, env=None):
+    """The script as a process: exit code, stdout, stderr."""
+    done = subprocess.run(
+        [python, os.path.join(root, SCRIPT), *words],
+        cwd=cwd or root,
+        env=None if env is None else dict(os.environ, **env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def built(path, **how):
+    """The bytes of a file that was built to ``path``."""
+    code, _, err = run("--output", str(path), **how)
+    assert (code, err) == (0, ""), err
+    with open(str(path), "rb") as file:
+        return file.read()
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the project's folder, of what the file is made from."""
+    root = tmp_path / "elsewhere"
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("p2p_plain", "scripts"):
+        shutil.copytree(os.path.join(ROOT, name), str(root / name), ignore=ignore)
+    return str(root)
+
+
+def git(root, *words):
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env.update(GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", HOME=root)
+    who = ["-c", "user.name=someone", "-c", "user.email=someone@example.org"]
+    return subprocess.check_output(["git"] + who + list(words), cwd=root, env=env).decode().strip()
+
+
+@pytest.fixture
+def repository(copy):
+    """The same as a git repository, with everything committed."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git")
+    with open(os.path.join(copy, "README.rst"), "w") as file:
+        file.write("read me")
+    with open(os.path.join(copy, ".gitignore"), "w") as file:
+        file.write("__pycache__/\n")
+    git(copy, "init", "-q")
+    git(copy, "add", "-A")
+    git(copy, "commit", "-q", "-m", "all")
+    return copy
+
+
+def change(root, *path):
+    with open(os.path.join(root, *path), "a") as file:
+        file.write("\n")
+
+
+# -- what is in it ------------------------------------------------------------------------------------
+
+
+def test_all_of_the_program_and_nothing_else_deflated_in_less_than_150_kb(tmp_path):
+    path = str(tmp_path / "one.pyz")
+    data = built(path)
+    assert len(data) < 150 * 1000
+    assert data.startswith(b"#!/usr/bin/env python3\n")
+    assert os.stat(path).st_mode & 0o777 == 0o755
+    wanted = {"__main__.py"}
+    for name in os.listdir(os.path.join(ROOT, "p2p_plain")):
+        if name != "__pycache__":
+            wanted.add("p2p_plain/" + name)
+    with zipfile.ZipFile(path) as zipped:
+        assert zipped.testzip() is None
+        assert set(zipped.namelist()) == wanted
+        assert {entry.compress_type for entry in zipped.infolist()} == {zipfile.ZIP_DEFLATED}
+        with open(os.path.join(ROOT, "p2p_plain", "page.html"), "rb") as page:
+            assert zipped.read("p2p_plain/page.html") == page.read()
+
+
+class WithoutWords(ast.NodeTransformer):
+    """Makes every string that is a statement an empty one."""
+
+    def visit_Expr(self, node):
+        value = node.value
+        if isinstance(value, getattr(ast, "Constant", ())) and isinstance(value.value, str):
+            value.value = ""
+        elif type(value).__name__ == "Str":  # before Python 3.8
+            value.s = ""
+        return node
+
+
+def statements(source):
+    """Each statement with the line and the column that it begins at, and the code as a whole."""
+    tree = WithoutWords().visit(ast.parse(source))
+    places = [
+        (type(node).__name__, node.lineno, node.col_offset)
+        for node in ast.walk(tree)
+        # Before Python 3.8 a string of many lines says where it ends.
+        if isinstance(node, ast.stmt) and not isinstance(node, ast.Expr)
+    ]
+    return places, ast.dump(tree)
+
+
+@pytest.mark.parametrize("name", sorted(os.listdir(os.path.join(ROOT, "p2p_plain"))))
+def test_the_code_is_the_same_and_on_the_same_lines(name):
+    if not name.endswith(".py"):
+        return
+    with open(os.path.join(ROOT, "p2p_plain", name), encoding="utf-8") as file:
+        source = file.read()
+    bare = build.bare(source)
+    assert statements(bare) == statements(source)
+    assert bare.count("\n") == source.count("\n")
+    assert len(bare) < len(source)
+
+
+def test_only_comments_and_strings_that_say_nothing_to_python_are_left_out():
+    source = (
+        '"""A module."""\n'
+        "# a comment\n"
+        'text = """not # a comment\n'
+        '    nor a docstring"""  # a comment\n'
+        "LIMIT = 1\n"
+        '"""What it\n'
+        'means."""\n'
+        "def f(a, b=('x',\n"
+        "            # in brackets\n"
+        "            'y')):\n"
+        '    r"""Only words."""\n'
+        "def g():\n"
+        "    # first a comment\n"
+        '    """Words."""\n'
+        "    return [\n"
+        "        'not a statement'\n"
+        "    ]\n"
+        'def h(): "one line"; return 1\n'
+    )
+    assert build.bare(source) == (
+        '""\n'
+        "\n"
+        'text = """not # a comment\n'
+        '    nor a docstring"""\n'
+        "LIMIT = 1\n"
+        '""\n'
+        "\n"
+        "def f(a, b=('x',\n"
+        "\n"
+        "            'y')):\n"
+        '    ""\n'
+        "def g():\n"
+        "\n"
+        '    ""\n'
+        "    return [\n"
+        "        'not a statement'\n"
+        "    ]\n"
+        'def h(): "one line"; return 1\n'
+    )
+
+
+# -- always the same ------------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_from_any_folder_at_any_time_by_anybody(copy, tmp_path):
+    first = built(tmp_path / "first.pyz", root=copy)
+    for folder, _, names in os.walk(copy):
+        for name in names:
+            os.utime(os.path.join(folder, name), (1, 2000000000))
+            os.chmod(os.path.join(folder, name), 0o600)
+    moved = str(tmp_path / "a b")
+    os.rename(copy, moved)
+    for junk in (".page.html.swp", "cli.py.orig", "cli.pyc", "notes.txt"):
+        with open(os.path.join(moved, "p2p_plain", junk), "w") as file:
+            file.write("an editor's")
+    env = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "9"}
+    mask = os.umask(0o077)
+    try:
+        second = built(tmp_path / "second.pyz", root=moved, cwd="/", env=env)
+    finally:
+        os.umask(mask)
+    assert second == first
+    assert os.stat(str(tmp_path / "second.pyz")).st_mode & 0o777 == 0o755
+
+
+def test_the_same_bytes_in_whatever_order_the_folder_lists_its_files(monkeypatch):
+    listed = os.listdir(os.path.join(ROOT, "p2p_plain"))
+    found = []
+    for order in (sorted(listed), sorted(listed, reverse=True)):
+        monkeypatch.setattr(build.os, "listdir", lambda folder, order=order: order)
+        found.append(build.archive(build.contents(ROOT, "")))
+    monkeypatch.undo()
+    assert found[0] == found[1]
+
+
+def test_the_same_bytes_from_every_python_whose_zlib_is_the_same(copy, tmp_path):
+    """And the same contents from all of them."""
+    seen, contents = {}, set()
+    for version, python in sorted(every_test.find_pythons().items()):
+        path = str(tmp_path / ("%d.%d.%d.pyz" % version))
+        data = built(path, root=copy, python=python)
+        code = "import zlib; print(zlib.ZLIB_RUNTIME_VERSION)"
+        zlib = subprocess.check_output([python, "-c", code]).decode().strip()
+        seen.setdefault(zlib, set()).add(data)
+        with zipfile.ZipFile(path) as zipped:
+            contents.add(tuple((name, zipped.read(name)) for name in zipped.namelist()))
+    assert [len(found) for found in seen.values()] == [1] * len(seen)
+    assert len(contents) == 1
+
+
+# -- the commit -------------------------------------------------------------------------------------------
+
+
+def version_of(root, path):
+    """What the file that is built from ``root`` says of itself."""
+    built(path, root=root)
+    said = subprocess.check_output([sys.executable, str(path), "--version"], cwd="/")
+    return said.decode().strip()
+
+
+def test_the_version_names_the_commit_and_whether_it_is_that(repository, tmp_path):
+    plain = "p2p_plain " + __version__
+    commit = git(repository, "rev-parse", "HEAD")[:7]
+    path = tmp_path / "one.pyz"
+    assert version_of(repository, path) == "%s (%s)" % (plain, commit)
+    change(repository, "README.rst")  # of which nothing is in the file
+    assert version_of(repository, path) == "%s (%s)" % (plain, commit)
+    change(repository, "p2p_plain", "pace.py")
+    assert version_of(repository, path) == "%s (%s-dirty)" % (plain, commit)
+
+
+def test_a_module_that_git_does_not_know_is_dirty_too(repository, tmp_path):
+    change(repository, "p2p_plain", "surprise.py")
+    assert version_of(repository, tmp_path / "one.pyz").endswith("-dirty)")
+
+
+def test_outside_of_git_the_version_stands_alone(copy, tmp_path, monkeypatch):
+    """Even where a hook of git speaks of some repository."""
+    monkeypatch.setenv("GIT_DIR", os.path.join(ROOT, ".git"))
+    assert version_of(copy, tmp_path / "one.pyz") == "p2p_plain " + __version__
+
+
+def test_the_commit_of_a_repository_around_it_is_not_its_own(repository, tmp_path):
+    inner = os.path.join(repository, "vendor", "p2p")
+    for name in ("p2p_plain", "scripts"):
+        shutil.copytree(os.path.join(repository, name), os.path.join(inner, name))
+    assert version_of(inner, tmp_path / "one.pyz") == "p2p_plain " + __version__
+
+
+# -- on the disk --------------------------------------------------------------------------------------------
+
+
+def test_it_says_where_it_is_and_how_large_and_makes_the_folder(copy):
+    code, out, err = run(root=copy)
+    path = os.path.join(copy, "dist", "p2p_plain.pyz")
+    assert (code, err) == (0, "")
+    assert out.startswith("%s, %d bytes, sha256 " % (path, os.path.getsize(path)))
+    assert os.listdir(os.path.dirname(path)) == ["p2p_plain.pyz"]
+
+
+@pytest.mark.parametrize("output", ["/dev/null/one.pyz", "/", ""])
+def test_where_nothing_can_be_written_it_says_so_in_one_line(output):
+    code, out, err = run("--output", output)
+    assert (code, out) == (3, "")
+    assert err.startswith("build.py: cannot write %s: " % output)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
+def test_a_build_that_fails_leaves_the_old_file_whole_and_nothing_else(
+    tmp_path, monkeypatch, capsys, step
+):
+    path = tmp_path / "one.pyz"
+    path.write_bytes(b"the old one")
+
+    def fails(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fails)
+    assert build.main(["--output", str(path)]) == 3
+    monkeypatch.undo()
+    said = capsys.readouterr().err
+    assert said == "build.py: cannot write %s: No space left on device\n" % path
+    assert path.read_bytes() == b"the old one"
+    assert os.listdir(str(tmp_path)) == ["one.pyz"]
