@@ -2,11 +2,13 @@
 
 import logging
 import os
+import subprocess
 import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
 
 from p2p_plain import Node  # noqa: E402
 
@@ -26,6 +28,15 @@ def no_errors_logged():
     yield records
     logger.removeHandler(handler)
     assert not records, "\n".join(record.getMessage() for record in records)
+
+
+@pytest.fixture(scope="session")
+def onefile(tmp_path_factory):
+    """The one file, built with this Python into a folder with nothing else in it."""
+    path = str(tmp_path_factory.mktemp("far") / "p2p_plain.pyz")
+    script = os.path.join(ROOT, "scripts", "build.py")
+    subprocess.check_call([sys.executable, script, "--output", path], stdout=subprocess.DEVNULL)
+    return path
 
 
 @pytest.fixture

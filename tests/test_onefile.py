@@ -25,15 +25,6 @@ LOCAL = ("--port", "0", "--bind", "127.0.0.1")
 FOLDER = ("-m", "p2p_plain")
 
 
-@pytest.fixture(scope="module")
-def onefile(tmp_path_factory):
-    """Built with this Python, into a folder with nothing else in it."""
-    path = str(tmp_path_factory.mktemp("far") / "p2p_plain.pyz")
-    script = os.path.join(ROOT, "scripts", "build.py")
-    subprocess.check_call([sys.executable, script, "--output", path], stdout=subprocess.DEVNULL)
-    return path
-
-
 @pytest.fixture(params=["file", "folder"])
 def both(request, onefile):
     """How to run it: as one file far away, and as a folder."""

@@ -3,11 +3,14 @@
 import glob
 import os
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 from support import ROOT
 
-from p2p_plain import Node, display, messages
+from p2p_plain import Node, __version__, display, messages
 from p2p_plain.options import OPTIONS, read_plainly
 
 
@@ -86,6 +89,79 @@ def test_every_method_of_the_library_is_named(readme):
             assert name in library, name
 
 
+def commands(readme):
+    """What is shown of the program's own words, a line that goes on put together."""
+    text = readme.replace("\\\n", "")
+    return re.findall(r"^    .*python3 (?:-m p2p_plain|\S*p2p_plain\.pyz) (--.*)$", text, re.M)
+
+
 def test_every_command_that_is_shown_is_one_that_the_program_takes(readme):
-    for line in re.findall(r"^    python3 -m p2p_plain (--.*)$", readme, re.M):
+    found = [line for line in commands(readme) if line != "--version"]
+    assert len(found) > 5
+    for line in found:
         assert read_plainly(line.split()), line
+
+
+# -- the page about one file ---------------------------------------------------------------------------
+
+
+posix = pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+
+
+def blocks(readme):
+    """What is to be typed, on the page about restricted machines."""
+    page = section(readme, "Copy it to a restricted machine")
+    return [block.replace("\n    ", "\n") for block in re.findall(r"::\n\n    ((?:.+\n)+)", page)]
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """``machine(script)``: run it in a shell where ``othermachine`` is a folder next door."""
+    for name in ("p2p_plain", "scripts"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(os.path.join(ROOT, name), str(tmp_path / "here" / name), ignore=ignore)
+    (tmp_path / "othermachine").mkdir()
+    programs = {
+        "python3": 'exec "%s" "$@"' % sys.executable,
+        "scp": 'cp "$1" ../othermachine',
+        "ssh": 'cd ../othermachine && shift && exec "$@"',
+    }
+    (tmp_path / "bin").mkdir()
+    for name, does in programs.items():
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n%s\n" % does)
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    def type_in(script, folder="here"):
+        env = dict(os.environ, PATH="%s:%s" % (tmp_path / "bin", os.environ["PATH"]))
+        command = ["sh", "-e", "-c", script]
+        return subprocess.check_output(command, cwd=str(tmp_path / folder), env=env).decode()
+
+    return type_in
+
+
+@posix
+def test_build_copy_run_and_unpack(readme, machine):
+    build, unpack = blocks(readme)[:2]
+    said = machine(build.replace("--bootstrap 192.0.2.2:6000", "--version"))
+    assert said.splitlines()[-1] == "p2p_plain " + __version__
+    assert machine(unpack, "othermachine") == "p2p_plain %s\n" % __version__
+
+
+@posix
+def test_what_cron_runs_says_nothing_until_there_is_something_to_say(readme, onefile, make_node):
+    (line,) = [block for block in blocks(readme) if block.startswith("0 * * * * ")]
+    node = make_node()
+    line = line[len("0 * * * * ") :].replace("127.0.0.1:6000", "127.0.0.1:%d" % node.port)
+    line = line.replace("python3 /opt/p2p_plain.pyz", '"%s" "%s"' % (sys.executable, onefile))
+    assert "%" not in line  # for cron that is the end of the line
+    for expect, said in (("1", ""), ("2 --within 0", "2 nodes are expected")):
+        typed = line.replace("--expect 12", "--expect " + expect)
+        told = subprocess.check_output(["sh", "-c", typed]).decode()
+        assert said in told
+        assert bool(said) == bool(told)
+
+
+def test_the_unit_is_the_same_for_the_folder_and_for_the_file(readme):
+    units = [line for line in commands(readme) if "/var/lib" in line]
+    assert len(units) == 2
+    assert len({tuple(line.split()) for line in units}) == 1
