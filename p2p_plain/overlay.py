@@ -852,7 +852,8 @@ class Overlay:
             self.reach.forget(peer.nodeid)
             self.matrix.forget(peer.nodeid)
         else:
-            self.reach.lost(peer.nodeid, [where for where, _ in self.book.proven([peer.nodeid])])
+            proven = [where for where, _ in self.book.proven([peer.nodeid])]
+            self.reach.lost(peer.nodeid, proven, now)
         again = self.table.holder(peer.nodeid)
         if again is not None:  # it has come back at this very moment, on another thread
             self._meet(again, now)

@@ -191,8 +191,11 @@ class Reach:
             met.next_probe_at = now
             return met.probing is None
 
-    def lost(self, nodeid: str, proven: "Sequence[Address]") -> None:
-        """It is not connected any more: look for it where it was found, if it ever was."""
+    def lost(self, nodeid: str, proven: "Sequence[Address]", now: float) -> None:
+        """It is not connected any more: look for it at once where it was found, if it ever was.
+
+        What the last probe said, perhaps a minute ago, is no longer to be believed.
+        """
         with self._lock:
             met = self._met.get(nodeid)
             if met is not None and proven:
@@ -200,6 +203,7 @@ class Reach:
                 del met.addresses[CLAIMS_PROBED:]
                 met.untried.clear()
                 met.round = [address for address in met.round if address in met.addresses]
+                met.next_probe_at = now
             elif met is not None:
                 del self._met[nodeid]
 

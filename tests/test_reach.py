@@ -226,7 +226,7 @@ def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):
         nodeid = new_id()
         meet(reach, nodeid)
         begun += reach.due(0.0, ALL)
-        reach.lost(nodeid, [])
+        reach.lost(nodeid, [], 0.0)
     assert len(begun) == MAX_PROBES // 2
     meet(reach)
     assert reach.due(0.0, ALL) == []
@@ -240,14 +240,24 @@ def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):
 def test_who_is_lost_is_looked_for_where_it_was_found(reach):
     meet(reach)
     reach.claimed(NODE, B, 0.0)
-    reach.lost(NODE, [B])
+    reach.lost(NODE, [B], 0.0)
     assert round_of(reach, 0.0, NOBODY, n2="refused") == [B]
     assert round_of(reach, INTERVAL, NOBODY, n2="refused") == [B]
 
 
+def test_who_is_lost_is_looked_for_at_once(reach, told):
+    """The last probe, a moment ago, found it: that is no longer true."""
+    meet(reach)
+    assert round_of(reach, 0.0, n1="ok") == [A]
+    assert reach.due(1.0, ALL) == []
+    reach.lost(NODE, [A], 1.0)
+    assert round_of(reach, 1.0, NOBODY, n1="refused") == [A]
+    assert told == [("ok", "refused", str(A))]
+
+
 def test_who_was_never_found_and_is_lost_is_forgotten(reach):
     meet(reach)
-    reach.lost(NODE, [])
+    reach.lost(NODE, [], 0.0)
     assert reach.verdicts() == {}
     assert reach.due(LATER, NOBODY) == []
 
@@ -278,14 +288,21 @@ def scouts(reach, missing, seconds):
 
 @pytest.mark.parametrize("count", [1, 3, 10])
 def test_the_missing_are_looked_for_in_turn(reach, count):
-    """One every five seconds, the same one every fifteen: a cable that is back is noticed."""
+    """All at once, then one every five seconds, the same one every fifteen.
+
+    So a cable that is back is noticed.
+    """
     missing = [new_id() for _ in range(count)]
     for number, nodeid in enumerate(missing):
         address = Address("10.0.0.%d" % number, 6000)
         prove(reach, nodeid, address)
-        reach.lost(nodeid, [address])
+        reach.lost(nodeid, [address], 0.0)
     found = scouts(reach, missing, 600.0)
     together = sorted(moment for times in found.values() for moment in times)
+    assert together[:count] == [1.0 + 0.2 * (n // MAX_PROBES) for n in range(count)]
+    del together[: count - 1]
+    assert together[1] - together[0] <= SCOUT_AGAIN_AFTER + 0.5
+    del together[0]
     longest = max(later - earlier for earlier, later in zip(together, together[1:]))
     assert longest <= max(SCOUT_INTERVAL, SCOUT_AGAIN_AFTER / count) + 0.5
     for times in found.values():
@@ -315,7 +332,7 @@ def test_a_dial_that_made_a_peer_is_as_good_as_a_probe(reach, told):
 def test_a_dial_that_made_no_peer_is_as_good_as_a_probe(reach, told):
     meet(reach)
     round_of(reach, 0.0, n1="ok")
-    reach.lost(NODE, [A])
+    reach.lost(NODE, [A], 0.0)
     reach.seen(NODE, A, "refused", None, 1.0)
     assert told == [("ok", "refused", str(A))]
     reach.seen(NODE, A, None, None, 2.0)
@@ -326,6 +343,6 @@ def test_a_dial_that_made_no_peer_is_as_good_as_a_probe(reach, told):
 def test_of_several_addresses_one_failed_dial_says_nothing(reach, told):
     meet(reach)
     reach.claimed(NODE, B, 0.0)
-    reach.lost(NODE, [A, B])
+    reach.lost(NODE, [A, B], 0.0)
     reach.seen(NODE, A, "refused", None, 1.0)
     assert told == []
