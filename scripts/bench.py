@@ -1,284 +1,231 @@
 #!/usr/bin/env python3
 """What it costs, measured: ratios within one run, because machines are noisy and differ.
 
-    python3 scripts/bench.py [CASE ...] [--python PATH] [--rounds N] [--seconds S]
+    python3 scripts/bench.py                       every case but siege, under three minutes
+    python3 scripts/bench.py round-trip start-up   only these
+    python3 scripts/bench.py siege                 how long a good peer waits while others attack
+
+Beside ``p2p_plain`` two others do the same in the same minute, which makes the figures comparable:
+``raw``, a bare thread for each connection that answers fixed bytes (the floor), and ``asyncio``,
+the same small node as most would write it today.  Both are in ``scripts/benchmark``, short enough
+to be read.
 
 Cases:
 
-``siege``   the round trip of a well-behaved peer while others misbehave, against the same peer's
-            round trip just before.  Each kind of attack comes from other processes, for a few
-            seconds, in turns with quiet ones, and the median of the rounds is told.
+``round-trip``   one connection, one ping at a time; two pings in one segment (where an answer that
+                 waits for an acknowledgement takes 40 ms)
+``throughput``   pings answered a second: one connection with 128 unanswered at any moment, 50 with
+                 32 each, 50 with one each.  The node is told --max-rate 0, or it would answer 200
+                 a second, as it should
+``handshakes``   connections a second that say hello, are let in, and end; in turn and 32 at once
+``held``         1,000 connections, each pinged by its other end once a second
+``pinging``      the same, pinged by the node (--ping-interval 1), each wait until the next noted
+``start-up``     from the start of the process to its answer to hello
+``discovery``    8, 16 and 32 processes started with the address of one, until each has all others
+``fairness``     a polite peer beside one that floods and fifty that ask and never read
+``siege``        the round trip of a good peer beside six kinds of attack, against a quiet node
+
+The contestants take turns, round after round, each time as a fresh process.  Told are the medians,
+and of the ratios of the rounds the median, least and most.  ``met`` says whether that is as good as
+it should be: ``scripts/benchmark/targets.py`` has the figures.  A miss is not a failure (exit code
+0): on a machine that is busy with other things it may be chance.
 
 Nothing leaves this machine: everything talks to 127.0.0.1.
 """
 
 import argparse
 import json
-import multiprocessing
+import math
 import os
 import platform
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import uuid
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from benchmark import cases, processes, targets
+from benchmark.cases import Measured, Settings
+from benchmark.processes import ASYNCIO, OURS, RAW
+from benchmark.siege import siege
+from benchmark.targets import Figure, Target, shown
 
-PAUSE = 0.005
-"""Seconds between two pings of the good peer: 200 a second is what a node takes from anyone."""
+WITHOUT_RAW = ("pinging", "discovery")
+"""Cases in which somebody has to begin a conversation, which ``raw`` never does."""
 
-
-# -- the node and a peer --------------------------------------------------------------------
-
-
-class NodeProcess:
-    """``python -m p2p_plain`` on a free port."""
-
-    def __init__(self, python: str, *options: str) -> None:
-        command = [python, "-m", "p2p_plain", "--json", "--bind", "127.0.0.1", "--port", "0"]
-        self.process = subprocess.Popen(
-            command + ["--network", "bench"] + list(options), cwd=ROOT, stdout=subprocess.PIPE
-        )
-        assert self.process.stdout is not None
-        listening = json.loads(self.process.stdout.readline().decode())
-        self.port = int(listening["addresses"][0].rpartition(":")[2])
-        self._drain = multiprocessing.Process(target=drain, args=(self.process.stdout.fileno(),))
-        self._drain.daemon = True
-        self._drain.start()
-
-    def __enter__(self) -> "NodeProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
-        self._drain.terminate()
-        self._drain.join()
+BUSY = 0.9
+"""The part of a core from which on the load itself may be what is measured."""
 
 
-def drain(descriptor: int) -> None:
-    """Read what the node prints and throw it away."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while os.read(descriptor, 65536):
-        pass
+def measure(case: str, settings: Settings, rounds: int) -> Dict[str, List[Measured]]:
+    """What each contestant did in each round, in turns that begin with another one each time."""
+    kinds = [kind for kind in processes.CONTESTANTS if not (kind == RAW and case in WITHOUT_RAW)]
+    found: Dict[str, List[Measured]] = {kind: [] for kind in kinds}
+    for number in range(rounds):
+        for place in range(len(kinds)):
+            kind = kinds[(number + place) % len(kinds)]
+            found[kind].append(cases.CASES[case](kind, settings))
+    return found
 
 
-class Peer:
-    """A connection that has said hello and was let in."""
-
-    def __init__(self, port: int) -> None:
-        self.nodeid = str(uuid.uuid4())
-        self.sock = socket.create_connection(("127.0.0.1", port), 10)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.say(msgtype="hello", nodeid=self.nodeid, network="bench")
-        self._held = b""
-        while b'"ping"' not in self.line():
-            pass
-        self.say(msgtype="pong")
-
-    def say(self, **message: Any) -> None:
-        """One message."""
-        self.sock.sendall(json.dumps(message).encode() + b"\n")
-
-    def line(self) -> bytes:
-        """The next line from the node."""
-        while b"\n" not in self._held:
-            chunk = self.sock.recv(65536)
-            if not chunk:
-                raise ConnectionError("the node has hung up")
-            self._held += chunk
-        line, _, self._held = self._held.partition(b"\n")
-        return line
-
-    def round_trip(self) -> float:
-        """Seconds from our ping to its pong."""
-        began = time.perf_counter()
-        self.say(msgtype="ping")
-        while True:
-            line = self.line()
-            if b'"pong"' in line:
-                return time.perf_counter() - began
-            if b'"ping"' in line:
-                self.say(msgtype="pong")
+def results(figure: Figure, found: Dict[str, List[Measured]]) -> List[Dict[str, Any]]:
+    """One figure: against each baseline that has it, or alone."""
+    values = {kind: [one[figure.key] for one in rounds] for kind, rounds in found.items()}
+    ours = values[OURS]
+    common: Dict[str, Any] = {
+        "case": figure.case,
+        "figure": figure.key,
+        "label": figure.label,
+        "unit": figure.unit,
+        "p2p_plain": statistics.median(ours),
+    }
+    compared = []
+    for kind, target in ((RAW, figure.raw), (ASYNCIO, figure.asyncio)):
+        theirs = values.get(kind, [])
+        result = dict(common, against=kind, target=None, met=None)
+        if theirs and figure.own is None:
+            ratios = [a / b if b else float("inf") for a, b in zip(ours, theirs)]
+            result["baseline"] = statistics.median(theirs)
+            result["ratio"] = statistics.median(ratios)
+            result["least"], result["most"] = min(ratios), max(ratios)
+            _judge(result, target, result["ratio"])
+            compared.append(result)
+    if not compared:
+        result = dict(common, against=None, target=None, met=None)
+        _judge(result, figure.own, common["p2p_plain"])
+        compared.append(result)
+    return compared
 
 
-# -- the attacks: each runs in a process of its own until it is terminated --------------------
+def _judge(result: Dict[str, Any], target: Optional[Target], value: float) -> None:
+    if target is not None:
+        result["target"] = str(target)
+        result["met"] = target.is_met(value)
 
 
-def flood_of_pings(port: int) -> None:
-    """Pings as fast as the node takes them, the answers read."""
-    peer = Peer(port)
-    peer.sock.setblocking(True)
-    pings = b'{"msgtype":"ping"}\n' * 1000
-    if os.fork():
-        while True:
-            peer.sock.sendall(pings)
-    while peer.sock.recv(65536):
-        pass
+def show(compared: List[Dict[str, Any]]) -> None:
+    """A line for each comparison; what is ours stands in the first of them."""
+    for number, result in enumerate(compared):
+        unit = result["unit"]
+        line = "%-38s %10s " % ("", "")
+        if number == 0:
+            line = "%-38s %10s " % (result["label"], shown(result["p2p_plain"], unit))
+        if result["against"]:
+            line += "%10s %-7s %6.2fx" % (
+                shown(result["baseline"], unit),
+                result["against"],
+                result["ratio"],
+            )
+            line += " %14s" % ("%.2f..%.2f" % (result["least"], result["most"]))
+        else:
+            line += " " * 41
+        if result["target"]:
+            line += "  %-8s %s" % (result["target"], "met" if result["met"] else "NOT MET")
+        print(line.rstrip(), flush=True)
 
 
-def flood_of_long_lines(port: int) -> None:
-    """Lines of 64 KiB that take long to parse."""
-    peer = Peer(port)
-    body = "[" + ",".join(["[]"] * 21000) + "]"
-    while True:
-        ids = '"id":"%s","from":"%s"' % (uuid.uuid4(), peer.nodeid)
-        peer.sock.sendall(('{"msgtype":"message",%s,"body":%s}\n' % (ids, body)).encode())
+def as_json(result: Dict[str, Any], where: str) -> str:
+    """One comparison for machines; what is infinite (a mesh that never was one) is null."""
+    told = dict(result, machine=where)
+    for key, value in result.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            told[key] = None
+    return json.dumps(told)
 
 
-def flood_of_addresses(port: int) -> None:
-    """A hundred addresses a line, none of them dialable, as fast as the node takes them."""
-    peer = Peer(port)
-    number = 0
-    while True:
-        number += 1
-        entries = ["127.%d.%d.%d:1" % (number >> 8 & 255, number & 255, n) for n in range(1, 101)]
-        peer.say(msgtype="addr", peers=entries)
+def tell_if_busy(case: str, found: Dict[str, List[Measured]]) -> None:
+    """Say where the load took nearly a whole core: then the contestant may be able to do more."""
+    for kind, rounds in found.items():
+        for key in sorted(rounds[0]):
+            if key.endswith(" busy"):
+                busy = statistics.median(one[key] for one in rounds)
+                if busy > BUSY:
+                    told = (case, key[: -len(" busy")], 100 * busy, kind)
+                    print("  (%s, %s: the load took %.0f %% of a core beside %s)" % told)
 
 
-def bad_input(port: int) -> None:
-    """Connections that say hello and then something that is not JSON, one after the other."""
-    while True:
-        try:
-            peer = Peer(port)
-            peer.sock.sendall(b"{]\n")
-            while peer.sock.recv(65536):
-                pass
-        except OSError:
-            pass
-
-
-def silent_connections(port: int) -> None:
-    """Two hundred connections without a word, opened again whenever the node closes one."""
-    held = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
-    while True:
-        for number, sock in enumerate(held):
-            sock.setblocking(False)
-            try:
-                if sock.recv(1) == b"":
-                    raise ConnectionError
-            except BlockingIOError:
-                pass
-            except OSError:
-                sock.close()
-                held[number] = socket.create_connection(("127.0.0.1", port))
-        time.sleep(0.05)
-
-
-def stalled_readers(port: int) -> None:
-    """Fifty peers that never read, while a talker keeps the node broadcasting to them."""
-    stalled = [Peer(port) for _ in range(50)]
-    talker = Peer(port)
-    while stalled:
-        talker.say(
-            msgtype="message", id=str(uuid.uuid4()), **{"from": talker.nodeid, "body": "x" * 900}
-        )
-        time.sleep(0.01)
-
-
-ATTACKS = [
-    ("a flood of pings", flood_of_pings),
-    ("a flood of 64 KiB lines", flood_of_long_lines),
-    ("a flood of addresses", flood_of_addresses),
-    ("200 silent connections", silent_connections),
-    ("50 stalled readers, 100 broadcasts/s", stalled_readers),
-    ("bad input, one after the other", bad_input),
-]  # type: List[Tuple[str, Callable[[int], None]]]
-
-
-# -- measuring ----------------------------------------------------------------------------------
-
-
-def sample(peer: Peer, seconds: float) -> List[float]:
-    """Round trips of one polite peer, sorted."""
-    found = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        found.append(peer.round_trip())
-        time.sleep(PAUSE)
-    return sorted(found)
-
-
-def under(
-    attack: Optional[Callable[[int], None]], python: str, seconds: float
-) -> Tuple[float, float]:
-    """The p50 and p99 of a good peer's round trip, in seconds, beside an attack on a fresh node."""
-    with NodeProcess(python) as node:
-        peer = Peer(node.port)
-        attacker = None
-        if attack is not None:
-            attacker = multiprocessing.Process(target=run_attack, args=(attack, node.port))
-            attacker.start()
-        try:
-            sample(peer, min(0.7, seconds))  # let it begin
-            found = sample(peer, seconds)
-        finally:
-            if attacker is not None and attacker.pid is not None:
-                os.killpg(attacker.pid, signal.SIGKILL)
-                attacker.join()
-    return found[len(found) // 2], found[len(found) * 99 // 100]
-
-
-def run_attack(attack: Callable[[int], None], port: int) -> None:
-    """In a process group of its own, so that its children end with it."""
-    os.setsid()
+def machine(python: str) -> str:
+    """Where this was measured."""
+    name = platform.machine()
     try:
-        attack(port)
+        with open("/proc/cpuinfo") as file:
+            models = [line.partition(":")[2].strip() for line in file if "model name" in line]
+        name = models[0] if models else name
     except OSError:
         pass
+    version = subprocess.check_output([python, "-V"], stderr=subprocess.STDOUT).decode().strip()
+    told = "%s, %d cores, %s %s, %s" % (
+        name,
+        os.cpu_count() or 1,
+        platform.system(),
+        platform.release(),
+        version,
+    )
+    if hasattr(os, "getloadavg"):
+        told += ", load average %.1f" % os.getloadavg()[0]
+    return told
 
 
-def siege(python: str, rounds: int, seconds: float) -> None:
-    """A table: each attack with the good peer's round trip, and how many times the quiet one."""
-    quiet = []  # type: List[Tuple[float, float]]
-    beside = {name: quiet[:] for name, _ in ATTACKS}
-    for _ in range(rounds):
-        for name, attack in ATTACKS:
-            quiet.append(under(None, python, seconds))
-            beside[name].append(under(attack, python, seconds))
-    print("%-38s %9s %9s %7s %7s" % ("a good peer's round trip beside", "p50", "p99", "", ""))
-    base = show("nothing", quiet, None)
-    for name, _ in ATTACKS:
-        show(name, beside[name], base)
-
-
-def show(
-    name: str, found: List[Tuple[float, float]], base: Optional[Tuple[float, float]]
-) -> Tuple[float, float]:
-    """One line; the medians of the rounds."""
-    p50, p99 = (statistics.median(column) for column in zip(*found))
-    line = "%-38s %6.2f ms %6.2f ms" % (name, p50 * 1000, p99 * 1000)
-    if base is not None:
-        line += " %6.1fx %6.1fx" % (p50 / base[0], p99 / base[1])
-    print(line, flush=True)
-    return p50, p99
-
-
-CASES = {"siege": siege}
+def parse(argv: List[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cases", metavar="CASE", nargs="*", help="default: all but siege")
+    parser.add_argument("--python", default=sys.executable, help="the contestants' interpreter")
+    parser.add_argument("--rounds", type=int, default=3, help="of each measurement (3)")
+    parser.add_argument("--seconds", type=float, default=0.6, help="the unit of time (0.6)")
+    parser.add_argument("--peers", type=int, default=1000, help="in held and pinging (1000)")
+    parser.add_argument("--nodes", default="8,16,32", help="in discovery (8,16,32)")
+    parser.add_argument("--json", action="store_true", help="one object for each comparison")
+    options = parser.parse_args(argv)
+    wrong = [case for case in options.cases if case not in cases.CASES and case != "siege"]
+    if wrong:
+        parser.error("there is no case %s" % wrong[0])
+    if options.rounds < 1 or not 0.05 <= options.seconds <= 60:
+        parser.error("--rounds is at least 1, --seconds from 0.05 to 60")
+    try:
+        options.nodes = [int(word) for word in options.nodes.split(",")]
+    except ValueError:
+        parser.error("--nodes is numbers with commas between them")
+    if not 1 <= options.peers <= 4000 or not all(2 <= number <= 100 for number in options.nodes):
+        parser.error("--peers is from 1 to 4000, --nodes from 2 to 100 each")
+    if not processes.allow_descriptors(options.peers):
+        parser.error("this system allows too few descriptors for %d --peers" % options.peers)
+    return options
 
 
 def main(argv: List[str]) -> int:
     """Run the cases that are named, or all."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("cases", metavar="CASE", nargs="*", help="siege (all)")
-    parser.add_argument("--python", default=sys.executable, help="the node's interpreter")
-    parser.add_argument("--rounds", type=int, default=3, help="of each measurement (3)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement (2)")
-    options = parser.parse_args(argv)
-    wrong = [case for case in options.cases if case not in CASES]
-    if wrong or options.rounds < 1 or not 0.1 <= options.seconds <= 60:
-        usual = "--rounds is at least 1, --seconds from 0.1 to 60"
-        parser.error("there is no case %s" % wrong[0] if wrong else usual)
-    version = subprocess.check_output([options.python, "-V"], stderr=subprocess.STDOUT)
-    print("%s, %d cores, %s" % (platform.machine(), os.cpu_count() or 1, version.decode().strip()))
-    for case in options.cases or sorted(CASES):
-        CASES[case](options.python, options.rounds, options.seconds)
+    options = parse(argv)
+    settings = Settings(options.python, options.seconds, options.peers, options.nodes)
+    began = time.monotonic()
+    try:
+        where = machine(options.python)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print("bench: %s does not run: %s" % (options.python, error), file=sys.stderr)
+        return 2
+    if not options.json:
+        print(where)
+        print("%-38s %10s %18s %7s %14s  %s" % ("", OURS, "baseline", "ratio", "", "target"))
+    figures = targets.figures(options.nodes)
+    for case in options.cases or cases.CASES:
+        if case == "siege":
+            siege(settings, options.rounds)
+            continue
+        found = measure(case, settings, options.rounds)
+        for figure in figures:
+            if figure.case == case:
+                compared = results(figure, found)
+                if options.json:
+                    for result in compared:
+                        print(as_json(result, where), flush=True)
+                else:
+                    show(compared)
+        if not options.json:
+            tell_if_busy(case, found)
+    if not options.json:
+        print("%.0f s" % (time.monotonic() - began))
     return 0
 
 

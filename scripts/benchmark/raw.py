@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""The floor: one thread for each connection, which looks at lines and answers fixed bytes.
+
+    python3 scripts/benchmark/raw.py
+
+It knows nobody, checks nothing, bounds nothing and has no JSON.  What it costs is what sockets
+and threads cost in Python, and whatever a node does for its peers comes on top of that.  So this
+is what ``p2p_plain`` is measured against; it is no way to write a program.
+"""
+
+import socket
+import threading
+
+# What a node says once it has heard a hello, byte for byte, so that both say equally much.
+HELLO = (
+    b'{"msgtype":"hello","nodeid":"00000000-0000-4000-8000-000000000000","version":1,"port":6000,'
+    b'"name":"raw","network":"bench","agent":"raw","observed":"127.0.0.1:50000"}\n'
+)
+ADDR = b'{"msgtype":"addr","peers":[["127.0.0.1:6000","00000000-0000-4000-8000-000000000000"]]}\n'
+WELCOME = HELLO + ADDR + b'{"msgtype":"getaddr"}\n{"msgtype":"ping"}\n'
+PONG = b'{"msgtype":"pong"}\n'
+
+
+def serve(sock: socket.socket) -> None:
+    """One connection's thread: read, look at each line, answer all of them with one send."""
+    rest = b""
+    with sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while True:
+            try:
+                chunk = sock.recv(4096)
+            except ConnectionError:
+                return
+            if not chunk:
+                return
+            lines = (rest + chunk).split(b"\n")
+            rest = lines.pop()
+            answers = []
+            for line in lines:
+                if b'"ping"' in line:
+                    answers.append(PONG)
+                elif b'"hello"' in line:
+                    answers.append(WELCOME)
+            if answers:
+                try:
+                    sock.sendall(b"".join(answers))
+                except ConnectionError:
+                    return
+
+
+def main() -> None:
+    """Accept on a free port until somebody kills us."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen(1024)
+    port = listening.getsockname()[1]
+    print('{"event": "listening", "addresses": ["127.0.0.1:%d"]}' % port, flush=True)
+    while True:
+        sock, _ = listening.accept()
+        threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
