@@ -23,7 +23,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVIRONMENTS = os.path.join(ROOT, ".venv-tests")
 OLDEST = (3, 6)
 
-ABOUT_SCRIPTS = ["tests/test_%s.py" % name for name in ("bench", "build", "fuzz", "soak")]
+ABOUT_SCRIPTS = [
+    "tests/test_%s.py" % name for name in ("bench", "build", "conformance", "fuzz", "soak")
+]
 """Long tests whose subject is a script, not the node: ``--all`` runs them on the oldest and on the
 newest Python."""
 

@@ -12,6 +12,7 @@ from support import ROOT
 
 from p2p_plain import Node, __version__, display, messages
 from p2p_plain.options import OPTIONS, read_plainly
+from scripts import conformance
 
 
 @pytest.fixture(scope="module")
@@ -165,3 +166,12 @@ def test_the_unit_is_the_same_for_the_folder_and_for_the_file(readme):
     units = [line for line in commands(readme) if "/var/lib" in line]
     assert len(units) == 2
     assert len({tuple(line.split()) for line in units}) == 1
+
+
+def test_the_broken_rule_that_is_shown_is_one_that_there_is(readme):
+    shown = re.findall(r"^    BROKEN  (\w+) +(\d+)  (.+)$", readme, re.M)
+    rules = {(rule.level, str(rule.number), rule.text) for rule in conformance.RULES}
+    assert shown
+    assert set(shown) <= rules
+    names = {rule.name for rule in conformance.RULES}
+    assert set(re.findall(r"again +--rule (\S+)", readme)) <= names
