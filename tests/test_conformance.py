@@ -22,6 +22,7 @@ from scripts import conformance
 from scripts.conformance import BROKEN, OK, SKIPPED
 
 SCRIPT = os.path.join(ROOT, "scripts", "conformance.py")
+WHOLE = os.path.join(ROOT, "scripts", "lessons", "whole.py")
 
 
 def run(*words):
@@ -59,6 +60,21 @@ def test_a_small_node_of_a_network_says_full():
         code, out, _ = run("127.0.0.1:%d" % node.port, "--rule", "full-is-said", *options)
         assert code == 0, out
         assert "1 of 1 rules held" in out
+
+
+def test_the_last_lessons_node_holds_the_core():
+    """A hundred lines and wire.py: what the README says of the smallest member."""
+    process = subprocess.Popen([sys.executable, WHOLE, "0"], stdout=subprocess.PIPE)
+    try:
+        port = process.stdout.readline().split()[-1].decode()
+        code, out, _ = run("127.0.0.1:" + port, "--level", "core")
+        assert code == 0, out
+        core = [rule for rule in conformance.RULES if rule.level == conformance.CORE]
+        assert "%d of %d rules held" % (len(core), len(core)) in out
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
 
 
 # -- wrong nodes -------------------------------------------------------------------------------

@@ -168,6 +168,13 @@ def test_the_unit_is_the_same_for_the_folder_and_for_the_file(readme):
     assert len({tuple(line.split()) for line in units}) == 1
 
 
+def test_every_lesson_stands_in_the_table_and_in_order(readme):
+    files = glob.glob(os.path.join(ROOT, "scripts", "lessons", "*.py"))
+    names = {os.path.basename(path) for path in files} - {"classroom.py", "wire.py"}
+    told = re.findall(r"^``(\w+\.py)``  ", section(readme, "Learn sockets from it"), re.M)
+    assert told == sorted(names)
+
+
 def test_the_broken_rule_that_is_shown_is_one_that_there_is(readme):
     shown = re.findall(r"^    BROKEN  (\w+) +(\d+)  (.+)$", readme, re.M)
     rules = {(rule.level, str(rule.number), rule.text) for rule in conformance.RULES}
