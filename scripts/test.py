@@ -48,12 +48,14 @@ def main(argv: List[str]) -> int:
     # Tests that wait for processes and timers leave most of a core idle: two runs share it well.
     with ThreadPoolExecutor(AT_ONCE) as pool:
         pythons = sorted(find_pythons().items())
+        # The longest first, so that none of them is left to run alone.
+        longest_first = sorted(pythons, key=lambda found: len(ignored(found[0], pythons)))
         runs = [
             (
                 "Python " + ".".join(map(str, version)),
                 pool.submit(run_pytest, python, argv + ignored(version, pythons)),
             )
-            for version, python in pythons
+            for version, python in longest_first
         ]
         for name, run in runs:
             code, lines = run.result()
