@@ -213,6 +213,12 @@ GETLINKS = codec.encode({"msgtype": "getlinks"})
 ROW = b'{"msgtype":"links",'
 """How our ``links`` begin."""
 
+FREQUENT_LINES = {PING: "ping", PONG: "pong", GETADDR: "getaddr"}
+"""What most of what we say is, line by line, and its msgtype."""
+
+LONGEST_FREQUENT_LINE = max(map(len, FREQUENT_LINES))
+"""Bytes.  To look a long line up would take longer than to look at its beginning."""
+
 
 def encode_hello(hello: Hello) -> bytes:
     """Only what is known is said: a field left out is its default."""
@@ -556,6 +562,9 @@ _READERS: "Dict[str, Callable[[_Fields], AnyMessage]]" = {
 
 PING_LINES = frozenset((b'{"msgtype":"ping"}', b'{"msgtype": "ping"}'))
 """A ping in the two usual spellings of JSON, without the newline."""
+
+PING_CHUNKS = frozenset(line + b"\n" for line in PING_LINES)
+"""A ping and nothing else, as it comes from the socket."""
 
 _FREQUENT: "Dict[bytes, AnyMessage]" = {
     **{line: Ping() for line in PING_LINES},

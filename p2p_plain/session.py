@@ -133,7 +133,7 @@ class Session(Link):
         with self._send_lock:
             if self._ending is not None:
                 return False
-            if len(self._unsent) + len(line) > MAX_UNSENT and not urgent:
+            if not urgent and len(self._unsent) + len(line) > MAX_UNSENT:
                 return False
             if self._trace is not None:
                 self._trace(">", self, line)
@@ -219,41 +219,49 @@ class Session(Link):
     def _converse(self, deadline: float) -> None:
         """Receive, judge, answer; until the stream ends or somebody ends it."""
         greeting = True
+        timeout: Optional[float] = None
         while self._ending is None:
             if greeting:
                 # One deadline for the whole of it, however slowly the bytes drip.
-                chunk = self._transport.receive(max(0.0, deadline - time.monotonic()))
-            elif self.state == PROBED:
-                chunk = self._transport.receive(GUEST_TIMEOUT)
-            else:
-                chunk = self._receive()
+                timeout = max(0.0, deadline - time.monotonic())
+            elif timeout is None and self._unsent:
+                self._wait_to_receive()
+            chunk = self._transport.receive(timeout)
             if self._ending is not None:
                 return  # we have said bye meanwhile: what comes now is not for us any more
             if not chunk:
                 self._lines.end()
                 return
             self.traffic.bytes_in += len(chunk)
-            lines = self._lines.feed(chunk)
-            said = self._answer(lines)
-            if greeting and self.state == PROBED:
-                greeting = False
-            elif greeting and self.state != GREETING:
-                self._lines.limit = MAX_LINE
+            cost = self._answer(chunk)
+            if greeting and self.state != GREETING:
                 # Whom we dialed must let us in by the deadline too, not only say hello.
                 greeting = self.state == ADMITTED and self.direction == OUTBOUND
-            cost = max(len(lines), len(chunk) / BYTES_PER_TOKEN, said / ANSWERED_PER_TOKEN)
+                timeout = None
+                if self.state == PROBED:
+                    timeout = GUEST_TIMEOUT
+                else:
+                    self._lines.limit = MAX_LINE
             delay = self._bucket.spend(cost, time.monotonic())
             if delay > 0 and self._ending is None:
                 self._pause(delay)
 
-    def _answer(self, lines: "List[bytes]") -> int:
+    def _answer(self, chunk: bytes) -> float:
         """Answer every line of one chunk with one send: four to nine times the throughput.
 
-        Returns how many bytes that were.
+        Returns as how many messages that counts where the rate is limited.
         """
+        heard = self.traffic.heard
+        plain = self.state == UP and self._trace is None
+        if plain and chunk in messages.PING_CHUNKS and not self._lines.held:
+            # One ping and nothing else: most of the traffic of a quiet network.  Answering it
+            # takes 1.4 us (3.0 on Python 3.6) and not 2.5 (4.6), the kernel's part left out.
+            heard["ping"] = heard.get("ping", 0) + 1
+            self._reply(messages.PONG)
+            return 1
+        lines = self._lines.feed(chunk)
         answers: List[bytes] = []
         said = 0
-        heard = self.traffic.heard
         try:
             for line in lines:
                 if line in messages.PING_LINES and self.state == UP and self._trace is None:
@@ -280,7 +288,7 @@ class Session(Link):
         finally:
             if answers:
                 self._reply(b"".join(answers))
-        return said
+        return max(len(lines), len(chunk) / BYTES_PER_TOKEN, said / ANSWERED_PER_TOKEN)
 
     def _reply(self, data: bytes) -> None:
         """Send, and wait while the other end does not read what it has asked for."""
@@ -289,15 +297,14 @@ class Session(Link):
             self._transport.wait(False, True, 1.0)
             self._flush()
 
-    def _receive(self) -> bytes:
-        """Bytes, as long as it takes; meanwhile what is unsent goes out as it can."""
+    def _wait_to_receive(self) -> None:
+        """Until bytes have come or nothing is unsent any more: meanwhile that goes out as it can."""
         while self._unsent:
             readable, writable = self._transport.wait(True, True, 1.0)
             if writable:
                 self._flush()
             if readable:
-                break
-        return self._transport.receive()
+                return
 
     def _pause(self, seconds: float) -> None:
         """Leave this connection unread for a while: its sender is over its rate.
@@ -332,6 +339,10 @@ class Session(Link):
     def _count_said_locked(self, lines: bytes) -> None:
         said = self.traffic.said
         self.traffic.bytes_out += len(lines)
+        if len(lines) <= messages.LONGEST_FREQUENT_LINE and lines in messages.FREQUENT_LINES:
+            name = messages.FREQUENT_LINES[lines]
+            said[name] = said.get(name, 0) + 1
+            return
         pongs = lines.count(messages.PONG)
         if pongs:
             said["pong"] = said.get("pong", 0) + pongs

@@ -93,6 +93,47 @@ def test_silent_strangers_make_room_for_one_who_talks(make_node):
             peer.sock.close()
 
 
+# -- answering ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spelling", [b'{"msgtype":"ping"}', b'{"msgtype": "ping"}'])
+def test_a_ping_is_answered_and_counted_the_same_however_it_comes(make_node, spelling):
+    """By itself, with another, in two pieces, and not as either usually writes it."""
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        peer.hear("ping")  # the second, after which there will be no other
+        peer.say("pong")
+        before = node.counters()
+        for said in (spelling + b"\n", spelling + b"\n" + spelling + b"\n", spelling + b"\r\n"):
+            peer.say_raw(said)
+            for _ in range(said.count(b"ping")):
+                peer.hear("pong")
+        heard = node.counters()["bytes"]["in"]
+        peer.say_raw(spelling[:9])
+        wait_until(lambda: node.counters()["bytes"]["in"] == heard + 9)
+        peer.say_raw(spelling[9:] + b"\n")
+        peer.hear("pong")
+        after = node.counters()
+        for direction, msgtype in (("in", "ping"), ("out", "pong")):
+            key = (direction, msgtype)
+            assert after["messages"][key] - before["messages"].get(key, 0) == 5
+
+
+def test_a_ping_behind_the_beginning_of_a_line_is_the_rest_of_that_line(make_node):
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        peer.hear("ping")  # the second, after which there will be no other
+        peer.say("pong")
+        assert peer.answers_ping()
+        heard = node.counters()["bytes"]["in"]
+        peer.say_raw(b'{"a":')
+        wait_until(lambda: node.counters()["bytes"]["in"] >= heard + 5)
+        peer.say_raw(b'{"msgtype":"ping"}\n')
+        assert peer.hear_any()["reason"] == "protocol"
+
+
 # -- slow readers -----------------------------------------------------------------------------------
 
 
