@@ -219,11 +219,16 @@ class Session(Link):
     def _converse(self, deadline: float) -> None:
         """Receive, judge, answer; until the stream ends or somebody ends it."""
         greeting = True
+        late = False
         timeout: Optional[float] = None
         while self._ending is None:
             if greeting:
-                # One deadline for the whole of it, however slowly the bytes drip.
+                # One deadline for the whole of it, however slowly or fast the bytes come.  What is
+                # there when it has passed is still read, once: perhaps we were suspended.
+                if late:
+                    raise socket.timeout
                 timeout = max(0.0, deadline - time.monotonic())
+                late = not timeout
             elif timeout is None and self._unsent:
                 self._wait_to_receive()
             chunk = self._transport.receive(timeout)
@@ -242,7 +247,10 @@ class Session(Link):
                     timeout = GUEST_TIMEOUT
                 else:
                     self._lines.limit = MAX_LINE
-            delay = self._bucket.spend(cost, time.monotonic())
+            now = time.monotonic()
+            delay = self._bucket.spend(cost, now)
+            if greeting:
+                delay = min(delay, deadline - now)
             if delay > 0 and self._ending is None:
                 self._pause(delay)
 

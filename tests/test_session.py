@@ -56,6 +56,24 @@ def test_dripping_a_byte_at_a_time_does_not_extend_the_deadline(make_node, monke
         assert time.monotonic() - began < 4
 
 
+def test_blank_lines_as_fast_as_they_are_taken_do_not_extend_the_deadline(make_node, monkeypatch):
+    """There is always something to read then."""
+    monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.5)
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        began = time.monotonic()
+        said = b""
+        peer.sock.setblocking(False)
+        while b"\n" not in said and time.monotonic() - began < 8:
+            readable, writable, _ = select.select([peer.sock], [peer.sock], [], 8)
+            if writable:
+                peer.sock.send(b"\n" * 50)
+            if readable:
+                said += peer.sock.recv(4096)
+        assert b'"timeout"' in said
+        assert time.monotonic() - began < 4
+
+
 def test_whom_we_dial_must_let_us_in_by_the_deadline(make_node, monkeypatch):
     """Hello alone is not a welcome; a node that says no more than that is no peer."""
     monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.5)
