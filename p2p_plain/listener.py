@@ -34,9 +34,10 @@ loop would find the same connection still waiting, at once and for ever: 100 % o
 EVICTION_PAUSE = 0.01
 """The same when somebody has just been sent away to make room."""
 
-STOP_POLL = 0.1
-"""Seconds between two looks of the accepting loop at whether it should stop, on systems where
-shutting the listening socket down does not wake it."""
+STOP_POLL = 1.0 if sys.platform.startswith("linux") else 0.1
+"""Seconds between two looks of the accepting loop at whether it should stop.  On Linux it is woken
+when the listening socket is shut down, and looking seldom matters: 64 nodes on one machine that look
+ten times a second use a tenth of what they use at all."""
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
