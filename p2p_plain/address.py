@@ -157,6 +157,7 @@ def _ip(host: str) -> "Any":
         return None
 
 
+@functools.lru_cache(maxsize=1024)
 def _canonical(host: str) -> str:
     """One spelling for one address; a name is only lowered."""
     ip = _ip(host)

@@ -333,6 +333,11 @@ class AddressBook:
 
     # -- what we answer -------------------------------------------------------------
 
+    def may_be_due(self, now: float) -> bool:
+        """Whether ``due`` has to look at all."""
+        with self._lock:
+            return now >= self._next_due
+
     def due(self, now: float, connected: "frozenset[str]", most: int) -> "List[Address]":
         """Up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
         with self._lock:

@@ -53,16 +53,6 @@ class Listening(Record):
         self.wildcard = wildcard
 
 
-class Inbound(socketserver.BaseRequestHandler):
-    """What socketserver makes for each connection, on that connection's thread."""
-
-    def handle(self) -> None:
-        """Live until the connection ends."""
-        server = self.server
-        assert isinstance(server, Listener)
-        server.serve_inbound(self.request)
-
-
 class Server(socketserver.ThreadingTCPServer):
     """What accepting peers and accepting who looks at the status page have in common."""
 
@@ -135,7 +125,7 @@ class Listener(Server):
             self.address_family = family
             self._dual = 4 in wildcard
             try:
-                self.bind_to((host, port), Inbound)
+                self.bind_to((host, port), socketserver.BaseRequestHandler)  # none is made
             except OSError as failed:
                 error = failed
                 if failed.errno in (errno.EADDRINUSE, errno.EACCES):
@@ -149,14 +139,6 @@ class Listener(Server):
     def start(self) -> None:
         """Begin to accept, on a thread of the crew."""
         self.begin("listener", STOP_POLL)
-
-    def serve_inbound(self, sock: socket.socket) -> None:
-        """Hand over to the node.  The connection's thread.
-
-        The session closes the socket when it ends; that socketserver closes it once more
-        afterwards is of no consequence, since a closed socket object knows that it is.
-        """
-        self._serve(sock)
 
     # -- what socketserver calls -------------------------------------------------------
 
@@ -175,12 +157,14 @@ class Listener(Server):
             raise
 
     def process_request(self, request: "Any", client_address: "Any") -> None:
-        """Start the connection's thread, without waiting until it runs."""
+        """Start the connection's thread, without waiting until it runs.
+
+        It calls the node, which closes the socket.  socketserver would make a handler object there
+        whose constructor does that: calls inside calls that take their room on each stack.
+        """
         self._accepted += 1
         try:
-            self._crew.start(
-                "inbound-%d" % self._accepted, self.process_request_thread, request, client_address
-            )
+            self._crew.start("inbound-%d" % self._accepted, self._serve, request)
         except RuntimeError:  # no more threads to be had
             self.shutdown_request(request)
             self._stopping.wait(ACCEPT_PAUSE)

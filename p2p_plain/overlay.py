@@ -53,6 +53,7 @@ while this node itself does: after a suspended laptop wakes, or a loaded machine
 us, our own absence must not become everybody else's timeout.
 """
 
+import functools
 import random
 from collections import OrderedDict, deque
 from threading import Lock
@@ -479,8 +480,9 @@ class Overlay:
     def _accepted(self, link: Link, hello: Hello) -> "Lines":
         """Someone dialed us and said hello: let in, or answered and sent away."""
         # Said before the peer gets its place: from that moment on, other threads may pass
-        # messages on to it, and ours must be the first.
-        link.send(self.greeting(link), urgent=True)
+        # messages on to it, and ours must be the first.  But sent with the first words: one packet
+        # and one wakening of the other end less.
+        link.hold(self.greeting(link))
         if hello.probe:
             link.state = PROBED
             return ()
@@ -544,11 +546,8 @@ class Overlay:
 
     def _first_words(self, peer: Peer) -> "List[bytes]":
         """What each side says after hello: here I am; whom do you know; are you there?"""
-        lines: List[bytes] = []
         own = self.myself.address_for(peer.link.local.host)
-        if own is not None and is_shareable(own):
-            lines.append(messages.encode_addr([(own, self.myself.nodeid)]))
-        return lines + [messages.GETADDR, messages.PING]
+        return [_addr_of(own, self.myself.nodeid), messages.GETADDR, messages.PING]
 
     def _let_in(self, link: Link) -> None:
         """The other end has said more than hello: now it is a peer."""
@@ -822,6 +821,8 @@ class Overlay:
     def _dial_more(self) -> None:
         """Dial what is due, while there are fewer than half as many peers as fit."""
         now = self._clock()
+        if not self.book.may_be_due(now):  # nearly always: asked whenever anything has happened
+            return
         occupied = self.table.occupied()
         with self._lock:
             if self._stopping:
@@ -881,6 +882,12 @@ class Overlay:
         self._events.emit("refused", address=str(address), reason=reason)
         level = INFO if reason == "protocol" else DEBUG
         self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
+
+
+@functools.lru_cache(maxsize=16)  # each peer is told, and there are as many as we have addresses
+def _addr_of(own: "Optional[Address]", nodeid: str) -> bytes:
+    """The line that says where ``nodeid`` is; none if that means nothing to others."""
+    return b"" if own is None or not is_shareable(own) else messages.encode_addr([(own, nodeid)])
 
 
 def _without_blanks(link: "Dict[str, Any]") -> "Dict[str, Any]":

@@ -103,6 +103,10 @@ class Link:
         """
         raise NotImplementedError
 
+    def hold(self, line: bytes) -> None:
+        """Say one encoded line, together with what is said next if that is better."""
+        self.send(line, urgent=True)
+
     def close(self, reason: str, detail: str = "") -> None:
         """Say ``bye`` and end the connection.  Never blocks.  Any thread."""
         raise NotImplementedError

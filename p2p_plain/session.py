@@ -135,9 +135,7 @@ class Session(Link):
                 return False
             if not urgent and len(self._unsent) + len(line) > MAX_UNSENT:
                 return False
-            if self._trace is not None:
-                self._trace(">", self, line)
-            self._count_said_locked(line)
+            self._note_said_locked(line)
             if self._unsent:
                 self._unsent += line
                 self._push_locked()
@@ -151,6 +149,14 @@ class Session(Link):
                 self._mark_locked()
             return True
 
+    def hold(self, line: bytes) -> None:
+        """Say it with what is said next, or when all that was heard is answered.  Never blocks."""
+        with self._send_lock:
+            if self._ending is None:
+                self._note_said_locked(line)
+                self._unsent += line
+                self._mark_locked()
+
     def close(self, reason: str, detail: str = "") -> None:
         """Say ``bye`` and begin to end.  Never blocks."""
         bye = messages.encode_bye(reason, detail)
@@ -159,9 +165,7 @@ class Session(Link):
                 return
             self._ending = (reason, detail)
             self._cut_at = time.monotonic() + LINGER
-            if self._trace is not None:
-                self._trace(">", self, bye)
-            self._count_said_locked(bye)
+            self._note_said_locked(bye)
             # After the rest of what was begun, if there is some; whoever sends its last byte
             # finishes.
             self._unsent += bye
@@ -296,6 +300,8 @@ class Session(Link):
         finally:
             if answers:
                 self._reply(b"".join(answers))
+            elif self._unsent:
+                self._flush()
         return max(len(lines), len(chunk) / BYTES_PER_TOKEN, said / ANSWERED_PER_TOKEN)
 
     def _reply(self, data: bytes) -> None:
@@ -344,7 +350,10 @@ class Session(Link):
         if self._ending is not None and not self._unsent:
             self._transport.finish()
 
-    def _count_said_locked(self, lines: bytes) -> None:
+    def _note_said_locked(self, lines: bytes) -> None:
+        """Trace and count."""
+        if self._trace is not None:
+            self._trace(">", self, lines)
         said = self.traffic.said
         self.traffic.bytes_out += len(lines)
         if len(lines) <= messages.LONGEST_FREQUENT_LINE and lines in messages.FREQUENT_LINES:
@@ -394,8 +403,8 @@ class Sessions:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        # Guarded by _lock.  OrderedDicts serve as sets that keep the order of arrival.
-        self._open: OrderedDict[Session, None] = OrderedDict()
+        # Guarded by _lock.  Dicts serve as sets, and an OrderedDict keeps the order of arrival.
+        self._open: Dict[Session, None] = {}
         self._strangers: OrderedDict[Session, None] = OrderedDict()
         """Inbound ones that were nobody's peer when we last looked: no hello yet, or a guest."""
         self._inbound_by_ip: Dict[str, int] = {}

@@ -59,7 +59,10 @@ class Transport:
         Raises ``OSError`` if the connection broke.  Reader thread only.
         """
         if timeout is not None or not self._blocking:
-            readable, _ = self.wait(True, False, timeout)
+            try:  # what is to be waited for is often there: who dials says hello at once
+                return self._room[: self._sock.recv_into(self._room, 0, _DONTWAIT)].tobytes()
+            except BlockingIOError:
+                readable, _ = self.wait(True, False, timeout)
             if not readable:
                 raise socket.timeout("timed out")
         return self._room[: self._sock.recv_into(self._room)].tobytes()
