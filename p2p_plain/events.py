@@ -10,6 +10,7 @@ An event is a plain dict: ``event`` its name, ``time`` (RFC 3339, UTC), and the 
 README lists for it.
 """
 
+import functools
 import sys
 import time
 from collections import deque
@@ -36,8 +37,18 @@ if TYPE_CHECKING:
 EVERYTHING = "*"
 """The name to listen under for every event.  Trace lines and log records are not events."""
 
-_BESIDE = ("trace", "log")
+TOLD = "told"
+"""The name to listen under for the end of each batch: all that waited has been told.  Who buffers
+what it hears passes it on now."""
+
+_BESIDE = ("trace", "log", TOLD)
 """Told like events, but only to those who ask by name: not remembered, not in ``EVERYTHING``."""
+
+GATHER = 0.01
+"""Seconds from one batch to the next, at the least.  The first event after a silence is told at
+once, and a message always.  Were the dispatcher woken for each of a thousand round trips a second,
+it and the connections' threads would take the processor from each other: 62 us for a ping, its
+round trip and the telling of it, and so 52; 360 for a handshake, and so 300 (one core, 3.13)."""
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
 """The levels of the ``logging`` module, which is imported only once there is something to log:
@@ -91,6 +102,8 @@ class Events:
         # An iterator that nobody iterates is forgotten with its last reference.
         self._streams: WeakSet[Stream] = WeakSet()
         self._dropped = 0
+        self._urgent = False
+        """Whether something waits that is to be told at once."""
         self._closed = False
         self._dispatcher: Optional[int] = None
 
@@ -115,7 +128,10 @@ class Events:
         told.update(fields)
         with self._lock:
             self._dropped += self._waiting.append(told, told.get("size", 0))
-            self._lock.notify()
+            if event == "message":
+                self._urgent = True
+            if self._urgent or len(self._waiting) == 1:  # what comes later is told with the first
+                self._lock.notify()
 
     def log(self, level: int, text: str, *values: object) -> None:
         """Log ``text % values`` on the dispatcher thread.  Peer first in the text."""
@@ -153,10 +169,15 @@ class Events:
     def run(self) -> None:
         """The dispatcher thread: tell what waits, until ``close``."""
         self._dispatcher = get_ident()
+        again_at = float("-inf")
         while True:
             with self._lock:
                 while not self._waiting and not self._closed:
                     self._lock.wait()
+                left = again_at - time.monotonic()
+                if left > 0 and not self._urgent and not self._closed:
+                    self._lock.wait(left)
+                self._urgent = False
                 batch = self._waiting.take()
                 dropped, self._dropped = self._dropped, 0
                 listeners = {name: list(calls) for name, calls in self._listeners.items()}
@@ -169,6 +190,9 @@ class Events:
                 _log(WARNING, "%d events were dropped: a listener is too slow" % dropped)
             for event in batch:
                 self._tell(event, listeners)
+            if TOLD in listeners:
+                self._tell({"event": TOLD}, listeners)
+            again_at = time.monotonic() + GATHER
         for stream in streams:
             stream.end()
 
@@ -242,9 +266,13 @@ class Stream:
 
 def rfc3339(seconds: float) -> str:
     """Wall-clock seconds as ``2016-02-04T12:00:00.123Z`` (RFC 3339, UTC, milliseconds)."""
-    milliseconds = int(seconds * 1000)
-    whole = time.gmtime(milliseconds // 1000)
-    return "%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", whole), milliseconds % 1000)
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return "%s.%03dZ" % (_to_the_second(whole), milliseconds)
+
+
+@functools.lru_cache(maxsize=1)  # the same for all events of a second: 0.6 us and not 1.5
+def _to_the_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _log(level: int, text: str) -> None:

@@ -15,15 +15,25 @@ class Output:
         self._stream = stream
         self.colour = stream is not None and wants_colour(stream, os.environ)
 
-    def write(self, text: str) -> bool:
-        """Write a line now; ``False`` once the reader of a pipe is gone."""
+    def write(self, text: str, now: bool = True) -> bool:
+        """Write a line, now or with the next ``flush``; ``False`` once a pipe's reader is gone."""
+        if self._stream is None:
+            return True
+        encoding = self._stream.encoding or "ascii"
+        return self._put(text.encode(encoding, "backslashreplace").decode(encoding) + "\n", now)
+
+    def flush(self) -> bool:
+        """Write out what was not to be written at once; ``False`` once a pipe's reader is gone."""
+        return self._put("", True)
+
+    def _put(self, text: str, now: bool) -> bool:
         stream = self._stream
         if stream is None:
             return True
-        encoding = stream.encoding or "ascii"
         try:
-            stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-            stream.flush()
+            stream.write(text)
+            if now:
+                stream.flush()
         except (OSError, ValueError) as error:
             if not reader_is_gone(error):
                 return True  # a full disk: this line is lost, and what matters goes on

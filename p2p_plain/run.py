@@ -11,7 +11,7 @@ import sys
 import time
 
 from . import display
-from .events import EVERYTHING
+from .events import EVERYTHING, TOLD
 from .node import Node
 from .options import as_typed, program
 from .output import Output
@@ -42,6 +42,7 @@ def run(options: "Dict[str, Any]") -> None:
     with Signals() as signals:
         printer = Printer(as_json, node.config.network, stdout_closed=signals.wake)
         node.on(EVERYTHING, printer.event)
+        node.on(TOLD, printer.flush)
         if tracing:
             node.on("trace", printer.trace)
         node.start()
@@ -71,7 +72,12 @@ class Printer:
             lines = [display.human(event, time.localtime().tm_gmtoff, self._out.colour)]
             if event["event"] == "listening":
                 lines += display.invitation(event["addresses"], self._network, program())
-        if not self._out.write("\n".join(lines)):
+        if not self._out.write("\n".join(lines), now=False):
+            self._stdout_closed()
+
+    def flush(self, told: "Event") -> None:
+        """After each batch of events: one write for all of them."""
+        if not self._out.flush():
             self._stdout_closed()
 
     def trace(self, event: "Event") -> None:

@@ -4,12 +4,23 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
-from support import ROOT
+from support import PATIENCE, ROOT, wait_until
 
+from p2p_plain import events as module
 from p2p_plain.config import MAX_WAITING_BYTES, MAX_WAITING_EVENTS, REMEMBERED_EVENTS
-from p2p_plain.events import DEBUG, ERROR, EVERYTHING, WARNING, Events, rfc3339
+from p2p_plain.events import (
+    DEBUG,
+    ERROR,
+    EVERYTHING,
+    GATHER,
+    TOLD,
+    WARNING,
+    Events,
+    rfc3339,
+)
 
 
 @pytest.fixture
@@ -79,6 +90,52 @@ def test_trace_lines_are_told_to_those_who_ask_by_name_and_to_nobody_else(events
     assert all_heard == []
     assert list(stream.read(0)) == []
     assert list(events.stream().read(0)) == []
+
+
+@pytest.fixture
+def dispatched(events):
+    """The same with its dispatcher running."""
+    dispatcher = threading.Thread(target=events.run)
+    dispatcher.start()
+    yield events
+    events.close()
+    dispatcher.join(PATIENCE)
+    assert not dispatcher.is_alive()
+
+
+def test_what_happens_quickly_is_told_together_and_its_end_to_who_wants_to_know(dispatched):
+    """Or a crowd would wake the dispatcher for each of its members."""
+    heard = []
+    dispatched.on("a", lambda event: heard.append(event["number"]))
+    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    began = time.monotonic()
+    emitted = 0
+    while time.monotonic() < began + 10 * GATHER:
+        dispatched.emit("a", number=emitted)
+        emitted += 1
+        time.sleep(0)  # the dispatcher's turn, if it wants one
+    wait_until(lambda: len(heard) > emitted and heard[-1] == TOLD)
+    batches = heard.count(TOLD)
+    assert batches <= (time.monotonic() - began) / GATHER + 2
+    assert [one for one in heard if one != TOLD] == list(range(emitted))
+
+
+def test_after_a_silence_it_is_told_at_once_and_a_message_and_the_end_always(
+    dispatched, monkeypatch
+):
+    monkeypatch.setattr(module, "GATHER", 3600.0)
+    heard = []
+    dispatched.on(EVERYTHING, lambda event: heard.append(event["number"]))
+    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    dispatched.emit("a", number=1)
+    wait_until(lambda: heard == [1, TOLD])
+    dispatched.emit("a", number=2)
+    dispatched.emit("a", number=3)
+    dispatched.emit("message", number=4)
+    wait_until(lambda: heard == [1, TOLD, 2, 3, 4, TOLD])
+    dispatched.emit("a", number=5)
+    dispatched.close()
+    wait_until(lambda: heard == [1, TOLD, 2, 3, 4, TOLD, 5, TOLD])
 
 
 def test_what_nobody_listens_for_need_not_be_made(events):

@@ -19,8 +19,19 @@ def test_a_line_is_written_at_once():
     assert stream.getvalue() == "hello\n"
 
 
+def test_a_line_that_may_wait_is_written_with_the_next_flush(tmp_path):
+    path = tmp_path / "out"
+    with path.open("w") as stream:
+        output = Output(stream)
+        assert output.write("one", now=False) and output.write("two", now=False)
+        assert path.read_text() == ""
+        assert output.flush()
+        assert path.read_text() == "one\ntwo\n"
+
+
 def test_a_stream_that_is_not_there_swallows_everything():
     assert Output(None).write("hello")
+    assert Output(None).flush()
 
 
 def test_what_the_encoding_cannot_say_is_escaped():
@@ -35,8 +46,10 @@ def test_a_pipe_without_a_reader_is_told_once_and_then_forgotten():
     os.close(read)
     with os.fdopen(write, "w") as stream:
         output = Output(stream)
-        assert output.write("hello") is False
+        assert output.write("hello", now=False) is True
+        assert output.flush() is False
         assert output.write("hello") is True
+        assert output.flush() is True
 
 
 def test_a_full_disk_loses_the_line_and_nothing_else():
