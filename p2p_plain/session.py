@@ -217,6 +217,10 @@ class Session(Link):
                 if self._ending is not None:
                     self._drain()
             finally:
+                with self._send_lock:
+                    # Who still wants to speak to it (a tie's loser is closed a second later) is too
+                    # late: nothing may be traced and counted that is never said.
+                    self._ending = self._ending or (reason, detail)
                 self._transport.cut()
                 self._transport.close()
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from support import RawListener, RawPeer, new_id, wait_until
 
-from p2p_plain import PeerBusy, messages, session
+from p2p_plain import Node, PeerBusy, messages, session
 from p2p_plain.address import Address
 from p2p_plain.config import MAX_PER_IP, MAX_UNGREETED
 from p2p_plain.counters import Traffic
@@ -373,6 +373,26 @@ def test_the_reason_of_a_bye_is_told_as_it_was_said(make_node):
             wait_until(lambda: node.peers())
             peer.say("bye", reason=reason)
         wait_until(lambda reason=reason: [e["reason"] for e in downs][-1:] == [reason])
+
+
+def test_nothing_is_traced_or_counted_as_said_on_a_connection_that_is_over():
+    """The loser of a tie is closed a second later, when its other end may long have said bye."""
+    node = Node(port=0, bind="127.0.0.1")
+    said = []
+    node.on("trace", lambda line: said.append(line["line"]) if line["direction"] == ">" else None)
+    with node, RawPeer.dial(node) as peer:
+        peer.become_peer()
+        wait_until(lambda: node.peers())
+        (left,) = node._sessions.all()
+        peer.say("bye", reason="duplicate")
+        assert [m for m in peer.hear_to_the_end() if m["msgtype"] == "bye"] == []
+        wait_until(lambda: not node._sessions.all())
+        left.close("duplicate", "another connection to you stays")
+        assert left.send(messages.PING) is False
+        assert "bye" not in left.traffic.said
+    # The trace has been told to its end by now.
+    assert said
+    assert not [line for line in said if "bye" in line]
 
 
 def test_a_thousand_connections_leave_nothing_behind(make_node):
