@@ -22,6 +22,13 @@ TRACE_WIDTH = 400
 """Characters of a traced line that are shown before it is cut, saying how long it was.  A hello
 with all its fields has about 200."""
 
+ROOMY = 100
+"""Columns of a terminal from which on a trace has room for the longest thread and IPv4 address; on
+a narrower one these are set closer, for the sake of the line itself."""
+
+LEAST_TRACE = 16
+"""Columns that a traced line gets on a terminal of any width."""
+
 BODY_WIDTH = 500
 """Characters of a message's body that are shown."""
 
@@ -78,21 +85,40 @@ def clock(moment: str, utc_offset: int) -> str:
     return "%02d:%02d:%02d" % (whole // 3600, whole // 60 % 60, whole % 60)
 
 
-def trace(event: "Event", started_at: float, colour: bool = False) -> str:
-    """One line of the wire, in columns: seconds since the start, thread, peer, direction, line."""
+def trace(
+    event: "Event", started_at: float, colour: bool = False, width: "Optional[int]" = None
+) -> str:
+    """One line of the wire, in columns: seconds since the start, thread, peer, direction, line.
+
+    No longer than ``width``, the columns of the terminal where there is one.  What is cut says how
+    many characters it had.
+    """
     line = event["line"]
-    if len(line) > TRACE_WIDTH:
-        line = "%s... (%d characters)" % (line[:TRACE_WIDTH], len(line))
-    text = "%9.4f  %-14s %-21s %s %s" % (
-        event["time"] - started_at,
-        event["thread"],
-        event["peer"],
-        event["direction"],
-        printable(line, len(line)),
-    )
+    form = "%9.4f  %-14s %-21s %s " if width is None or width >= ROOMY else "%7.3f %-10s %-15s %s "
+    head = form % (event["time"] - started_at, event["thread"], event["peer"], event["direction"])
+    text = printable(line[:TRACE_WIDTH], TRACE_WIDTH)
+    if width is not None:
+        text = _fitted(text, max(width - len(head), LEAST_TRACE), len(line))
+    elif len(line) > TRACE_WIDTH:
+        text = "%s... (%d characters)" % (text, len(line))
+    text = head + text
     if colour:
         return "\x1b[%sm%s\x1b[0m" % ("2" if event["direction"] == ">" else "36", text)
     return text
+
+
+def _fitted(text: str, room: int, length: int) -> str:
+    """The beginning of a line of ``length`` characters, in ``room`` columns, ``...(198)`` after it."""
+    widths = [1 if character < "\u1100" else 2 for character in text]  # East Asian ones take two
+    if length <= TRACE_WIDTH and sum(widths) <= room:
+        return text
+    mark = "...(%d)" % length
+    kept = 0
+    left = room - len(mark)
+    while kept < len(text) and left >= widths[kept]:
+        left -= widths[kept]
+        kept += 1
+    return text[:kept] + mark
 
 
 def milliseconds(value: "Optional[float]") -> str:

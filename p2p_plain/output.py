@@ -43,6 +43,13 @@ class Output:
             return False
         return True
 
+    def columns(self) -> "Optional[int]":
+        """How wide the terminal is now; ``None`` where there is none, or it does not know."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns or None  # type: ignore[union-attr]
+        except (AttributeError, OSError, ValueError):
+            return None
+
 
 def reader_is_gone(error: Exception) -> bool:
     """Whether that is what a pipe says that nobody reads any more: on Windows "invalid argument"."""

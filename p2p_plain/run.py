@@ -82,7 +82,8 @@ class Printer:
 
     def trace(self, event: "Event") -> None:
         """One line of the wire, on stderr."""
-        self._err.write(display.trace(event, self._started_at, self._err.colour))
+        err = self._err
+        err.write(display.trace(event, self._started_at, err.colour, err.columns()))
 
 
 class Signals:

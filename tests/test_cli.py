@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 
@@ -274,6 +275,32 @@ def test_trace_shows_every_line_with_direction_peer_and_thread():
         assert ("outbound-1", address, "<", '{"msgtype":"pong"}') in said
         assert ("outbound-1", address, ">", '{"msgtype":"pong"}') in said
         assert any(thread == "MainThread" and "stopping" in text for thread, _, _, text in said)
+
+
+def test_trace_on_a_terminal_is_no_wider_than_that():
+    fcntl = pytest.importorskip("fcntl")
+    termios = pytest.importorskip("termios")
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    with Program("--port", "0", "--bind", "127.0.0.1") as other:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1", "--trace"]
+            + ["--bootstrap", "127.0.0.1:%d" % other.port],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=slave,
+            env=dict(os.environ, NO_COLOR="1"),
+        )
+        os.close(slave)
+        said = b""
+        while b"pong" not in said:
+            said += os.read(master, 4096)
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
+    os.close(master)
+    lines = said.decode().split("\r\n")[:-1]
+    assert max(map(len, lines)) == 80
+    assert re.search(r' > \{"msgtype":"hello",.*\.\.\.\(\d+\)$', lines[0])
 
 
 # -- surroundings that are not kind ----------------------------------------------------------------------

@@ -121,8 +121,8 @@ def test_names_of_different_lengths_leave_the_columns_where_they_are():
 # -- the trace ------------------------------------------------------------------------
 
 
-def traced(line, **more):
-    fields = {"line": line, "thread": "reader-1", "peer": "10.0.0.1:6000", "direction": ">"}
+def traced(line, thread="reader-1", peer="10.0.0.1:6000", **more):
+    fields = {"line": line, "thread": thread, "peer": peer, "direction": ">"}
     return trace(dict(fields, event="trace", time=101.5), 100.0, **more)
 
 
@@ -149,6 +149,36 @@ def test_a_traced_line_is_escaped_and_cut():
 def test_a_trace_may_be_coloured_by_direction():
     assert traced("x", colour=True).startswith("\x1b[2m")
     assert traced("x", colour=True).endswith("x\x1b[0m")
+
+
+@pytest.mark.parametrize("width", [80, 99, 100, 120, 200])
+@pytest.mark.parametrize("line", ["x" * 200, "x" * 65535, HOSTILE * 30, "\u6771" * 150])
+def test_on_a_terminal_a_traced_line_fits_its_width_and_says_what_is_missing(width, line):
+    shown = traced(line, width=width)
+    assert width - 1 <= sum(1 if character < "\u1100" else 2 for character in shown) <= width
+    assert shown.endswith("...(%d)" % len(line))
+    assert shown.isprintable()
+
+
+def test_a_traced_line_that_just_fits_is_whole():
+    head = len(traced("", width=80))
+    assert traced("x" * (80 - head), width=80).endswith(" " + "x" * (80 - head))
+    assert traced("x" * (81 - head), width=80).endswith("...(%d)" % (81 - head))
+
+
+@pytest.mark.parametrize("width", [80, 120, None])
+def test_the_columns_of_a_trace_stay_where_they_are(width):
+    """With the threads and addresses that a node has on one machine."""
+    lines = [
+        traced("{}", width=width, thread=thread, peer=peer)
+        for thread in ("pinger", "MainThread", "inbound-1", "outbound-9")
+        for peer in ("127.0.0.1:80", "127.0.0.1:65535", "192.168.0.2:600")
+    ]
+    assert len({line.index("{}") for line in lines}) == 1
+
+
+def test_a_trace_on_a_terminal_that_is_too_narrow_still_shows_a_little_of_each_line():
+    assert traced("x" * 40, width=10).endswith("xxxxxxxxx...(40)")
 
 
 # -- figures --------------------------------------------------------------------------

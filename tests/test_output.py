@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 
 import pytest
 
@@ -73,3 +74,21 @@ def test_a_full_disk_loses_the_line_and_nothing_else():
 def test_colour_is_for_terminals_whose_user_wants_it(environ, coloured):
     assert wants_colour(Terminal(), environ) is coloured
     assert wants_colour(io.StringIO(), environ) is False
+
+
+def test_only_a_terminal_has_a_width_and_it_may_change():
+    assert Output(None).columns() is None
+    assert Output(io.StringIO()).columns() is None
+    fcntl = pytest.importorskip("fcntl")
+    termios = pytest.importorskip("termios")
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as stream:
+        output = Output(stream)
+        for columns, told in ((0, None), (80, 80), (120, 120)):
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            assert output.columns() == told
+    os.close(master)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        assert Output(stream).columns() is None
