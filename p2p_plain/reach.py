@@ -26,6 +26,7 @@ from threading import Lock
 
 from .address import Address
 from .config import (
+    DIAL_TIMEOUT,
     MAX_PROBES,
     SCOUT_AGAIN_AFTER,
     SCOUT_INTERVAL,
@@ -106,6 +107,7 @@ class Met:
         "name",
         "next_probe_at",
         "nodeid",
+        "ok_at",
         "probing",
         "proven",
         "round",
@@ -128,6 +130,8 @@ class Met:
         """In a row."""
         self.dial = UNKNOWN
         self.seconds: Optional[float] = None
+        self.ok_at = float("-inf")
+        """When it was last found."""
         self.next_probe_at = now
         self.tried_at = float("-inf")
         # The round that is under way.
@@ -282,6 +286,7 @@ class Reach:
             met.probing = None
             if dial == OK:
                 met.found = met.proven = True
+                met.ok_at = now
                 met.failures = 0
                 self._judge_locked(met, address, OK, seconds)
                 if address in met.addresses:  # it is tried first from now on
@@ -289,7 +294,7 @@ class Reach:
                 met.addresses.insert(0, address)
                 # One is enough, but what has just been claimed is still to be proven.
                 met.round = [address for address in met.round if address in met.untried]
-            elif dial is not None:
+            elif dial is not None and not _is_outdated(met, dial, now):
                 met.failures += 1
                 met.failure = met.failure or (address, dial)
             self._tried_locked(met, now)
@@ -311,7 +316,7 @@ class Reach:
             met = self._met.get(nodeid)
             if met is None or dial is None:
                 return
-            if dial != OK and met.addresses != [address]:
+            if dial != OK and (met.addresses != [address] or _is_outdated(met, dial, now)):
                 return  # it may be found elsewhere: a round will tell
             if address not in met.addresses:
                 met.addresses.insert(0, address)
@@ -319,6 +324,7 @@ class Reach:
             met.untried.discard(address)
             if dial == OK:
                 met.proven = True
+                met.ok_at = now
                 met.failures = 0
             self._judge_locked(met, address, dial, seconds)
             self._tried_locked(met, now)
@@ -356,3 +362,8 @@ class Reach:
             self._emit(
                 "reach", nodeid=met.nodeid, name=met.name, address=str(address), dial=dial, was=was
             )
+
+
+def _is_outdated(met: Met, dial: str, now: float) -> bool:
+    """Whether a dial that timed out now was begun before another one got through."""
+    return dial == TIMEOUT and now - met.ok_at < DIAL_TIMEOUT

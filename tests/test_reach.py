@@ -7,6 +7,7 @@ from support import new_id
 
 from p2p_plain.address import Address
 from p2p_plain.config import (
+    DIAL_TIMEOUT,
     MAX_PROBES,
     SCOUT_AGAIN_AFTER,
     SCOUT_INTERVAL,
@@ -346,3 +347,20 @@ def test_of_several_addresses_one_failed_dial_says_nothing(reach, told):
     reach.lost(NODE, [A, B], 0.0)
     reach.seen(NODE, A, "refused", None, 1.0)
     assert told == []
+
+
+def test_a_dial_from_before_the_last_success_has_no_say_when_it_times_out(reach, told):
+    """The cable is back, a new dial gets through; those that began before wait out their time."""
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    reach.seen(NODE, A, "timeout", None, 100.0)
+    reach.seen(NODE, A, "ok", 0.001, 101.0)
+    told.clear()
+    reach.seen(NODE, A, "timeout", None, 101.0 + DIAL_TIMEOUT - 0.1)
+    (probe,) = reach.due(101.0 + INTERVAL, ALL)
+    reach.seen(NODE, A, "ok", 0.001, 101.0 + INTERVAL + 1.0)
+    answer(reach, probe, "timeout", 101.0 + INTERVAL + DIAL_TIMEOUT)
+    assert told == []
+    assert reach.verdicts()[NODE].dial == "ok"
+    reach.seen(NODE, A, "timeout", None, 300.0)
+    assert told == [("ok", "timeout", str(A))]
