@@ -253,6 +253,10 @@ class Overlay:
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._unsaid: Deque[bytes] = deque(maxlen=UNSAID_BROADCASTS)
         self._superseded: List[Tuple[float, Link]] = []
+        self._news: List[Tuple[Address, str]] = []
+        self._told_news = False
+        """Addresses that are to be told of with the next beat, and whether some have been since the
+        last one."""
         self._refusals: OrderedDict[str, Tuple[float, str]] = OrderedDict()
         self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
         """The last answer to ``getlinks``, and when it was made."""
@@ -401,6 +405,10 @@ class Overlay:
             peer.link.send(messages.PING, urgent=True)
         self._probe_due(now)
         self._close_superseded(now)
+        with self._lock:
+            self._told_news = bool(self._news)
+        if self._told_news:
+            self._tell_news()
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
             peers = self.table.up()
@@ -804,17 +812,35 @@ class Overlay:
         self._probe_due(now)
 
     def _tell_others(self, peer: Peer, now: float) -> None:
-        """Tell a few peers at once of an address that has just become worth telling."""
+        """Tell a few peers of an address that has just become worth telling.
+
+        At once; but what follows before the next beat, all together then.  Where 32 nodes start
+        at the same time each proves the address of every other one within a second or two, and to
+        say so one by one was a third of all that they did.
+        """
         if peer.last_pong_at is None or now - peer.last_pong_at > ADDRESS_FRESH:
             return
         proven = self.book.proven([peer.nodeid])
         if not proven or not self.table.tell_once(peer):
             return
-        others = [other for other in self.table.up() if other is not peer]
+        with self._lock:
+            self._news += proven
+            if self._told_news:
+                return  # the next beat will
+            self._told_news = True
+        self._tell_news()
+
+    def _tell_news(self) -> None:
+        with self._lock:
+            news, self._news = self._news, []
+        about = {nodeid for _, nodeid in news}
+        others = [other for other in self.table.up() if about - {other.nodeid}]
         for other in self._rng.sample(others, min(TELL_PEERS, len(others))):
-            entries = _may_hear(other.link, proven)
+            entries = [entry for entry in _may_hear(other.link, news) if entry[1] != other.nodeid]
+            if len(entries) > MAX_ADDRESSES:
+                entries = self._rng.sample(entries, MAX_ADDRESSES)
             if entries:
-                other.link.send(messages.encode_addr(entries[:MAX_ADDRESSES]))
+                other.link.send(messages.encode_addr(entries))
 
     # -- dialing ------------------------------------------------------------------------------
 

@@ -209,6 +209,22 @@ def test_a_chain_of_twenty_becomes_a_full_mesh_within_two_seconds_and_without_a_
         assert node.overlay._dialing == 0
 
 
+def test_nodes_that_start_together_tell_of_each_other_in_few_lines(monkeypatch):
+    """Each is soon asked by all others, and tells a few of all that is new since the last beat."""
+    lines = []
+    arrive = SimulatedLink.arrive
+    monkeypatch.setattr(
+        SimulatedLink, "arrive", lambda link, line: lines.append(line) or arrive(link, line)
+    )
+    world = World(1)
+    nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 25)]
+    world.run(1.0)
+    assert mesh(nodes)
+    told = [line for line in lines if b'"addr"' in line]
+    # Two answers a connection, and some news; with a line for each piece of it there were ten.
+    assert len(told) < 4 * len(nodes) * (len(nodes) - 1)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_started_together_with_the_same_list_they_recognise_themselves_once(seed):
     world = World(seed)
