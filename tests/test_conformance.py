@@ -435,17 +435,29 @@ WRONG = {
         ["full-is-said-after-addr"],
     ),
 }
-def losing(stopping):
-    """An address book that takes everyone for one who left on purpose, or nobody."""
+def losing_nobody():
+    """An address book that takes nobody for one who left on purpose."""
     lost = AddressBook.lost
-    return lambda book, nodeid, now, **_: lost(book, nodeid, now, stopping=stopping)
+    return lambda book, nodeid, now, **_: lost(book, nodeid, now, stopping=False)
+
+
+def each_only_once():
+    """An address book that has every address dialed once, and never again."""
+    due, given = AddressBook.due, set()
+
+    def once(book, now, connected, most):
+        found = [address for address in due(book, now, connected, most) if address not in given]
+        given.update(found)
+        return found
+
+    return once
 
 
 FROM_INSIDE = {
     "the first stays": (PeerTable, "_beats", lambda *_: False, "a-tie-that-it-wins"),
     "the last stays": (PeerTable, "_beats", lambda *_: True, "a-tie-that-we-win"),
-    "dials whoever left": (AddressBook, "lost", losing(False), "it-lets-go-who-left"),
-    "dials nobody again": (AddressBook, "lost", losing(True), "it-dials-again-who-broke-off"),
+    "dials whoever left": (AddressBook, "lost", losing_nobody(), "it-lets-go-who-left"),
+    "dials nobody again": (AddressBook, "due", each_only_once(), "it-dials-again-who-broke-off"),
 }
 
 
