@@ -97,6 +97,9 @@ MAX_DRAINED = 64 * 1024
 """Bytes read and thrown away of a client that is told no while it still talks: closing a socket
 with unread data sends a reset, which overtakes and destroys the answer (RFC 1122 4.2.2.13)."""
 
+GOING = 1.0
+"""Seconds for which the accepting loop waits, when as many as fit have been cut and are not gone."""
+
 BEAT = 0.1
 """Seconds between two looks at the deadlines, and at whether to stop where nothing else tells."""
 
@@ -622,16 +625,18 @@ class Clients:
         """Let one in, and cut another one if there are too many; ``None``: no room."""
         client = Client(sock, self._clock())
         with self._lock:
-            if self._ended:
+            # Those who have been cut need a moment to go: longer on a busy machine, and whoever
+            # comes meanwhile may be the one who asks.
+            if not self._lock.wait_for(self._can_hold_one_more_locked, GOING) or self._ended:
                 return None
             room = sum(1 for other in self._all.values() if other.state != CUT) < self.most
             if not room and not self._cut_locked(self._dispensable_locked()):
                 return None
-            # Those who have been cut need a moment to go.
-            if len(self._all) >= 2 * self.most:
-                return None
             self._all[id(client)] = client
             return client
+
+    def _can_hold_one_more_locked(self) -> bool:
+        return self._ended or len(self._all) < 2 * self.most
 
     def leave(self, client: Client) -> None:
         """Its thread is done with it."""
