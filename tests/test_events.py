@@ -114,7 +114,7 @@ def test_what_happens_quickly_is_told_together_and_its_end_to_who_wants_to_know(
         dispatched.emit("a", number=emitted)
         emitted += 1
         time.sleep(0)  # the dispatcher's turn, if it wants one
-    wait_until(lambda: len(heard) > emitted and heard[-1] == TOLD)
+    wait_until(lambda: heard[-2:] == [emitted - 1, TOLD])
     batches = heard.count(TOLD)
     assert batches <= (time.monotonic() - began) / GATHER + 2
     assert [one for one in heard if one != TOLD] == list(range(emitted))
