@@ -5,6 +5,7 @@ signal; everything else happens on the node's own threads.
 """
 
 import json
+import os
 import signal
 import socket
 import sys
@@ -51,6 +52,10 @@ def run(options: "Dict[str, Any]") -> None:
             reason = signals.wait()
         finally:
             node.stop(reason)
+    if not printer.done:
+        # The dispatcher waits for a terminal or a pipe that takes nothing, and holds the lock of
+        # stdout's buffer.  The interpreter's own end would want that lock too, and abort.
+        os._exit(0)
 
 
 class Printer:
@@ -63,6 +68,9 @@ class Printer:
         self._started_at = time.time()
         self._out = Output(sys.stdout)
         self._err = Output(sys.stderr)
+        self._stopped = False
+        self.done = False
+        """Whether the last event is out: nothing more will be written."""
 
     def event(self, event: "Event") -> None:
         """One line; under the first of them what others type to join."""
@@ -74,11 +82,13 @@ class Printer:
                 lines += display.invitation(event["addresses"], self._network, program())
         if not self._out.write("\n".join(lines), now=False):
             self._stdout_closed()
+        self._stopped = event["event"] == "stopped"
 
     def flush(self, told: "Event") -> None:
         """After each batch of events: one write for all of them."""
         if not self._out.flush():
             self._stdout_closed()
+        self.done = self._stopped
 
     def trace(self, event: "Event") -> None:
         """One line of the wire, on stderr."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from support import PATIENCE, ROOT, Program, RawListener, RawPeer
+from support import PATIENCE, ROOT, Program, RawListener, RawPeer, free_port, wait_until
 
 from p2p_plain import __version__
 
@@ -363,6 +363,37 @@ def test_signal_upon_signal_still_ends_with_exit_code_0():
             except subprocess.TimeoutExpired:
                 pass
         assert program.process.returncode == 0
+
+
+def is_listening(port):
+    try:
+        RawPeer.dial(port).__exit__()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_terminal_or_a_pipe_that_takes_nothing_does_not_hold_up_the_end():
+    """Ctrl-S, or a pager: the interpreter would want stdout's lock at its end, and abort."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(write, b"x")
+    os.set_blocking(write, True)
+    port = free_port()
+    with open(read, "rb"), open(write, "wb") as stdout:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "p2p_plain", "--port", str(port), "--bind", "127.0.0.1"],
+            cwd=ROOT,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        )
+        wait_until(lambda: is_listening(port))
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=PATIENCE) == (None, b"")
+    assert process.returncode == 0
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
