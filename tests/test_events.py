@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from support import PATIENCE, ROOT, wait_until
+from support import BUSY, PATIENCE, ROOT, wait_until
 
 from p2p_plain import events as module
 from p2p_plain.config import MAX_WAITING_BYTES, MAX_WAITING_EVENTS, REMEMBERED_EVENTS
@@ -136,6 +136,38 @@ def test_after_a_silence_it_is_told_at_once_and_a_message_and_the_end_always(
     dispatched.emit("a", number=5)
     dispatched.close()
     wait_until(lambda: heard == [1, TOLD, 2, 3, 4, TOLD, 5, TOLD])
+
+
+def test_round_trips_wait_for_each_other_or_for_what_is_told_sooner(dispatched, monkeypatch):
+    monkeypatch.setattr(module, "LEISURE", 3600.0)
+    heard = []
+    dispatched.on(EVERYTHING, lambda event: heard.append(event["number"]))
+    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    dispatched.emit("a", number=1)
+    wait_until(lambda: heard == [1, TOLD])
+    dispatched.emit("rtt", number=2)
+    dispatched.emit("rtt", number=3)
+    dispatched.emit("a", number=4)
+    wait_until(lambda: heard == [1, TOLD, 2, 3, 4, TOLD])
+    del heard[:]
+    for number in range(module.MANY):
+        dispatched.emit("rtt", number=number)
+    wait_until(lambda: heard == [*range(module.MANY), TOLD])
+
+
+def test_round_trips_are_told_within_a_second(dispatched):
+    heard = []
+    dispatched.on("rtt", lambda event: heard.append(time.monotonic() - event["at"]))
+    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    began = time.monotonic()
+    emitted = 0
+    while time.monotonic() < began + 0.2:
+        dispatched.emit("rtt", at=time.monotonic())
+        emitted += 1
+        time.sleep(0.001)
+    wait_until(lambda: len(heard) == emitted + heard.count(TOLD) and heard[-1] == TOLD)
+    assert heard.count(TOLD) <= (time.monotonic() - began) / module.LEISURE + 2
+    assert max(late for late in heard if late != TOLD) < module.LEISURE + BUSY
 
 
 def test_what_nobody_listens_for_need_not_be_made(events):
