@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 READ_AGAIN_AFTER = 5.0
 READ_EVERY = 300.0
-"""Seconds for which the rows of a peer are kept unread after one that was read: at first and, twice
-as long each time, at the most."""
+"""Seconds for which the rows of a peer are kept unread after one that was read: at first and, four
+times as long each time, at the most."""
 
 LATE_PERCENTILE = 90
 """Of the beats of the last while, which one's lateness is called the node's own: one late beat in
@@ -89,7 +89,7 @@ class Matrix:
                 return False
             if known is None and len(self._rows) >= MAX_ROWS and not self._make_room_locked(peers):
                 return False
-            again = READ_AGAIN_AFTER if known is None else min(2 * known.unread_for, READ_EVERY)
+            again = READ_AGAIN_AFTER if known is None else min(4 * known.unread_for, READ_EVERY)
             self._rows[row.nodeid] = Row(row.nodeid, line, measured_at, connected, now, again)
             return True
 
