@@ -44,6 +44,10 @@ RECEIVE_BYTES = 4 * 1024
 """How much one ``recv`` asks for.  With 64 KiB a flood is parsed in longer turns and its
 neighbours wait 353 us instead of 136 us."""
 
+LONG_LINE_BYTES = 28 * 1024
+"""How much is asked for at once in the middle of a long line: the row of a node among 64 has 14 KB,
+and that of one among 128 comes with two calls instead of eight."""
+
 MAX_UNSENT = 1024 * 1024
 """Bytes that wait, a connection, for a peer that reads slowly, on top of what the kernel holds.
 More than a few of the longest lines is a peer that is not keeping up; unbounded, one stalled

@@ -42,6 +42,7 @@ from .config import (
     MAX_PER_IP,
     MAX_UNGREETED,
     MAX_UNSENT,
+    RECEIVE_BYTES,
 )
 from .counters import Traffic
 from .errors import PeerLeft, Refused, why
@@ -245,6 +246,8 @@ class Session(Link):
             if not chunk:
                 self._lines.end()
                 return
+            if len(chunk) == RECEIVE_BYTES and b"\n" not in chunk:
+                chunk += self._transport.receive_more()
             self.traffic.bytes_in += len(chunk)
             cost = self._answer(chunk)
             if greeting and self.state != GREETING:

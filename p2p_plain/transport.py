@@ -20,7 +20,7 @@ import select
 import socket
 import time
 
-from .config import RECEIVE_BYTES
+from .config import LONG_LINE_BYTES, RECEIVE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ class Transport:
             if not readable:
                 raise socket.timeout("timed out")
         return self._room[: self._sock.recv_into(self._room)].tobytes()
+
+    def receive_more(self) -> bytes:
+        """What else is there already, perhaps nothing.  Never blocks.  Reader thread only."""
+        try:
+            return self._sock.recv(LONG_LINE_BYTES, _DONTWAIT)
+        except OSError:  # nothing yet, or it broke: the next receive() finds out
+            return b""
 
     def send(self, data: "Union[bytes, bytearray]") -> int:
         """How many bytes of ``data`` the kernel took; it may be none.  Never blocks.

@@ -84,6 +84,20 @@ def test_receive_asks_for_four_kilobytes_at_a_time(pair):
     assert 0 < len(end.receive(5)) <= 4096
 
 
+def test_more_is_what_is_there_already(pair):
+    end, other = pair
+    assert end.receive_more() == b""
+    other.sendall(b"x" * 20000)
+    total = len(end.receive())
+    while total < 20000:
+        assert end.wait(True, False, 5) == (True, False)
+        total += len(end.receive_more())
+    other.close()
+    assert end.wait(True, False, 5)[0]
+    assert end.receive_more() == b""
+    assert end.receive() == b""
+
+
 def test_cut_wakes_a_reader_on_another_thread(pair):
     end, _ = pair
     got = []
