@@ -248,8 +248,9 @@ class Node:
             session.cut()
         left = self._crew.wait(deadline)
         if left:
-            # A name server that does not answer: that call cannot be interrupted.
-            self._events.log(WARNING, "%d threads still wait for the system; left behind", left)
+            # They wait for a name server, which cannot be interrupted, or for a processor.
+            told = "stopped after %g s all the same: threads that had not ended by then: %d"
+            self._events.log(WARNING, told, STOP_DEADLINE, left)
         if self._pinger.is_alive():
             self._pinger.join(max(0.0, deadline - time.monotonic()))
         self._events.emit(
