@@ -761,13 +761,19 @@ class Overlay:
         """From now on it is probed, beside the connection and after it."""
         self.reach.met(peer.nodeid, peer.name, now)
         if peer.link.direction == INBOUND and peer.claimed is not None:
-            self._claimed(peer, peer.claimed, now)
+            # Whom we ourselves have dialed hears of this newcomer too, and passes it on: ours is not
+            # the word that others wait for.  But a node that has dialed nobody may be the only one
+            # that everybody knows.
+            dialed = any(other.link.direction == OUTBOUND for other in self.table.up())
+            self._claimed(peer, peer.claimed, now, leisurely=dialed)
 
-    def _claimed(self, peer: Peer, address: Address, now: float) -> None:
+    def _claimed(
+        self, peer: Peer, address: Address, now: float, leisurely: bool = False
+    ) -> None:
         """``peer`` says that it lives there.  Connected as we are, only a probe can tell."""
         if not is_shareable(address) or self.book.knows_as_mine(address):
             return
-        if self.reach.claimed(peer.nodeid, address, now):
+        if self.reach.claimed(peer.nodeid, address, now, leisurely):
             self._probe_due(now)
 
     def _found(self, address: Address, nodeid: str, probe: bool, now: float) -> None:

@@ -704,6 +704,24 @@ def test_what_turned_out_to_be_ourselves_is_not_probed_again_either():
     assert node.count("self") == 0  # and that is between us and the prober
 
 
+def test_a_newcomer_is_dialed_back_at_once_only_by_who_has_dialed_nobody():
+    """Where many start together, everyone would dial everyone twice."""
+    world, first, second = lonely_pair(19, probe_interval=600)
+    began = world.now
+    for node in (first, second):
+        for number in range(3):
+            raw_link(node, new_id(), port=6000, host="10.0.0.%d" % (50 + number))
+    world.run(5.0)
+    of_first, of_second = (
+        [at - began for at, _, probe in node.dials if probe and at >= began]
+        for node in (first, second)
+    )
+    assert of_first == [0.0] * 3
+    assert len(of_second) == 3
+    assert min(of_second) >= 0.5
+    assert max(of_second) <= 3.0 + 2 * TICK
+
+
 def test_a_claimed_address_is_probed_once_an_interval():
     world = World(18)
     node = world.node(1, probe_interval=10)

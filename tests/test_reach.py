@@ -14,7 +14,7 @@ from p2p_plain.config import (
     UNPROVEN_A_SECOND,
     UNPROVEN_AT_ONCE,
 )
-from p2p_plain.reach import CLAIM_AGAIN_AFTER, CLAIMS_PROBED, Reach, Reachable
+from p2p_plain.reach import CLAIM_AGAIN_AFTER, CLAIMS_PROBED, LEISURE, Reach, Reachable
 
 INTERVAL = 60.0
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
@@ -129,6 +129,20 @@ def test_a_claim_during_a_round_is_tried_in_it_even_after_an_answer(reach):
     answer(reach, probe, "ok")
     assert round_of(reach, 0.0, n2="timeout") == [B]
     assert reach.verdicts()[NODE].dial == "ok"
+
+
+def test_a_claim_that_can_wait_is_looked_at_in_a_few_seconds(reach):
+    reach.met(NODE, "a name", 0.0)
+    assert not reach.claimed(NODE, A, 0.0, leisurely=True)
+    assert reach.due(LEISURE[0] - 0.01, ALL) == []
+    assert [probe.address for probe in reach.due(LEISURE[1], ALL)] == [A]
+
+
+def test_a_claim_that_can_wait_does_not_wait_for_longer_than_an_interval(told):
+    reach = Reach(0.1, random.Random(1), told.emit)
+    reach.met(NODE, "a name", 0.0)
+    reach.claimed(NODE, A, 0.0, leisurely=True)
+    assert [probe.address for probe in reach.due(0.1, ALL)] == [A]
 
 
 def test_one_node_has_only_so_many_claims(reach):
