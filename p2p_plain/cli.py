@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
 
-COMMANDS = ("ping", "matrix", "check", "watch")
-"""First words that ask a running node something, instead of running one."""
+COMMANDS = ("ping", "matrix", "check", "watch", "tour")
+"""First words that do something else than to run a node: most of them ask one."""
 
 
 def main(argv: "Optional[List[str]]" = None) -> int:
@@ -81,6 +81,10 @@ def _command(word: str, rest: "List[str]") -> int:
             from .watch import watch
 
             return watch(rest)
+        if word == "tour":
+            from .tour import tour
+
+            return tour(rest)
         if word == "ping":
             from .ping import ping
 

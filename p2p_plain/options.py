@@ -144,9 +144,14 @@ def as_typed(word: str) -> str:
 
 def program() -> str:
     """How to run the same program elsewhere: ``python3 -m p2p_plain``, or the one file."""
+    return "python3 " + (one_file() or "-m p2p_plain")
+
+
+def one_file() -> str:
+    """The name of the file that the whole program is in; empty if it is in a folder."""
     # What our package is in: a folder, or an archive, which is a file.
     place = os.path.dirname(os.path.dirname(__file__))
-    return "python3 " + os.path.basename(place) if os.path.isfile(place) else "python3 -m p2p_plain"
+    return os.path.basename(place) if os.path.isfile(place) else ""
 
 
 def version() -> str:

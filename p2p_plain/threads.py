@@ -19,7 +19,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict
+    from typing import Any, Callable, Dict, List
 
 
 class Crew:
@@ -69,6 +69,11 @@ class Crew:
         """The calling thread's name."""
         name = self._names.get(_thread.get_ident())  # our own entry: nobody else changes it
         return threading.current_thread().name if name is None else name
+
+    def names(self) -> "List[str]":
+        """The names of those that are running now."""
+        with self._lock:
+            return list(self._names.values())
 
     def running(self) -> int:
         """How many threads are running now."""

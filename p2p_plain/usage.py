@@ -28,6 +28,9 @@ commands that ask a running node (each has --help):
   {program} check HOST:PORT      wait until all can: for scripts, cron and CI
   {program} watch HOST:PORT      the same, live
 
+to see what nodes say to each other, and learn sockets from it:
+  {program} tour                 three nodes on this machine, scene by scene
+
 Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3 cannot start.
 """
 

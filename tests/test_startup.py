@@ -20,6 +20,7 @@ JUDGING = {"commands", "grid", "verdicts", "view"}
 NODE = COMMON | WORDS | {"address_book", "connector", "counters", "events", "listener", "matrix"}
 NODE |= {"node", "overlay", "pace", "peer_table", "pinger", "reach", "run", "session", "signals"}
 NODE |= {"threads", "transport"}
+TOUR = (ASKING | JUDGING | NODE | {"stage", "tour"}) - {"run"}
 
 NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
 NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile", "typing"}
@@ -74,6 +75,7 @@ def imported(code, *words):
         (["matrix", "--help"], ASKING | JUDGING),
         (["check", "127.0.0.1:1", "--within", "0"], ASKING | JUDGING),
         (["watch", "--help"], ASKING | JUDGING | {"watch"}),
+        (["tour", "--help"], TOUR),
     ],
 )
 def test_a_command_imports_its_own_modules_and_no_others(words, modules):
@@ -82,8 +84,8 @@ def test_a_command_imports_its_own_modules_and_no_others(words, modules):
     assert not others & NEVER
 
 
-def test_no_command_imports_a_node():
-    for command in cli.COMMANDS:
+def test_no_command_that_asks_a_node_imports_one():
+    for command in set(cli.COMMANDS) - {"tour"}:
         ours, _ = imported(AT_THE_END + THE_PROGRAM, command, "--help")
         assert not ours & {"node", "overlay", "session", "listener", "run", "status"}, command
 
