@@ -113,7 +113,7 @@ class Listener(Server):
         bind: "Optional[str]",
         port: int,
         crew: Crew,
-        serve: "Callable[[socket.socket], None]",
+        serve: "Callable[[socket.socket, Any], None]",
         make_room: "Callable[[], bool]" = lambda: False,
     ) -> None:
         super().__init__(crew)
@@ -164,7 +164,7 @@ class Listener(Server):
         """
         self._accepted += 1
         try:
-            self._crew.start("inbound-%d" % self._accepted, self._serve, request)
+            self._crew.start("inbound-%d" % self._accepted, self._serve, request, client_address)
         except RuntimeError:  # no more threads to be had
             self.shutdown_request(request)
             self._stopping.wait(ACCEPT_PAUSE)

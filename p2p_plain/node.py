@@ -382,15 +382,15 @@ class Node:
 
     # -- the parts meet ---------------------------------------------------------------------
 
-    def _serve_inbound(self, sock: socket.socket) -> None:
-        """The connection's own thread."""
-        self._serve(sock)
+    def _serve_inbound(self, sock: socket.socket, place: "Any") -> None:
+        """The connection's own thread; it comes from ``place``."""
+        self._serve(sock, from_sockaddr(place))
 
     def _serve_outbound(self, order: Order, sock: socket.socket, seconds: float) -> None:
         """A connector thread: the connection gets its own."""
         name = "outbound-%d" % next(self._outbound)
         try:
-            self._crew.start(name, self._serve, sock, order, seconds)
+            self._crew.start(name, self._serve, sock, None, order, seconds)
         except RuntimeError:
             sock.close()
             self._dial_failed(order, DialFailed("unknown", "no more threads to be had"))
@@ -398,6 +398,7 @@ class Node:
     def _serve(
         self,
         sock: socket.socket,
+        remote: "Optional[Address]" = None,
         order: "Optional[Order]" = None,
         connect_seconds: "Optional[float]" = None,
     ) -> None:
@@ -408,6 +409,7 @@ class Node:
                 self.config.ping_timeout,
                 self.config.max_rate,
                 self._trace,
+                remote=remote,
                 target=None if order is None else order.address,
                 probe=order is not None and order.probe,
                 wanted=None if order is None else order.wanted,

@@ -183,8 +183,8 @@ class Myself(Record):
         self.http = http
         """Port of the status page, where it may be reached by others."""
 
-    def address_for(self, local_host: str) -> "Optional[Address]":
-        """Where the peer at the other end of a connection should dial us.
+    def address_for(self, link: Link) -> "Optional[Address]":
+        """Where the peer at the other end of ``link`` should dial us.
 
         Never the wildcard itself: 0.0.0.0 is an answer to "where do you listen?", not to
         "where are you?".  The address that this connection uses on our side is one, if we
@@ -192,9 +192,12 @@ class Myself(Record):
         """
         if self.advertise is not None:
             return self.advertise
-        if is_ip(local_host) and (6 if ":" in local_host else 4) in self.wildcard:
-            return Address(local_host, self.port)
-        near = is_loopback(local_host)
+        if link.direction == INBOUND and not self.wildcard:
+            return self.addresses[0]  # they have found the only one
+        host = link.local().host
+        if is_ip(host) and (6 if ":" in host else 4) in self.wildcard:
+            return Address(host, self.port)
+        near = is_loopback(host)
         for address in self.addresses:
             if near or not is_loopback(address.host):
                 return address
@@ -554,7 +557,7 @@ class Overlay:
 
     def _first_words(self, peer: Peer) -> "List[bytes]":
         """What each side says after hello: here I am; whom do you know; are you there?"""
-        own = self.myself.address_for(peer.link.local.host)
+        own = self.myself.address_for(peer.link)
         return [_addr_of(own, self.myself.nodeid), messages.GETADDR, messages.PING]
 
     def _let_in(self, link: Link) -> None:

@@ -47,7 +47,6 @@ class Link:
     __slots__ = (
         "connect_seconds",
         "found",
-        "local",
         "peer",
         "probe",
         "remote",
@@ -61,7 +60,6 @@ class Link:
     def __init__(
         self,
         remote: Address,
-        local: Address,
         target: "Optional[Address]" = None,
         probe: bool = False,
         wanted: "Optional[str]" = None,
@@ -69,8 +67,6 @@ class Link:
     ) -> None:
         self.remote = remote
         """The other end of the socket.  Its port is the listening one only if we dialed it."""
-        self.local = local
-        """Our end of the socket."""
         self.target = target
         """What we dialed (it may hold a name); ``None`` if they dialed us."""
         self.probe = probe
@@ -94,6 +90,10 @@ class Link:
     def direction(self) -> str:
         """``outbound`` if we dialed."""
         return INBOUND if self.target is None else OUTBOUND
+
+    def local(self) -> Address:
+        """Our end of the socket.  Reader thread only; raises ``OSError``."""
+        raise NotImplementedError
 
     def send(self, line: bytes, urgent: bool = False) -> bool:
         """Say one encoded line, or several; ``False`` if too much is waiting.  Never blocks.

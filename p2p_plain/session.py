@@ -89,15 +89,17 @@ class Session(Link):
         ping_timeout: float,
         max_rate: float,
         trace: "Optional[Trace]" = None,
+        remote: "Optional[Address]" = None,
         target: "Optional[Address]" = None,
         probe: bool = False,
         wanted: "Optional[str]" = None,
         connect_seconds: "Optional[float]" = None,
     ) -> None:
-        """``target`` is what was dialed; without it they dialed us.  Raises ``OSError``."""
+        """``remote`` is the other end, if that is known already.  ``target`` is what was dialed;
+        without it they dialed us.  Raises ``OSError``.
+        """
         super().__init__(
-            remote=from_sockaddr(sock.getpeername()),
-            local=from_sockaddr(sock.getsockname()),
+            remote=from_sockaddr(sock.getpeername()) if remote is None else remote,
             target=target,
             probe=probe,
             wanted=wanted,
@@ -128,6 +130,10 @@ class Session(Link):
         """When our patience with the other end's closing is over."""
 
     # -- any thread ---------------------------------------------------------------------
+
+    def local(self) -> Address:
+        """Our end of the socket.  Reader thread only; raises ``OSError``."""
+        return from_sockaddr(self._transport.local())
 
     def send(self, line: bytes, urgent: bool = False) -> bool:
         """Say encoded lines; ``False`` if too much is waiting already.  Never blocks."""
@@ -222,7 +228,6 @@ class Session(Link):
                     # Who still wants to speak to it (a tie's loser is closed a second later) is too
                     # late: nothing may be traced and counted that is never said.
                     self._ending = self._ending or (reason, detail)
-                self._transport.cut()
                 self._transport.close()
 
     def _converse(self, deadline: float) -> None:

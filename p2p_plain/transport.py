@@ -24,7 +24,7 @@ from .config import LONG_LINE_BYTES, RECEIVE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional, Tuple, Union
+    from typing import Any, Optional, Tuple, Union
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -50,7 +50,10 @@ class Transport:
         # Two small answers sent one after the other would otherwise wait for the other end's
         # acknowledgement of the first, up to 40 ms (Nagle's algorithm against delayed ACKs).
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setblocking(self._blocking)
+        # Each call that asks the system lets another thread run meanwhile, and then waits for its
+        # turn again: among 32 who connect at once that takes longer than the call.
+        if (sock.gettimeout() is None) != self._blocking:
+            sock.setblocking(self._blocking)
 
     def receive(self, timeout: "Optional[float]" = None) -> bytes:
         """What has arrived, at least one byte; ``b""`` at the end of the stream.
@@ -66,6 +69,10 @@ class Transport:
             if not readable:
                 raise socket.timeout("timed out")
         return self._room[: self._sock.recv_into(self._room)].tobytes()
+
+    def local(self) -> "Any":
+        """The address of our end, as the system says it.  Reader thread only; raises ``OSError``."""
+        return self._sock.getsockname()
 
     def receive_more(self) -> bytes:
         """What else is there already, perhaps nothing.  Never blocks.  Reader thread only."""

@@ -92,7 +92,7 @@ def listen():
     made = []
 
     def go(bind=None):
-        made.append(Listener(bind, 0, Crew(print), lambda sock: sock.close()))
+        made.append(Listener(bind, 0, Crew(print), lambda sock, place: sock.close()))
         return made[-1]
 
     yield go

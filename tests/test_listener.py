@@ -25,7 +25,8 @@ class Serving:
         self.listener.start()
         self.port = self.listener.listening.port
 
-    def serve(self, sock):
+    def serve(self, sock, place):
+        assert place == sock.getpeername()
         sock.sendall(b"hello")
         sock.close()
 
@@ -146,7 +147,7 @@ def test_no_thread_for_a_connection_ends_that_connection_only(serve, monkeypatch
 
 def test_a_mistake_of_ours_while_serving_is_reported_and_the_listener_goes_on(serve):
     serving = serve()
-    good, serving.listener._serve = serving.listener._serve, lambda sock: 1 / 0
+    good, serving.listener._serve = serving.listener._serve, lambda sock, place: 1 / 0
     with socket.create_connection(("127.0.0.1", serving.port), 5) as sock:
         assert sock.recv(100) == b""
     wait_until(lambda: serving.errors)

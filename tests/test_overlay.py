@@ -143,14 +143,18 @@ class SimulatedNode:
 class SimulatedLink(Link):
     """One end of a connection; lines arrive at the other end a little later, in order."""
 
-    __slots__ = ("node", "open", "other", "said")
+    __slots__ = ("address", "node", "open", "other", "said")
 
-    def __init__(self, node, *args):
-        super().__init__(*args)
+    def __init__(self, node, remote, local, *args):
+        super().__init__(remote, *args)
+        self.address = local
         self.node = node
         self.open = True
         self.other = None
         self.said = []
+
+    def local(self):
+        return self.address
 
     def send(self, line, urgent=False):
         if self.open:

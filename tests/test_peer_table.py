@@ -31,7 +31,7 @@ def make_table(told, nodeid=MIDDLE_ID, max_peers=10, clock=lambda: 0.0):
 def make_peer(nodeid, direction="inbound", now=0.0, port=None):
     remote = Address("10.0.0.1", 5000)
     target = remote if direction == "outbound" else None
-    return Peer(Link(remote, Address("10.0.0.9", 6000), target), Hello(nodeid, port=port), now)
+    return Peer(Link(remote, target), Hello(nodeid, port=port), now)
 
 
 def test_a_peer_counts_once_it_is_announced_and_no_longer_when_removed(told):
