@@ -8,6 +8,7 @@ command needs.  In the one file (``scripts/build.py``) that is most of the start
 compiles anew whatever it imports from there.
 """
 
+import gc
 import sys
 
 from .errors import CannotStart, UsageError
@@ -66,8 +67,11 @@ def _run(argv: "List[str]") -> int:
         from .usage import read_fully
 
         options = read_fully(words)
+    # Of what is imported nothing is thrown away: to look for it again and again takes 1.5 ms of 42.
+    gc.disable()
     from .run import run
 
+    gc.enable()
     run(options)
     return DONE
 
