@@ -764,11 +764,7 @@ class Overlay:
         """From now on it is probed, beside the connection and after it."""
         self.reach.met(peer.nodeid, peer.name, now)
         if peer.link.direction == INBOUND and peer.claimed is not None:
-            # Whom we ourselves have dialed hears of this newcomer too, and passes it on: ours is not
-            # the word that others wait for.  But a node that has dialed nobody may be the only one
-            # that everybody knows.
-            dialed = any(other.link.direction == OUTBOUND for other in self.table.up())
-            self._claimed(peer, peer.claimed, now, leisurely=dialed)
+            self._claimed(peer, peer.claimed, now, leisurely=not self._is_hub())
 
     def _claimed(
         self, peer: Peer, address: Address, now: float, leisurely: bool = False
@@ -778,6 +774,14 @@ class Overlay:
             return
         if self.reach.claimed(peer.nodeid, address, now, leisurely):
             self._probe_due(now)
+
+    def _is_hub(self) -> bool:
+        """Whether all our peers have dialed us: we may be the one address that everyone was given.
+
+        Then newcomers hear of each other from us alone.  Who has dialed somebody itself has shown
+        them the way there, and need not hurry.
+        """
+        return all(peer.link.direction == INBOUND for peer in self.table.up())
 
     def _found(self, address: Address, nodeid: str, probe: bool, now: float) -> None:
         """``nodeid`` lives there; so whoever lived there before is not to be found any more."""
@@ -844,7 +848,8 @@ class Overlay:
             news, self._news = self._news, []
         about = {nodeid for _, nodeid in news}
         others = [other for other in self.table.up() if about - {other.nodeid}]
-        for other in self._rng.sample(others, min(TELL_PEERS, len(others))):
+        many = len(others) if self._is_hub() else min(TELL_PEERS, len(others))
+        for other in self._rng.sample(others, many):
             entries = [entry for entry in _may_hear(other.link, news) if entry[1] != other.nodeid]
             if len(entries) > MAX_ADDRESSES:
                 entries = self._rng.sample(entries, MAX_ADDRESSES)

@@ -19,6 +19,7 @@ from p2p_plain.errors import PeerLeft, Refused
 from p2p_plain.events import Events
 from p2p_plain.overlay import Myself, Overlay
 from p2p_plain.peer_table import Link, PeerTable
+from p2p_plain.reach import LEISURE
 
 TICK = 0.2
 
@@ -227,6 +228,17 @@ def test_nodes_that_start_together_tell_of_each_other_in_few_lines(monkeypatch):
     told = [line for line in lines if b'"addr"' in line]
     # Two answers a connection, and some news; with a line for each piece of it there were ten.
     assert len(told) < 4 * len(nodes) * (len(nodes) - 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_is_dialed_by_all_tells_all(seed):
+    """Before anyone else has dialed the others back."""
+    world = World(seed)
+    nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 41)]
+    world.run(LEISURE[0])
+    assert mesh(nodes)
+    dialed_back = {node for node in nodes if any(probe for _, _, probe in node.dials)}
+    assert dialed_back == {nodes[0]}
 
 
 @pytest.mark.parametrize("seed", range(5))
