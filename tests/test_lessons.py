@@ -166,6 +166,7 @@ def scenes(tmp_path_factory):
         "2.3": edited(folder, "02", ("caller.shutdown(socket.SHUT_WR)", "caller.close()")),
         "3.1": edited(folder, "03", ("sorted([source, target])", "[source, target]")),
         "4.1": edited(folder, "04", ("settimeout(max(left, 0.001))", "settimeout(None)")),
+        "4.3": edited(folder, "04", ("PATIENCE\n    held", "PATIENCE\n    deadline += 3600\n    held")),
         "6.1": edited(
             folder,
             "06",
@@ -186,6 +187,7 @@ def scenes(tmp_path_factory):
         "4 naive": lambda: broken("04", naive=True),
         "4": lambda: broken("04"),
         "4.1": lambda: broken("04", folder=copies["4.1"]),
+        "4.3": lambda: broken("04", folder=copies["4.3"]),
         "3 naive": lambda: broken("03", naive=True),
         "3": lambda: broken("03"),
         "3.1": lambda: broken("03", folder=copies["3.1"], until="no answer"),
@@ -290,6 +292,11 @@ def test_4_a_deadline_does(scenes):
 
 def test_4_exercise_1_without_a_timeout_silence_lasts_for_ever(scenes):
     _, second = scenes("4.1")
+    assert second.count("still there") == 2
+
+
+def test_4_exercise_3_a_clock_that_is_set_back_is_no_deadline(scenes):
+    _, second = scenes("4.3")
     assert second.count("still there") == 2
 
 

@@ -14,10 +14,13 @@ See         Terminal 1 speaks into its listening socket: an error, since nobody 
             itself and puts them into the queue.  Nobody takes them out, and so they hear nothing.
 Then        Ctrl-C in terminal 1, and both again, terminal 1 without --naive: everyone is greeted.
             All three called the same port.  Look at the ports that they called from: for each
-            outgoing connection the kernel picks one at random, only so that the two ends together
-            tell this connection from every other.  Nobody listens there.
+            outgoing connection the kernel picks a free one, only so that the two ends together
+            tell this connection from every other.  Nobody listens there.  It picks at random
+            (though three in a row may be neighbours): who cannot guess the port cannot slip forged
+            bytes into the connection (RFC 6056).
 For real    `listener.Listener` accepts, `connector.dial` calls (that is, the class Listener in
-            p2p_plain/listener.py, and the function dial in p2p_plain/connector.py)
+            p2p_plain/listener.py, and the function dial in p2p_plain/connector.py).  What follows
+            from the random ports stands at the head of `connector`
 """
 
 import socket
@@ -28,7 +31,7 @@ from classroom import NAIVE, run, tell
 
 def listen(port):
     """Greet everyone who calls."""
-    listener = socket.socket()  # TCP, unless one says otherwise
+    listener = socket.socket()  # TCP: all bytes arrive, in order, or it breaks
     # May take the port again at once, although old connections to it are still fading away.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))  # this machine alone can reach it; port 0 is any free one

@@ -15,7 +15,8 @@ Then        Ctrl-C in terminal 1, and both again, terminal 1 without --naive: fi
 Also        When terminal 2 has said all, it closes its direction only (`shutdown`): the
             connection is half-closed.  Terminal 1 sees that by a `recv` of no bytes, b"": they
             say no more.  They still listen; so it can answer, and does.
-For real    `codec.LineSplitter.feed`; `transport.Transport.finish` half-closes
+For real    `codec.LineSplitter.feed`; `transport.Transport.finish` half-closes, and
+            `session.Session._converse` comes upon the b""
 """
 
 import socket

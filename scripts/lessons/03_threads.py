@@ -15,8 +15,8 @@ Also        Each account has a lock, and a payment holds two.  If one thread too
             its second: for ever, since the other has it.  So everyone takes them in one order,
             here that of the alphabet; exercise 1 takes the order away.
 For real    `listener.Listener.process_request`, `threads.Crew.start`.  The package's locks need
-            no order: who holds one takes no second one.  See `peer_table.PeerTable.admit`,
-            `session.Session.send`, and the end of "Read the source in this order" in the README
+            no order: who holds one takes no second one.  `peer_table.PeerTable` says so where it
+            makes its lock; see the end of "Read the source in this order" in the README, too
 """
 
 import socket
@@ -57,7 +57,9 @@ def serve(connection):
     except (OSError, ValueError, KeyError) as error:  # its doing; nobody else is concerned
         tell("hanging up on a caller: %s" % error)
     connection.close()
-    tell("a caller is gone; %r" % balance)
+    with locks["ann"], locks["bob"]:  # or we might look while a payment is half done
+        seen = dict(balance)
+    tell("a caller is gone; %r" % seen)
 
 
 def pay(amount, source, target):

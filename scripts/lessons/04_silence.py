@@ -99,5 +99,5 @@ if __name__ == "__main__":
 #    ever as well.  That is how a new socket is, and what most programs leave it at.
 # 2. Why `max`?  In a Python shell, connect a socket to the lesson and try its `settimeout(-1)`, and
 #    `settimeout(0)` with a `recv` after it: ValueError, and an error at once instead of waiting.
-# 3. Use time.time() for the deadline, and turn your clock back an hour while somebody is
-#    dripping.  What does `monotonic` promise that `time` does not?
+# 3. Put a line `deadline += 3600` under `deadline = ...`: both stay.  So it is with time.time()
+#    for a clock when somebody sets that back an hour meanwhile.  What does `monotonic` promise?

@@ -9,7 +9,8 @@ See         Terminal 2 says x, eight million times, and no newline.  Terminal 1 
             That is one caller for a second; let it be ten for a minute, and no memory is left
             for anyone.  (And see how it becomes slower: each `held + chunk` copies all of it.)
 Then        Ctrl-C in terminal 1, and both again, terminal 1 without --naive: from 65,536 bytes on
-            it hangs up.  An honest caller never notices, since no honest line is that long.
+            it hangs up (it may hold a little more by then: what the last `recv` brought).  An
+            honest caller never notices, since no honest line is that long.
 For real    `codec.LineSplitter.feed`, with `config.MAX_LINE`; what else is bounded stands in
             `config`, each bound with its reason
 """
@@ -81,10 +82,11 @@ if __name__ == "__main__":
 
 # Exercises
 #
-# 1. Run --break several times without --naive.  "I had got rid of" is more than the bound, and
-#    another figure each time: the rest was in the kernel's buffers at both ends, on its way.
-# 2. Bound the lines as well: hang up on who says more than 100 lines a second.  Or read them
-#    more slowly instead: then the buffers fill, and TCP itself makes the caller wait.
-#    (The package does that: pace.TokenBucket.)
+# 1. Run --break without --naive.  "I had got rid of" is far more than the bound: the rest was in
+#    the kernel's buffers at both ends, on its way.  How much do they hold on your machine?
+# 2. Many lines are too much as well.  Let --break say `(b"x" * 1023 + b"\n") * 64`, and in `serve`
+#    replace the line with `tell("a line` by `time.sleep(0.002)` (and import time).  8000 lines take
+#    terminal 2 a quarter of a minute and not a moment: who is read slowly has to wait, since the
+#    buffers are full.  So we need not hang up.  (The package does that: pace.TokenBucket.)
 # 3. What else in lessons 3 and 4 can a stranger make grow?  (Threads.  The package has
 #    session.Sessions and config.MAX_UNGREETED for that.)

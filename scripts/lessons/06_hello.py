@@ -103,5 +103,6 @@ if __name__ == "__main__":
 # 2. Say hello by hand, where there is `nc`: nc 127.0.0.1 7001, and then type
 #    {"msgtype": "hello", "nodeid": "my-name-is-bob"}.  Say it a second time; what should that
 #    be?  (For the package it is an error.)  Type rubbish: you are hung up on, and only you.
-# 3. A nodeid is no secret, and no proof.  Say hello with that of somebody who is here.  What
-#    if the old connection is dead and nobody has noticed yet?  (The next lesson notices.)
+# 3. A nodeid is no secret, and no proof.  Say the same hello in a third terminal as well: "here
+#    already".  But what if bob's first connection is dead, it is he who calls again, and nobody
+#    has noticed yet?  (The next lesson notices.)

@@ -121,8 +121,11 @@ if __name__ == "__main__":
 #
 # 1. Let --break say "getaddr" every second and never "pong".  It counts as alive: any word will
 #    do for us.  Count only pongs instead, as the package does.
-# 2. Think of a peer that never reads.  Its buffers fill, and `sendall` waits until there is room.
-#    Who waits with it?  (Everyone behind it in the list of `ping`.  And if the list were gone
-#    through with the lock held, everyone.  transport.Transport.send never waits.)
+# 2. Think of a peer that never reads.  Its buffers fill, and `sendall` waits until there is room,
+#    or until the timeout: the 3 s that `hear` has set hold for it too.  Who waits with it?
+#    (Everyone behind it in the list of `ping`.  And if the list were gone through with the lock
+#    held, everyone.  transport.Transport.send never waits.)
 # 3. Two threads say things on one connection: this one says ping, the other one pong.  What if
-#    both are half-way through a long line?  (session.Session.send has a lock for that.)
+#    both are half-way through a long line?  Try it: socket.socketpair(), two threads that say
+#    b"a" * 200000 + b"\n" and the same of b"b" twenty times, one that reads.  Some lines are both.
+#    (session.Session.send has a lock for that.)

@@ -15,6 +15,7 @@ And         One address is enough.  In three terminals
               python3 scripts/lessons/08_discovery.py 7002 6000
               python3 scripts/lessons/08_discovery.py 7003 7002
             The last one is given the address of the second alone, and finds the real one too.
+            (The real one also dials what they say, only to see whether they are there: "a probe".)
 For real    `overlay.Overlay._addr_for`, `overlay.Overlay._heard`; and it believes a port only when
             it has found the node there itself: `overlay.Overlay._claimed`, `reach.Reach`
 """

@@ -14,7 +14,7 @@ Then        Ctrl-C in both, and both again without --naive.  The connection that
             (As two locks need an order, in lesson 3: so that all decide alike.)
 And         A real node keeps the same rule:
               python3 -m p2p_plain --port 7002 --bootstrap 127.0.0.1:7001
-            instead of terminal 2.
+            instead of terminal 2.  (Both dial one time in four; start it again until they do.)
 For real    `peer_table.PeerTable.admit`, `peer_table.PeerTable._beats`; the docstring of `overlay`
             has the whole race, step by step
 """

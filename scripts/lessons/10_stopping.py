@@ -13,8 +13,8 @@ See         When terminal 2 is connected, press Ctrl-C in terminal 1.  It closes
             a word: was it a crash?
 Then        Both again, terminal 1 without --naive, and Ctrl-C.  First bye, then half-closed (lesson
             2): so terminal 2 hears why, sees the end, and closes too; no thread is left, at once.
-            (To close outright would send a reset where something has not been read yet, and that
-            may destroy the bye on its way.)
+            (To close outright while something has not been read yet would break the connection
+            off, by what is called a reset, and that may destroy the bye on its way.)
 And         All ten ideas in one node: scripts/lessons/whole.py.
 For real    `node.Node.stop`, `session.Session.close`, `session.Session._drain`,
             `transport.Transport.cut`
