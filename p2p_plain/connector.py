@@ -8,9 +8,10 @@ needed, ``MAX_DIALS`` at the most, and end when there has been nothing to do for
 A connection that succeeds gets a thread of its own (its session), so that a pool thread is
 busy only while the network keeps it waiting.
 
-Outgoing connections leave from a port that the kernel picks anew each time.  That is why a
-node cannot be recognised by the ``ip:port`` that its connections come from, and gives itself
-a nodeid.
+Outgoing connections leave from a port that the kernel picks anew each time: any free one, at
+random, so that nobody can guess it and forge a part of the conversation (RFC 6056).  That is why
+a node cannot be recognised, nor dialed, by the ``ip:port`` that its connections come from, gives
+itself a nodeid, and says in its hello on which port it listens.
 """
 
 import errno
@@ -175,7 +176,7 @@ def _connect(place: "Any", deadline: float, stopping: "Optional[Event]") -> sock
     try:
         # Not blocking, so that a stop of the node need not wait for the network to give up.
         sock.setblocking(False)
-        error_number = sock.connect_ex(sockaddr)
+        error_number = sock.connect_ex(sockaddr)  # not bound: the kernel picks our port
         while error_number in _UNDER_WAY:
             # In this order: when we have been suspended meanwhile, the deadline is over and the
             # answer is there, and our own absence must not become the other end's verdict.

@@ -10,7 +10,7 @@ node with the smaller nodeid.  (Had each end kept "the first", each might keep a
 and close both.)
 
 ``Link`` is what judgement sees of a connection; ``session.Session`` is the real one, and the
-tests and the simulation have others.
+simulated networks of the tests have others.
 """
 
 from collections import deque
@@ -243,6 +243,8 @@ class PeerTable:
         # emit() is called while _lock is held, on purpose: it never blocks, and so peer_up and
         # peer_down come out in the order, and with the counts, in which they happened.
         self._emit = emit
+        # A leaf, like nearly every lock here: who holds it waits for no other one.  So no two threads
+        # can each hold what the other waits for, and the locks of a node need no order.
         self._lock = Lock()
         # Guarded by _lock: the dict, and the guarded fields of every Peer in it.
         self._peers: Dict[str, Peer] = {}

@@ -248,7 +248,7 @@ class Session(Link):
             chunk = self._transport.receive(timeout)
             if self._ending is not None:
                 return  # we have said bye meanwhile: what comes now is not for us any more
-            if not chunk:
+            if not chunk:  # half-closed at least: they say no more
                 self._lines.end()
                 return
             if len(chunk) == RECEIVE_BYTES and b"\n" not in chunk:

@@ -100,7 +100,7 @@ class Transport:
         return wait(self._sock, read, write, timeout)
 
     def finish(self) -> None:
-        """No more will be sent; what comes can still be read.  Any thread."""
+        """Half-close: the other end's ``receive`` gives ``b""``; it may still speak.  Any thread."""
         self._shutdown(socket.SHUT_WR)
 
     def cut(self) -> None:
