@@ -3,8 +3,9 @@
 Two kinds.  Constants in capitals are rules of the wire or bounds that keep a stranger from
 filling our memory: nobody needs to turn them.  ``Config`` holds what a user may set; the
 command line and ``Node(...)`` both end up here, so a value is checked in one place.
-"""
 
+To be skimmed, and come back to: each stands where it is used under its name.
+"""
 
 from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError

@@ -1,6 +1,6 @@
 """How events look to people: one line each, aligned, with times and durations as people write them.
 
-Pure functions from an event to text; ``cli`` prints what comes out.  Whatever a peer chose (a
+Pure functions from an event to text; ``run`` prints what comes out.  Whatever a peer chose (a
 name, a message) is escaped, so that it cannot play with the terminal.
 """
 

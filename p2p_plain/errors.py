@@ -9,6 +9,8 @@ Three kinds, and each wants something different done about it:
 * **The network's** (``DialFailed``): nobody's fault; try again later.
 
 ``PeerLeft`` is no fault at all: the other end said ``bye``.
+
+What a ``bye`` is, a hello or a probe: README, "The wire".
 """
 
 # Here and in every module: a type checker takes this name for true, Python does not, so that
@@ -18,7 +20,6 @@ Three kinds, and each wants something different done about it:
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Sequence
-
 
 
 class P2PError(Exception):

@@ -24,9 +24,10 @@ How it is decided
 does not name a node at all says that no connection to it stands (unless the row is full).
 
 *A node* is live, down or left.  Down: nobody is connected to it, nobody can dial it, someone
-tried, and its row is old (or younger than that, but its host has refused since).  Left: nobody is connected to it, and nobody tries to dial it
-either (it said goodbye), or another one lives there now (it was started anew, with a new
-nodeid).  What left is no fault, and counts in nothing but ``Summary.left``.
+tried, and its row is old (or younger than that, but its host has refused since).  Left: nobody is
+connected to it, and nobody tries to dial it either (it said goodbye), or another one lives there
+now (it was started anew, with a new nodeid).  What left is no fault, and counts in nothing but
+``Summary.left``.
 
 *A node that itself runs late* (its own ``lag_ms``) measures its own slowness: its failures and
 its round trips blame nobody, nor do the round trips of others to it.
