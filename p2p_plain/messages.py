@@ -563,9 +563,6 @@ _READERS: "Dict[str, Callable[[_Fields], AnyMessage]]" = {
 PING_LINES = frozenset((b'{"msgtype":"ping"}', b'{"msgtype": "ping"}'))
 """A ping in the two usual spellings of JSON, without the newline."""
 
-PING_CHUNKS = frozenset(line + b"\n" for line in PING_LINES)
-"""A ping and nothing else, as it comes from the socket."""
-
 _FREQUENT: "Dict[bytes, AnyMessage]" = {
     **{line: Ping() for line in PING_LINES},
     b'{"msgtype":"pong"}': Pong(),
@@ -573,3 +570,10 @@ _FREQUENT: "Dict[bytes, AnyMessage]" = {
     b'{"msgtype":"getaddr"}': GetAddr(),
     b'{"msgtype": "getaddr"}': GetAddr(),
 }
+
+PING_AND_PONG = {
+    line + b"\n": message
+    for line, message in _FREQUENT.items()
+    if isinstance(message, (Ping, Pong))
+}
+"""One of these and nothing else, as it comes from the socket."""
