@@ -9,7 +9,9 @@ most ``MAX_HEARD_PER_PEER`` unproven entries, so a liar cannot fill the book.
 A failed address waits before it is tried again, twice as long each time, with some chance
 added so that many nodes do not knock in step.
 
-Times are seconds of a monotonic clock that is passed in; randomness is passed in too.
+``overlay`` asks and tells it; what is on disk ``node`` reads at the start, and its ``keeper`` thread
+writes.  Times are seconds of a monotonic clock that is passed in, and so is randomness.  Such a
+clock means nothing to the next process, so the file has the time of day.
 """
 
 import json
@@ -347,7 +349,7 @@ class AddressBook:
             self._next_due = NEVER
             # Two addresses of one node are dialed one after the other, not both at once.
             busy = {entry.nodeid for entry in self._entries.values() if entry.dialing}
-            busy.discard(None)
+            busy.discard(None)  # two that nobody has named are not one
             busy.update(connected)
             for entry in self._entries.values():
                 if entry.mine or entry.left or entry.dialing or entry.nodeid in busy:
@@ -357,6 +359,7 @@ class AddressBook:
                 if entry.next_try_at <= now:
                     ready.append(entry)
                 self._next_due = min(self._next_due, entry.next_try_at)
+            # Sorting keeps the order of equals: among them chance decides.
             self._rng.shuffle(ready)
             ready.sort(key=lambda e: (e.proven_at is None, not e.bootstrap))
             chosen: List[Address] = []

@@ -3,7 +3,7 @@
 ``parse`` turns a line into one of the classes below, or raises ``PeerMisbehaved`` with a
 detail that tells the sender's author what to mend.  After it nobody needs to doubt a field:
 a port is an ``int`` from 1 to 65535, a nodeid a UUID in lower case, a name printable.
-``encode`` is the way back.
+The functions that begin with ``encode`` are the way back.
 
 The names are those of the article this network follows (benediktkr, "A simple p2p network
 in Python twisted", 2016), which took ``getaddr`` and ``addr`` from Bitcoin.  A peer that
@@ -13,7 +13,8 @@ knows only the article sends ``{"nodeid": ..., "msgtype": "hello"}`` and bare st
 A message type or a field that we do not know is ignored: that is how a protocol grows
 without everyone having to upgrade on the same day.
 
-No sockets, no threads, no clock.  Any thread.
+``session`` and ``client`` parse what they read, ``overlay`` encodes what it answers.  No sockets,
+no threads, no clock.  Any thread.
 """
 
 import functools
@@ -190,7 +191,10 @@ def name_of(message: "AnyMessage") -> str:
 
 
 def said_in(line: bytes) -> str:
-    """The msgtype of a line that this node says; what it passes on may be spelt in other ways."""
+    """The msgtype of a line that this node sends.
+
+    What it passes on from others, spelt in whatever way, is always a ``message``.
+    """
     if not line.startswith(_BEGINNING):
         return "message"
     return line[len(_BEGINNING) : line.index(b'"', len(_BEGINNING))].decode("ascii")
@@ -211,7 +215,7 @@ PONG = codec.encode({"msgtype": "pong"})
 GETADDR = codec.encode({"msgtype": "getaddr"})
 GETLINKS = codec.encode({"msgtype": "getlinks"})
 ROW = b'{"msgtype":"links",'
-"""How our ``links`` begin."""
+"""How our ``links`` begin: told by that, most rows are kept and never parsed (``matrix``)."""
 
 FREQUENT_LINES = {PING: "ping", PONG: "pong", GETADDR: "getaddr"}
 """What most of what we say is, line by line, and its msgtype."""
@@ -294,8 +298,8 @@ def encode_bye(reason: str, detail: str = "") -> bytes:
 
 def parse(line: bytes) -> "AnyMessage":
     """The message on a line (without its newline).  Raises ``PeerMisbehaved``."""
-    # Comparing bytes costs 24 ns, decoding and parsing the same 1,300: worth it for the
-    # three lines that make up nearly everything, in both of the usual spellings.
+    # To look a line up costs 24 ns, to decode and check it 1,300: worth it for the three
+    # that make up nearly everything, in both of the usual spellings.
     message = _FREQUENT.get(line)
     return message if message is not None else _parse(line)
 
@@ -306,6 +310,7 @@ def new_uuid(rng: "Random") -> str:
     Not ``uuid.uuid4``, because a simulation wants it from its own dice, and importing ``uuid``
     costs 4 ms of a start.
     """
+    # Six of the 128 bits are fixed: a 4 says "random", an 8, 9, a or b that it is such a UUID.
     digits = "%032x" % rng.getrandbits(128)
     variant = "89ab"[int(digits[16], 16) % 4]
     parts = (digits[:8], digits[8:12], "4" + digits[13:16], variant + digits[17:20], digits[20:])
@@ -470,6 +475,7 @@ def _is_sound(link: "Dict[str, Any]") -> bool:
     field is looked at by itself, with words ready for what may be wrong, a row of 64 takes 1 ms,
     and so 0.3.
     """
+    # What is absent is given a value that is sound, so that nothing need be asked twice.
     get = link.get
     name, address = get("name", "-"), get("address", "0.0.0.0:0")
     direction, dial = get("direction", "none"), get("dial", "unknown")

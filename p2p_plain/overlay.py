@@ -3,7 +3,8 @@
 Theory of operation
 ===================
 
-Plumbing (sessions, the connector, the Timer) calls in here when something happened::
+Plumbing (``session``, ``connector``, and ``pinger``, whose Timer beats five times a second) calls in
+here when something happened::
 
     receive(link, message)     a message arrived         on that connection's reader thread
     closed(link, reason)       a connection ended        on that connection's reader thread
@@ -13,7 +14,7 @@ Plumbing (sessions, the connector, the Timer) calls in here when something happe
 and this module calls out through what it was given: ``dial(address, ...)`` puts a dial into
 the connector's queue, ``link.send`` and ``link.close`` never block, ``emit`` tells the world.
 There are no sockets and no threads here, the clock and the dice are passed in, and so the same
-code runs a real node and a simulated town.
+code runs a real node and the simulated networks of the tests.
 
 The life of a link (``peer_table`` has the names)::
 
@@ -253,14 +254,18 @@ class Overlay:
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._stopping = False
         self._dialing = 0
+        """Dials that are to make peers, queued or under way; probes are counted by ``reach``."""
         self._seen: OrderedDict[str, None] = OrderedDict()
+        """Ids of messages, the oldest first (a dict serves as a set that remembers order)."""
         self._unsaid: Deque[bytes] = deque(maxlen=UNSAID_BROADCASTS)
         self._superseded: List[Tuple[float, Link]] = []
+        """Losers of ties, and when to close each."""
         self._news: List[Tuple[Address, str]] = []
         self._told_news = False
         """Addresses that are to be told of with the next beat, and whether some have been since the
         last one."""
         self._refusals: OrderedDict[str, Tuple[float, str]] = OrderedDict()
+        """When and why we last told of each, by address."""
         self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
         """The last answer to ``getlinks``, and when it was made."""
 
@@ -473,12 +478,13 @@ class Overlay:
         """
         id = messages.new_uuid(self._rng)
         line = messages.encode_message(id, self.myself.nodeid, body)
-        self._is_news(id)
+        self._is_news(id)  # noted as heard: it may come back to us
         peers = self.table.up()
         if not peers:
             with self._lock:
                 self._unsaid.append(line)
-            peers = self.table.up()  # one may have come up in between: it is not forgotten
+            # Whoever came up before it was kept has found nothing to be told; look again.
+            peers = self.table.up()
             if peers:
                 self._say_unsaid(peers[0].link)
         else:
@@ -953,6 +959,3 @@ def _verdict(link: Link, reason: str) -> "Optional[str]":
 
 _WITHOUT_HELLO = {"closed": RESET, "timeout": TIMEOUT, "protocol": WRONG_PEER}
 """A connection, and no hello.  Who says ``full`` instead of it may be anybody."""
-
-
-

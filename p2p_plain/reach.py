@@ -19,6 +19,9 @@ A node may claim several addresses (the one it connects from, the one it adverti
 tried in turn, a *round*; one ``ok`` is enough, and else the first one's verdict counts.
 
 What goes wrong on our own side (no descriptor left) is no verdict: the one before stays.
+
+``overlay`` asks what to probe, and tells what came of it.  No sockets and no threads; clock and
+dice are passed in.
 """
 
 import random
@@ -164,9 +167,11 @@ class Reach:
         self._claims = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
         """For what a newcomer claims."""
         self._changes = 0
+        """Of verdicts."""
         self._under_way: List[Probe] = []
         """Probes begun whose outcome has not been told, also of nodes forgotten meanwhile."""
         self._scout_at = float("-inf")
+        """When the next one that is missing may be looked for out of turn."""
 
     # -- who there is -------------------------------------------------------------
 
@@ -195,10 +200,10 @@ class Reach:
                 met.untried.discard(dropped)
                 met.round = [other for other in met.round if other != dropped]
             met.claimed_at = now
-            met.addresses.insert(1, address)
+            met.addresses.insert(1, address)  # behind the best one
             met.untried.add(address)
             if met.probing is not None or met.round:
-                met.round.append(address)
+                met.round.append(address)  # it takes part in what is under way
             delay = self._rng.uniform(*LEISURE) if leisurely else 0.0
             met.next_probe_at = now + min(delay, self._probe_interval)
             return met.probing is None and not delay
@@ -211,6 +216,7 @@ class Reach:
         with self._lock:
             met = self._met.get(nodeid)
             if met is not None and proven:
+                # The best one stays first: False sorts before True.
                 met.addresses = sorted(proven, key=lambda a: a not in met.addresses[:1])
                 del met.addresses[CLAIMS_PROBED:]
                 met.untried.clear()
@@ -230,8 +236,8 @@ class Reach:
         """What to probe now, noted as begun: as many as there is room for.
 
         Besides the round that each node has once an interval, those that are missing are
-        looked for one after the other: when a cable is back, the first one that answers knows
-        where the others are.  Who has never been found has half of the places, and who has
+        looked for one after the other (*scouted*): when a cable is back, the first one that answers
+        knows where the others are.  Who has never been found has half of the places, and who has
         failed before waits for who has not: a crowd of claims where nobody answers keeps nobody
         else from being looked for.
         """
@@ -357,6 +363,7 @@ class Reach:
     # -- inside; the caller holds _lock -----------------------------------------------
 
     def _tried_locked(self, met: Met, now: float) -> None:
+        """The next time is in an interval, or a little earlier by chance: not all are to go in step."""
         met.tried_at = now
         met.next_probe_at = now + self._probe_interval * (0.9 + 0.1 * self._rng.random())
 

@@ -1,12 +1,14 @@
 """The threads of one node: started here, known by name here, waited for here.
 
+All but two, which are ``threading.Thread``s of their own: the pinger and the dispatcher (``events``).
+
 A connection's thread is started with ``_thread.start_new_thread`` and not with
 ``threading.Thread``: ``Thread.start()`` waits until the child has run a moment, and while the
 accepting thread waits it accepts nobody (measured: 1.3 to 6 times as many handshakes a second
 without that wait).  The price is that ``threading`` does not know these threads, so nothing
 on them may call ``threading.current_thread()`` (it would invent a "Dummy" thread and keep it
 for ever, before Python 3.12), and neither may they use ``logging``, which does.  They do not
-need to: they tell ``Events``.
+need to: they tell ``events``, whose own thread logs for them.
 
 The interpreter does not wait for such threads at exit, and the threads of a connection do
 not keep a program alive: ``Node.stop`` ends them, and ``Crew.wait`` sees that they did.
@@ -28,10 +30,12 @@ class Crew:
     def __init__(self, complain: "Callable[[str], None]") -> None:
         self._complain = complain
         """Called with a traceback when a thread ends with an exception: always our bug."""
+        # A lock with a bell: who holds it may wait, which lets go of it until notify_all().
         self._lock = threading.Condition()
         # Guarded by _lock.
         self._names: Dict[int, str] = {}
         self._running = 0
+        """Counted from before the thread begins, so that ``wait`` overlooks none; named only then."""
 
     def start(self, name: str, function: "Callable[..., None]", *args: "Any") -> None:
         """Run ``function(*args)`` on a new thread.  Raises ``RuntimeError`` if there can be none."""
@@ -94,7 +98,7 @@ class Crew:
 
     def report(self, doing: str) -> None:
         """Complain of the exception that is being handled: a bug of ours, not of a peer."""
-        import traceback
+        import traceback  # not at the top: nearly no run needs it, and each start would pay
 
         self._complain("%s failed:\n%s" % (doing, traceback.format_exc()))
 
