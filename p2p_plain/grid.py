@@ -1,7 +1,8 @@
 """The matrix for a terminal: sources down, destinations across.
 
-Pure functions from rows to lines.  What they mean is judged in ``verdicts``; here it is only
-drawn, so that the picture and the verdicts under it never differ.
+Pure functions from rows to lines, for ``matrix``, ``watch`` and the tour.  What they mean is judged
+in ``view`` and ``verdicts``; here it is only drawn, so that the picture and the verdicts under it
+never differ.
 
 The cell of row a and column b tells of the direction a -> b:
 

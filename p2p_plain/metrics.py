@@ -100,7 +100,8 @@ def process() -> "Dict[str, float]":
     found = {"process_cpu_seconds_total": times.user + times.system}
     try:
         with open("/proc/self/stat", "rb") as file:
-            # proc(5): "pid (name) state ..."; a name may hold spaces and brackets.
+            # proc(5): "pid (name) state ..."; a name may hold spaces and brackets.  So we count from
+            # behind it: fields[0] is what the table there calls the third.
             fields = file.read().rpartition(b")")[2].split()
         with open("/proc/stat", "rb") as file:
             booted = [line for line in file if line.startswith(b"btime ")]

@@ -26,7 +26,8 @@ does now (say its whole request, take our whole answer), and the accepting threa
 least every ``BEAT``, cuts whoever is over it.  Cutting is ``shutdown``, which any thread may do;
 the ``recv`` or ``send`` under way ends at once.
 
-This module imports ``http.server``, as much as all the rest of the program: import it late.
+This module imports ``http.server``, as much as all the rest of the program: ``node`` imports it only
+for ``--http``.
 """
 
 import base64
@@ -439,9 +440,8 @@ def _cells(seen: Picture, shown: "List[str]") -> "List[List[Optional[List[Any]]]
     """The matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``in`` (connected, and nobody has tried to dial), or that of a failure
-    (``grid.MARKS``); ``connection`` is 0 if none stands, 1 if the
-    source dialed it, 2 if the other end did; times in milliseconds.  Lists, not objects: a hundred
-    nodes have ten thousand of them.
+    (``grid.MARKS``); ``connection`` is 0 if none stands, 1 if the source dialed it, 2 if the other
+    end did; times in milliseconds.  Lists, not objects: a hundred nodes have ten thousand of them.
     """
     links = {row.nodeid: {link["nodeid"]: link for link in row.links} for row in seen.rows}
     directions = seen.view.directions
@@ -534,6 +534,7 @@ class News:
         self._round_trips: Deque[Item] = deque()
         self._others: Deque[Item] = deque()
         self._sizes = [0, 0]
+        """Bytes kept of the others, and of the round trips: ``False`` and ``True`` are 0 and 1."""
 
     def add(self, event: "Event") -> None:
         """Keep one more; called by the node's dispatcher.  Never blocks."""
@@ -557,7 +558,10 @@ class News:
             self._lock.notify_all()
 
     def position(self, last_id: "Optional[str]") -> int:
-        """Where to go on for a client that has heard ``last_id``: 0, the beginning, for others."""
+        """Where to go on for a client that has heard ``last_id``: 0, the beginning, for others.
+
+        A browser that has lost us says it when it comes back.
+        """
         life, dash, number = (last_id or "").rpartition("-")
         if not dash or life != self._life or not re.match("[0-9]{1,15}\\Z", number):
             return 0
@@ -790,7 +794,7 @@ class _Server(Server):
     def _serve(self, client: Client, client_address: "Any") -> None:
         """The connection's thread."""
         try:
-            _Handler(client, client_address, self)
+            _Handler(client, client_address, self)  # making it is all: __init__ runs the whole of it
         except OSError:
             pass  # it went away, or was cut
         except Exception:
@@ -952,6 +956,7 @@ class _Handler(BaseHTTPRequestHandler):
         extra = list(answer.extra)
         if len(body) >= GZIP_FROM:
             extra.append(("Vary", "Accept-Encoding"))
+            # Named, and not with q=0, which would mean: anything but that (RFC 9110 section 12.4.2).
             if re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", self._said("Accept-Encoding")):
                 compressed = answer.compressed()
                 if compressed is not None:
@@ -971,7 +976,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.sendall(head)
         if self.command == "HEAD":
             return
-        self.connection.sendall(b"retry: 2000\n\n")
+        self.connection.sendall(b"retry: 2000\n\n")  # milliseconds until a browser comes back
         clients, news = self._status.clients, self._status.news
         position = news.position(self._said("Last-Event-ID"))
         while clients.now(self._client, STREAMING, KEEP_ALIVE + ANSWER_TIMEOUT):
@@ -1009,7 +1014,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say what is wrong with a request that makes no sense, and close."""
         self.close_connection = True
         self._drain = True
-        if not hasattr(self, "headers"):
+        if not hasattr(self, "headers"):  # wrong before any had come
             self.headers = self.MessageClass()
         status = HTTPStatus(code)
         self._answer(_text(status, printable(message or status.phrase, 200)))

@@ -1,5 +1,5 @@
 """What is wrong in the network, by its cause: judged from everyone's rows, as ``view`` puts them
-together.
+together; told by ``matrix``, ``watch``, the status page and the tour.
 
 A hundred nodes have 9,900 directions, and one dead host spoils 198 of them: nobody wants to read
 that.  So this module says it in one line for each cause, the gravest first, and in exactly one line
@@ -186,7 +186,8 @@ def _vanished(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
     told: Set[str] = set()
     while silent:
         # A row is pushed every ping interval: of those that vanish together, one may have been
-        # heard of a whole interval after the other.  Half of three intervals covers that.
+        # heard of a whole interval after the other.  Half of ``stale_after``, which is three
+        # intervals, covers that.
         latest = view.age(silent[0]) + view.stale_after / 2
         at_once = [nodeid for nodeid in silent if view.age(nodeid) <= latest]
         del silent[: len(at_once)]
@@ -238,6 +239,7 @@ def _torn(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
     between = {
         pair for pair in failed if pair[0] in part_of and part_of[pair[0]] is not part_of[pair[1]]
     }
+    # Each part once: the smallest nodeid in it stands for it, since no set can be in a set.
     torn = {min(part_of[nodeid]): part_of[nodeid] for pair in between for nodeid in pair}
     large = [part for part in torn.values() if len(part) > 1]
     single = [nodeid for part in torn.values() if len(part) == 1 for nodeid in part]
@@ -321,12 +323,14 @@ def _blocked(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
         )
         failed.clear()
         return [Verdict(BLOCKED, tuple(sorted(sources)), text)]
-    blocked: Dict[Pair, Set[Pair]] = {}
+    # By kind and nodeid: the directions that it explains.
+    blocked: Dict[Tuple[str, str], Set[Pair]] = {}
     for kind, pairs_of in ((INBOUND, known.into), (OUTBOUND, known.out_of)):
         for nodeid, pairs in pairs_of.items():
             if len(pairs) > 1 and pairs <= failed.keys():
                 blocked[kind, nodeid] = pairs
     # If all of a, b and c can dial nobody then nobody can dial d; but nothing is wrong with d.
+    # So who is explained by the others alone is taken out, those with the fewest failures first.
     causes_of: Dict[Pair, int] = {}
     for pairs in blocked.values():
         for pair in pairs:
@@ -494,6 +498,7 @@ def _slow(view: View) -> "List[Verdict]":
     and more so than they run late themselves: a machine with too much to do has round trips of
     10 ms here and there, and a network that starts up has few to take the median of.
     """
+    # Of what the two ends measured the smaller, kept under both: rtt[a][b] is rtt[b][a].
     rtt: Dict[str, Dict[str, float]] = {}
     sure: Dict[str, Dict[str, float]] = {}
     for (a, b), direction in view.directions.items():
@@ -515,6 +520,7 @@ def _slow(view: View) -> "List[Verdict]":
             milliseconds(median(rest) if rest else usual),
         )
         found.append(Verdict(SLOW, (nodeid,), text))
+    # A shorter way leads by a near node: eight of each are enough, and all would be too many.
     near = {n: sorted(times, key=lambda m: (times[m], m))[:8] for n, times in rtt.items()}
     pairs = [
         (-rtt[a][b], a, b)

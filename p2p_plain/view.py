@@ -3,7 +3,7 @@
 Each node measures its *row*: whom it is connected to, how long a round trip takes, whether a
 fresh dial of each other node works right now.  All rows together are the matrix, and they
 contradict each other: some are old, some nodes are gone, some run late, some lie.  A ``View``
-decides what holds; ``verdicts`` says what is wrong with it.
+decides what holds; ``verdicts`` says what is wrong with it, ``grid`` and the status page draw it.
 
 How it is decided
 =================
@@ -233,6 +233,7 @@ class View:
         """Who runs late, and by how many milliseconds."""
         self.current -= self._outdated(self._told_of())
         self._of = self._told_of()
+        """The same again, now without what the outdated rows say."""
         self.neighbours = self._neighbours()
         """Who is connected to whom, whoever dialed."""
         self.live: Set[str] = set()
@@ -240,12 +241,12 @@ class View:
         self.left: Set[str] = set()
         """All nodes are in one of these three."""
         for nodeid in self._known():
-            getattr(self, self._fate(nodeid)).add(nodeid)
+            getattr(self, self._fate(nodeid)).add(nodeid)  # the word is the name of the set
         # A row that its node did not live to correct.
         self.current &= self.live
         self.nodes = self.live | self.down
         self.replaced: Set[str] = set()
-        """Those of ``left`` that seem to live on under another nodeid."""
+        """Those of ``left`` that seem to live on under another nodeid: ``_labels`` finds them."""
         self.label = self._labels()
         """What to call each node: safe to print, and no two the same."""
         self.directions = self._directions()
@@ -337,8 +338,9 @@ class View:
         if "wrong-peer" in since:
             return "left"
         if since:
-            # A row that is not yet old may be of one that is cut off: _torn says so.
+            # A row that is not yet old may be of one that is cut off: ``verdicts`` says so.
             return "live" if nodeid in self.current else "down"
+        # Nobody has tried since.  If somebody's row is younger, nobody wants to any more.
         younger = any(self.rows[one].age < age for one in self.current)
         return "left" if younger else "live"
 
@@ -355,6 +357,7 @@ class View:
         }
         plain = {nodeid: _plain(name) or nodeid[:8] for nodeid, name in names.items()}
         label = dict(plain)
+        # Where several would be called the same, as many digits of the nodeid as tell them apart.
         for digits in (4, 8, 13, len("01234567-89ab-4cde-8f01-23456789abcd")):
             same: Dict[str, List[str]] = {}
             for nodeid in sorted(label):
@@ -381,6 +384,7 @@ class View:
     # -- who reaches whom ----------------------------------------------------------------
 
     def _directions(self) -> "Dict[Pair, Direction]":
+        # Where there is no verdict yet ``dial`` is empty, and becomes ``unknown`` at the end.
         found: Dict[Pair, Direction] = {}
         for source in sorted(self.rows):
             for target, link in self._links[source].items():
@@ -497,6 +501,7 @@ def arrow(view: View, source: str, target: str, sign: str = "->") -> str:
 
 def natural(label: str) -> "Tuple[List[Tuple[int, str]], str]":
     """A key that sorts ``web-2`` before ``web-10``."""
+    # Words and numbers by turns, a word first (perhaps an empty one): so like meets like.
     parts = re.split("([0-9]+)", label.lower())
     numbers = [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)]
     return numbers, label
