@@ -1,6 +1,7 @@
 """What the commands that ask a running node have in common: their words, and how they complain.
 
-No answer is looked at here, so that ``ping`` need not import what judges a whole network.
+No answer is looked at here, so that ``ping`` need not import what judges a whole network.  Main
+thread only.
 """
 
 import argparse

@@ -3,9 +3,10 @@
 Exit codes: 0 done or stopped by a signal, 1 the answer is no, 2 wrong usage, 3 cannot start.
 Whatever goes wrong is one line on stderr that says what, and what to do.
 
-Here, and only here, modules are imported inside functions: nobody should wait for what another
-command needs.  In the one file (``scripts/build.py``) that is most of the start, since Python
-compiles anew whatever it imports from there.
+Here, and only here, modules of the package are imported inside functions: nobody should wait for
+what another command needs.  (Of the standard library's a few are elsewhere, too.)  In the one file
+(``scripts/build.py``) that is most of the start, since Python compiles anew whatever it imports from
+there.
 """
 
 import gc

@@ -1,7 +1,7 @@
 """How events look to people: one line each, aligned, with times and durations as people write them.
 
-Pure functions from an event to text; ``run`` prints what comes out.  Whatever a peer chose (a
-name, a message) is escaped, so that it cannot play with the terminal.
+Pure functions to text, mostly from an event; ``run`` and the tour print what comes out.  Whatever a
+peer chose (a name, a message) is escaped, so that it cannot play with the terminal.
 """
 
 import json
@@ -57,7 +57,6 @@ _REFUSALS = {
     "unauthorised": "not authorised",
     "unknown": "cannot be dialed: no such name, or nothing left to dial with",
 }
-
 
 _VERDICTS = {
     "ok": "can be dialed",

@@ -95,7 +95,7 @@ def read_plainly(words: "List[str]") -> "Optional[Dict[str, Any]]":
             found[option.setting] = True
             continue
         if not equals:
-            text = next(rest, "-")
+            text = next(rest, "-")  # at the end nothing is left, which looks as wrong as an option
             if text.startswith("-"):
                 return None
         if option.choices and text not in option.choices:
@@ -121,7 +121,7 @@ def expand_files(argv: "List[str]") -> "List[str]":
         if not word.startswith("@"):
             found.append(word)
             continue
-        import shlex
+        import shlex  # few have such a file
 
         try:
             with open(word[1:], encoding="utf-8") as file:

@@ -1,4 +1,8 @@
-"""stdout and stderr as they may be: closed, a pipe that nobody reads, a full disk, ASCII only."""
+"""stdout and stderr as they may be: closed, a pipe that nobody reads, a full disk, ASCII only.
+
+Whoever prints does so through an ``Output``, on one thread (but for ``watch``, which has a whole
+terminal).  It blocks as long as the other end does; so ``run`` prints on the dispatcher's thread.
+"""
 
 import errno
 import os
@@ -19,6 +23,7 @@ class Output:
         """Write a line, now or with the next ``flush``; ``False`` once a pipe's reader is gone."""
         if self._stream is None:
             return True
+        # There and back again: what the terminal's encoding lacks comes out as an escape.
         encoding = self._stream.encoding or "ascii"
         return self._put(text.encode(encoding, "backslashreplace").decode(encoding) + "\n", now)
 

@@ -132,6 +132,7 @@ class _Pings:
         figures: Tuple[Optional[float], ...] = (None,) * 4
         if self.received:
             mean = self._sum / self.received
+            # The standard deviation, as ping(8) calls it, from two sums.
             mdev = math.sqrt(max(0.0, self._squares / self.received - mean * mean))
             figures = (self._least, mean, self._most, mdev)
             lines.append("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms" % figures)

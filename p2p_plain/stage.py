@@ -61,7 +61,6 @@ _TERM = re.compile(r"\*(\w[\w\s]*)\*")
 COLUMNS = 80
 """Of the text at the most, and of everything where there is no terminal."""
 
-
 MEANINGS = {
     "msgtype": "what this line is",
     "nodeid": "who says it: drawn by lot",
@@ -90,7 +89,10 @@ class Unexpected(Exception):
 
 
 class Actor:
-    """A node of the tour, and what it has told of itself, which comes on a thread of the node."""
+    """A node of the tour, and what it has told of itself, which comes on a thread of the node.
+
+    To append to a list, and to copy one, is a single step for Python: no lock is needed.
+    """
 
     def __init__(self, name: str, network: str, **settings: "Any") -> None:
         self.name = name
@@ -311,7 +313,8 @@ class Guide:
         self._blank = True
         """Whether it was blank; at the beginning it is."""
         self.threads_before = _thread._count()
-        """All threads of this program but the main one, before there was any node."""
+        """All threads of this program but the main one, before there was any node.  Counted by
+        ``_thread``: most of a node's are unknown to ``threading`` (see ``threads``)."""
         self._actors: Dict[str, Actor] = {}
         self._props: List[Any] = []
         self._names: Dict[str, str] = {}
@@ -422,6 +425,7 @@ class Guide:
         """Paragraphs, set anew; a *word* between asterisks is explained there."""
         for paragraph in (text % values if values else text).split("\n\n"):
             self._gap()
+            # A term of several words stays on one line: held together by no-break spaces meanwhile.
             words = _TERM.sub(lambda term: term.group().replace(" ", "\xa0"), " ".join(paragraph.split()))
             for line in self._wrapped(words):
                 self._write(_TERM.sub(self._emphasis, line).replace("\xa0", " "))

@@ -569,8 +569,8 @@ def stopping(guide: Guide) -> None:
     guide.say(
         """
         There are %(now)d more than before the first node: listener accepts, connector dials, pinger
-        looks at the clock, events tells us, and each connection has its own. alpha is stopped first. It says goodbye to
-        everyone, and so everyone knows at once.
+        looks at the clock, events tells us, and each connection has its own. alpha is stopped first.
+        It says goodbye to everyone, and so everyone knows at once.
         """,
         now=at_work,
     )

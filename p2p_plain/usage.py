@@ -56,6 +56,7 @@ def read_fully(words: "List[str]") -> "Dict[str, Any]":
     """
     parser = Parser(
         prog="p2p_plain",
+        # argparse formats it with %.
         usage=program().replace("%", "%%") + " [command] [options]",
         description="A peer-to-peer node: finds every other node and watches it.",
         epilog=EXAMPLES.format(program=program()),

@@ -359,7 +359,7 @@ def _page(body: "List[str]", room: int, chosen: Chosen) -> "List[str]":
         chosen.page, chosen.pages = 0, 1
         return body[: max(0, room)]
     size = room - 1
-    chosen.pages = -(-(len(body) - 1) // size)
+    chosen.pages = -(-(len(body) - 1) // size)  # rounded up: // rounds down
     chosen.page %= chosen.pages
     begin = 1 + chosen.page * size
     return body[:1] + body[begin : begin + size]
@@ -418,7 +418,9 @@ def clip(line: str, columns: int) -> str:
 
 # -- the terminal -------------------------------------------------------------------------------
 
-# DEC's private modes: 1049 the other screen, 25 the cursor, 7 wrapping at the right margin.
+# DEC's private modes, h sets and l resets: 1049 the other screen, 25 the cursor, 7 wrapping at the
+# right margin.  H goes to the upper left corner, 2J erases everything, K and J what is to the right
+# and below.
 OTHER_SCREEN = "\x1b[?1049h"
 HIDE = "\x1b[?25l\x1b[?7l\x1b[H\x1b[2J"
 LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
@@ -463,9 +465,11 @@ class Screen:
         if self._keyboard is not None:
             if self._was is None:
                 self._was = termios.tcgetattr(self._keyboard)
+            # A copy, as deep as we change it; of its seven fields 3 are the local modes, 6 the
+            # control characters (see termios).
             mode = [*self._was[:6], list(self._was[6])]
             mode[3] &= ~(termios.ECHO | termios.ICANON)  # keys at once, and not shown
-            mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+            mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0  # a read returns with the first
             self._set(mode)
         # Entering the other screen twice would forget where the cursor was on the first.
         self._write(HIDE if entered else OTHER_SCREEN + HIDE)
@@ -617,6 +621,7 @@ def _stop_ourselves() -> None:
 
 
 _ESCAPES = re.compile(rb"\x1b(?:[\[O][0-?]*[ -/]*[@-~])?")
+"""What arrows and function keys send (ECMA-48 section 5.4), or ESC alone."""
 
 
 def _obey(keys: bytes, chosen: Chosen) -> bool:
