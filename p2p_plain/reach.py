@@ -303,9 +303,7 @@ class Reach:
                 met.ok_at = now
                 met.failures = 0
                 self._judge_locked(met, address, OK, seconds)
-                if address in met.addresses:  # it is tried first from now on
-                    met.addresses.remove(address)
-                met.addresses.insert(0, address)
+                _put_first(met, address)
                 # One is enough, but what has just been claimed is still to be proven.
                 met.round = [address for address in met.round if address in met.untried]
             elif dial is not None and not _is_outdated(met, dial, now):
@@ -332,11 +330,9 @@ class Reach:
                 return
             if dial != OK and (met.addresses != [address] or _is_outdated(met, dial, now)):
                 return  # it may be found elsewhere: a round will tell
-            if address not in met.addresses:
-                met.addresses.insert(0, address)
-                del met.addresses[CLAIMS_PROBED:]
             met.untried.discard(address)
             if dial == OK:
+                _put_first(met, address)
                 met.proven = True
                 met.ok_at = now
                 met.failures = 0
@@ -377,6 +373,18 @@ class Reach:
             self._emit(
                 "reach", nodeid=met.nodeid, name=met.name, address=str(address), dial=dial, was=was
             )
+
+
+def _put_first(met: Met, address: Address) -> None:
+    """It has been found there, so that is tried first from now on.  ``Reach``'s lock is held.
+
+    It may have been dropped meanwhile, for another claim.
+    """
+    met.addresses = [address] + [other for other in met.addresses if other != address]
+    for dropped in met.addresses[CLAIMS_PROBED:]:
+        met.untried.discard(dropped)
+        met.round = [other for other in met.round if other != dropped]
+    del met.addresses[CLAIMS_PROBED:]
 
 
 def _is_outdated(met: Met, dial: str, now: float) -> bool:

@@ -145,6 +145,34 @@ def test_a_claim_that_can_wait_does_not_wait_for_longer_than_an_interval(told):
     assert [probe.address for probe in reach.due(0.1, ALL)] == [A]
 
 
+def test_a_claim_that_takes_the_place_of_one_under_way_does_not_make_more_of_them(reach):
+    """It is dropped while it is dialed, and found all the same."""
+    claimed = [Address("192.0.2.%d" % number, 6000) for number in range(100, 100 + CLAIMS_PROBED)]
+    reach.met(NODE, "a name", 0.0)
+    for address in claimed:
+        reach.claimed(NODE, address, 0.0)
+    probes = []
+    while not probes or probes[-1].address != claimed[1]:  # the first to be claimed is the last
+        probes += reach.due(0.0, ALL)
+        if probes[-1].address != claimed[1]:
+            answer(reach, probes[-1], "refused", 0.0)
+    later = CLAIM_AGAIN_AFTER + 1.0
+    reach.claimed(NODE, A, later)
+    answer(reach, probes[-1], "ok", later)
+    assert reach.verdicts()[NODE].address == claimed[1]
+    nobody = dict.fromkeys(["n0", "n1", "n2", "n3"], "refused")
+    round_of(reach, later, **nobody)
+    assert len(round_of(reach, later + INTERVAL, **nobody)) == CLAIMS_PROBED
+
+
+def test_where_a_dial_has_found_it_is_where_it_lives(reach):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    reach.seen(NODE, B, "ok", 0.1, 1.0)
+    assert reach.verdicts()[NODE].address == B
+    assert round_of(reach, 1.0 + INTERVAL, n1="ok", n2="ok") == [B, A]
+
+
 def test_one_node_has_only_so_many_claims(reach):
     meet(reach)
     for number in range(10, 50):
