@@ -658,9 +658,11 @@ def _in_blocks(state: Known, news: "Reporter", desk: "Desk") -> None:
             lines = [time.strftime("%Y-%m-%d %H:%M:%S")]
             lines += picture_of(state, chosen, time.monotonic(), WIDE, None, False, encoding)
             desk.begin_writing()
-            if not out.write("\n".join(lines) + "\n"):
-                return
-            desk.writing = False
+            try:
+                if not out.write("\n".join(lines) + "\n"):
+                    return
+            finally:
+                desk.writing = False
 
 
 # -- keys, signals and news, all at one desk ---------------------------------------------------------
