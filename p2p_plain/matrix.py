@@ -141,7 +141,7 @@ def read_row(row: Row, now: float) -> Links:
     """A kept row as an object, with its age now.  Raises ``PeerMisbehaved`` if it was bad."""
     links = messages.parse(row.line)
     assert isinstance(links, Links)  # so it begins
-    links.age = now - row.measured_at
+    links.age = max(0.0, now - row.measured_at)  # another thread may have heard it after ``now``
     return links
 
 

@@ -60,6 +60,12 @@ def test_a_row_grows_old_and_is_dropped_after_a_day(matrix):
     assert not tell(matrix, THIRD, NODE, age=FORGET_AFTER + 1)
 
 
+def test_a_row_that_came_while_others_were_read_is_no_older_than_now(matrix):
+    tell(matrix, NODE, NODE, [NODE], now=1000.0)
+    (row,) = matrix.rows(999.9)
+    assert read_row(row, 999.9).age == 0.0
+
+
 def test_rows_are_bounded_and_those_of_peers_are_not_displaced(matrix):
     peers = [new_id() for _ in range(MAX_ROWS - 1)]
     for nodeid in peers:
