@@ -298,6 +298,7 @@ class Reach:
             if met is None or met.probing != address:
                 return  # forgotten meanwhile
             met.probing = None
+            first = dial == OK and not met.proven
             if dial == OK:
                 met.found = met.proven = True
                 met.ok_at = now
@@ -309,7 +310,7 @@ class Reach:
             elif dial is not None and not _is_outdated(met, dial, now):
                 met.failures += 1
                 met.failure = met.failure or (address, dial)
-            self._tried_locked(met, now)
+            self._tried_locked(met, now, first)
             if met.round:
                 met.next_probe_at = now  # go on with it as soon as there is room
             elif met.failure is not None and not met.found:
@@ -331,13 +332,14 @@ class Reach:
             if dial != OK and (met.addresses != [address] or _is_outdated(met, dial, now)):
                 return  # it may be found elsewhere: a round will tell
             met.untried.discard(address)
+            first = dial == OK and not met.proven
             if dial == OK:
                 _put_first(met, address)
                 met.proven = True
                 met.ok_at = now
                 met.failures = 0
             self._judge_locked(met, address, dial, seconds)
-            self._tried_locked(met, now)
+            self._tried_locked(met, now, first)
 
     # -- questions ----------------------------------------------------------------------
 
@@ -358,10 +360,15 @@ class Reach:
 
     # -- inside; the caller holds _lock -----------------------------------------------
 
-    def _tried_locked(self, met: Met, now: float) -> None:
-        """The next time is in an interval, or a little earlier by chance: not all are to go in step."""
+    def _tried_locked(self, met: Met, now: float, for_the_first_time: bool = False) -> None:
+        """The next time is in an interval, or a little earlier by chance: not all are to go in step.
+
+        After the first time any moment of the interval will do.  Who have met in the same second
+        would else go on to probe each other in the same few seconds: among 100, 9,900 times.
+        """
         met.tried_at = now
-        met.next_probe_at = now + self._probe_interval * (0.9 + 0.1 * self._rng.random())
+        least = 0.1 if for_the_first_time else 0.9
+        met.next_probe_at = now + self._probe_interval * self._rng.uniform(least, 1.0)
 
     def _judge_locked(
         self, met: Met, address: Address, dial: str, seconds: "Optional[float]"

@@ -71,8 +71,25 @@ def test_who_is_met_is_probed_at_once_and_then_once_an_interval(reach):
         now += 0.5
         if round_of(reach, now, n1="ok"):
             at.append(now)
-    gaps = [later - earlier for earlier, later in zip([0.0] + at, at)]
+    gaps = [later - earlier for earlier, later in zip(at, at[1:])]
     assert all(0.9 * INTERVAL <= gap <= INTERVAL + 0.5 for gap in gaps)
+    assert 0.1 * INTERVAL <= at[0] <= INTERVAL + 0.5
+
+
+def test_who_have_met_in_the_same_second_are_not_probed_again_in_the_same_second(told):
+    reach = Reach(INTERVAL, random.Random(1), told.emit)
+    nodeids = [new_id() for _ in range(MAX_PROBES // 2)]
+    for number, nodeid in enumerate(nodeids):
+        if number % 2:
+            meet(reach, nodeid)
+        else:  # dialed, and so found
+            reach.met(nodeid, "a name", 0.0)
+            reach.seen(nodeid, A, "ok", 0.001, 0.0)
+    all_up = frozenset(nodeids)
+    round_of(reach, 0.0, all_up, n1="ok")
+    again = [now for now in range(int(INTERVAL) + 1) for _ in round_of(reach, now, all_up, n1="ok")]
+    assert len(again) == len(nodeids)
+    assert max(again) - min(again) > INTERVAL / 4
 
 
 def test_that_all_is_well_at_first_is_no_news(reach, told):
@@ -367,7 +384,7 @@ def test_a_dial_that_made_a_peer_is_as_good_as_a_probe(reach, told):
     reach.met(NODE, "a name", 0.0)
     reach.seen(NODE, A, "ok", 0.002, 0.0)
     assert reach.verdicts() == {NODE: Reachable("ok", 0.002, A, "a name")}
-    assert reach.due(0.9 * INTERVAL - 1, ALL) == []
+    assert reach.due(0.1 * INTERVAL - 1, ALL) == []
     assert round_of(reach, INTERVAL, n1="ok") == [A]
     assert told == []
 
