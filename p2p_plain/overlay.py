@@ -347,6 +347,8 @@ class Overlay:
         state, link.state = link.state, OVER
         if link.peer is not None:
             self._gone(link.peer, reason, now)
+        if state is UP and reason == "protocol":
+            self._events.log(INFO, "%s %s: %s %s", link.remote, link.direction, reason, detail)
         if link.target is not None and state in (UP, SUPERSEDED):
             self.book.ended(link.target, now)
         if link.probe:

@@ -455,6 +455,18 @@ def test_what_a_stranger_says_is_escaped_in_the_log():
     assert "\\x1b[31mRED\\x07\\r\\nFAKE LINE" in line
 
 
+def test_why_a_peer_had_to_go_is_logged():
+    process, port = start_debugging()
+    with RawPeer.dial(port) as peer:
+        peer.become_peer()
+        local = "127.0.0.1:%d" % peer.sock.getsockname()[1]
+        peer.say_raw(b"what?\n")
+        assert peer.hear("bye")["reason"] == "protocol"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert re.search(r"INFO %s inbound: protocol not JSON" % re.escape(local), err.decode())
+
+
 def test_log_level_debug_logs_with_the_peer_first():
     process, port = start_debugging()
     with RawPeer.dial(port) as peer:
