@@ -12,6 +12,7 @@ import pytest
 from support import PATIENCE, ROOT, Program, RawListener, RawPeer, free_port, wait_until
 
 from p2p_plain import __version__
+from p2p_plain.run import SWITCH_INTERVAL, WHEN_CROWDED, ask_less_when_late
 
 
 def run(*options, **kwargs):
@@ -363,6 +364,15 @@ def test_signal_upon_signal_still_ends_with_exit_code_0():
             except subprocess.TimeoutExpired:
                 pass
         assert program.process.returncode == 0
+
+
+def test_a_node_that_runs_late_lets_its_threads_be_patient(monkeypatch):
+    intervals = []
+    monkeypatch.setattr(sys, "setswitchinterval", intervals.append)
+    for lateness in (0.0, 0.3, 0.001):
+        ask_less_when_late(lateness)
+    assert intervals == [SWITCH_INTERVAL, WHEN_CROWDED, SWITCH_INTERVAL]
+    assert pytest.approx(sys.getswitchinterval()) == SWITCH_INTERVAL
 
 
 def is_listening(port):
