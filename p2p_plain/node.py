@@ -335,6 +335,10 @@ class Node:
             },
         }
 
+    def lateness(self) -> float:
+        """How late this node itself runs, in seconds: what one beat in ten of its pinger exceeds."""
+        return self._live().lateness()
+
     # -- talk -------------------------------------------------------------------------------
 
     def dial(self, address: str) -> None:

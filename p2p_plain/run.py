@@ -51,7 +51,7 @@ def run(options: "Dict[str, Any]") -> None:
         printer = Printer(as_json, node.config.network, stdout_closed=signals.wake)
         node.on(EVERYTHING, printer.event)
         node.on(TOLD, printer.flush)
-        node.on(TOLD, lambda told: ask_less_when_late(node.counters()["lag_seconds"]))
+        node.on(TOLD, lambda told: ask_less_when_late(node.lateness()))
         if tracing:
             node.on("trace", printer.trace)
         node.start()

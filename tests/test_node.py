@@ -541,6 +541,14 @@ def test_a_damaged_file_that_cannot_be_moved_is_left_and_never_overwritten(
     assert path.read_bytes() == b"precious"
 
 
+def test_how_late_it_runs_is_known(make_node):
+    node = make_node()
+    assert 0 <= node.lateness() < 60
+    with pytest.raises(RuntimeError):
+        Node(port=0, bind="127.0.0.1").lateness()
+
+
+
 def test_a_disk_that_stays_full_is_complained_of_once(make_node, tmp_path, caplog, monkeypatch):
     calls = []
 
