@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -144,10 +145,19 @@ class RawListener:
 
 
 def free_port() -> int:
-    """A port that nobody had a moment ago, for those who must know it before they start."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A port on which nobody listens, and from which nobody dials.
+
+    Linux takes the ports of outgoing connections from 32768 up: one of those could be gone a moment
+    later, to a connection of the very test that asked for it.
+    """
+    while True:
+        port = random.randrange(10000, 32768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Program:
