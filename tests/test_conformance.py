@@ -463,11 +463,14 @@ FROM_INSIDE = {
 
 @pytest.fixture
 def judge(make_node, monkeypatch):
-    """``judge(names, **how)``: what becomes of these rules with a node that is wrong so."""
-    monkeypatch.setattr("p2p_plain.session.HANDSHAKE_TIMEOUT", 1.0)
-    monkeypatch.setattr(conformance, "HANDSHAKE_TIMEOUT", 1.0)
+    """``judge(names, **how)``: what becomes of these rules with a node that is wrong so.
 
-    def play(names, patience=1.0, ping_timeout=1.0, **how):
+    The handshake takes its time: one rule listens to the silence before it for a second.
+    """
+
+    def play(names, patience=1.0, ping_timeout=1.0, handshake=2.0, **how):
+        monkeypatch.setattr("p2p_plain.session.HANDSHAKE_TIMEOUT", handshake)
+        monkeypatch.setattr(conformance, "HANDSHAKE_TIMEOUT", handshake)
         monkeypatch.setattr(conformance, "PATIENCE", patience)
         settings = {"ping_interval": 1.0, "ping_timeout": ping_timeout}
         if "max_peers" in how:
@@ -504,7 +507,8 @@ def test_wrong_judgement_is_found_as_well(judge, monkeypatch, wrongness):
 def test_somebody_between_who_changes_nothing_breaks_nothing(judge):
     """So the wrong ones are found for what they do, and not for being there."""
     rules = [rule.name for rule in conformance.RULES if not rule.name.startswith(("bad-", "full-"))]
-    outcomes = judge(rules, patience=5.0, ping_timeout=5.0, to_node=lambda talk, line: line)
+    patient = {"patience": 5.0, "ping_timeout": 5.0, "handshake": 5.0}
+    outcomes = judge(rules, to_node=lambda talk, line: line, **patient)
     assert {name: out for name, out in outcomes.items() if out.word != OK} == {}
 
 
