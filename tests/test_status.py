@@ -14,13 +14,15 @@ import zipfile
 import pytest
 from support import PATIENCE, ROOT, new_id, wait_until
 
-from p2p_plain import status as status_module
+from p2p_plain import web
 from p2p_plain.address import Address
 from p2p_plain.config import Config
 from p2p_plain.errors import CannotStart
 from p2p_plain.messages import Links
-from p2p_plain.status import MAX_CLIENTS, Kept, News, Status
+from p2p_plain.news import News
+from p2p_plain.status import Status
 from p2p_plain.threads import Crew
+from p2p_plain.web import MAX_CLIENTS, Kept
 
 PATHS = {
     "/": "text/html; charset=utf-8",
@@ -482,7 +484,7 @@ def test_fifty_clients_that_drip_keep_nobody_out(serve):
 
 
 def test_one_deadline_for_a_request_however_slowly_it_drips(serve, monkeypatch):
-    monkeypatch.setattr(status_module, "REQUEST_TIMEOUT", 0.3)
+    monkeypatch.setattr(web, "REQUEST_TIMEOUT", 0.3)
     status = serve()
     begun = time.monotonic()
     with Connection(status) as client:
@@ -506,7 +508,7 @@ def test_one_deadline_for_a_request_however_slowly_it_drips(serve, monkeypatch):
 
 
 def test_an_idle_connection_is_closed_in_the_end(serve, monkeypatch):
-    monkeypatch.setattr(status_module, "IDLE_TIMEOUT", 0.2)
+    monkeypatch.setattr(web, "IDLE_TIMEOUT", 0.2)
     with Connection(serve()) as client:
         client.ask("/healthz")
         client.hear()
@@ -514,7 +516,7 @@ def test_an_idle_connection_is_closed_in_the_end(serve, monkeypatch):
 
 
 def test_who_does_not_take_its_answer_is_cut(serve, monkeypatch):
-    monkeypatch.setattr(status_module, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(web, "ANSWER_TIMEOUT", 0.3)
     status = serve()
     with Connection(status) as client:
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -599,7 +601,7 @@ def test_a_head_of_events_ends(serve):
 
 
 def test_silence_is_filled_with_comments(serve, monkeypatch):
-    monkeypatch.setattr(status_module, "KEEP_ALIVE", 0.05)
+    monkeypatch.setattr(web, "KEEP_ALIVE", 0.05)
     with Connection(serve()) as client:
         client.ask("/events")
         client.until(b"retry: 2000\n\n")
@@ -607,7 +609,7 @@ def test_silence_is_filled_with_comments(serve, monkeypatch):
 
 
 def test_who_does_not_read_events_is_dropped_and_delays_nobody(serve, monkeypatch):
-    monkeypatch.setattr(status_module, "ANSWER_TIMEOUT", 0.3)
+    monkeypatch.setattr(web, "ANSWER_TIMEOUT", 0.3)
     node = Fake(full_mesh(["a", "b"]))
     status = serve(node)
     with Connection(status) as deaf, Connection(status) as good:
