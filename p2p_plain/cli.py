@@ -14,7 +14,7 @@ import sys
 
 from .errors import CannotStart, UsageError
 from .options import expand_files, read_plainly, version
-from .output import Output
+from .output import Output, let_go
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def main(argv: "Optional[List[str]]" = None) -> int:
         _complain(str(error))
         return CANNOT_START
     except KeyboardInterrupt:  # before there was anything to stop
+        let_go(sys.stdout)
         return DONE
 
 
@@ -98,4 +99,5 @@ def _command(word: str, rest: "List[str]") -> int:
 
         return matrix(rest) if word == "matrix" else check(rest)
     except KeyboardInterrupt:
+        let_go(sys.stdout)  # if it was that which took so long
         return NO  # the question has no answer

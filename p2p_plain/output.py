@@ -6,10 +6,15 @@ terminal).  It blocks as long as the other end does; so ``run`` prints on the di
 
 import errno
 import os
+import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Optional, TextIO
+
+
+FAREWELL = 1.0
+"""Seconds that a terminal or a pipe which takes no output gets to take our last."""
 
 
 class Output:
@@ -42,11 +47,17 @@ class Output:
         except (OSError, ValueError) as error:
             if not reader_is_gone(error):
                 return True  # a full disk: this line is lost, and what matters goes on
-            # Python flushes once more at exit, and would complain: give it somewhere to.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            let_go(stream)
             self._stream = None
             return False
         return True
+
+    def takes_more(self, seconds: float) -> bool:
+        """Whether a few lines can go out without waiting longer than that, as far as can be told."""
+        try:
+            return self._stream is None or bool(select.select([], [self._stream], [], seconds)[1])
+        except (OSError, ValueError):
+            return True  # Windows asks sockets only
 
     def columns(self) -> "Optional[int]":
         """How wide the terminal is now; ``None`` where there is none, or it does not know."""
@@ -54,6 +65,18 @@ class Output:
             return os.get_terminal_size(self._stream.fileno()).columns or None  # type: ignore[union-attr]
         except (AttributeError, OSError, ValueError):
             return None
+
+
+def let_go(stream: "Optional[TextIO]") -> None:
+    """Forget what has not gone out, and what will be written.
+
+    Python flushes once more at exit.  It would complain if nobody reads any more, and wait for ever
+    if somebody could and does not.
+    """
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        pass  # there is none, or it is no file
 
 
 def reader_is_gone(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from .config import GUEST_TIMEOUT
 from .display import milliseconds
 from .errors import P2PError
 from .events import rfc3339
-from .output import Output
+from .output import FAREWELL, Output, let_go
 from .signals import ignore_stop_signals
 
 TYPE_CHECKING = False
@@ -61,10 +61,12 @@ def ping(argv: "List[str]") -> int:
             due = max(due + given.interval, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
     except KeyboardInterrupt:
-        pass
-    ignore_stop_signals()  # the summary is short
+        if not run.can_tell_more():
+            let_go(sys.stdout)
+            return run.verdict()
+        ignore_stop_signals()  # the summary is short
     run.summary()
-    return YES if run.received else NO
+    return run.verdict()
 
 
 class _Pings:
@@ -145,6 +147,14 @@ class _Pings:
             time_ms=took,
             **dict(zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms", "rtt_mdev_ms"), figures))
         )
+
+    def can_tell_more(self) -> bool:
+        """Whether there is room for the summary where we print."""
+        return self._out.takes_more(FAREWELL)
+
+    def verdict(self) -> int:
+        """The exit code."""
+        return YES if self.received else NO
 
     @property
     def _host(self) -> str:

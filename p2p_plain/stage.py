@@ -32,7 +32,7 @@ from .errors import PeerMisbehaved, why
 from .events import EVERYTHING
 from .messages import new_uuid
 from .node import Node
-from .output import Output
+from .output import Output, let_go
 from .signals import ignore_stop_signals, stop_signals
 
 TYPE_CHECKING = False
@@ -568,6 +568,9 @@ class Guide:
             if self._leaving or not self._out.write(line):
                 raise Enough
             self._blank = not line
+        except Enough:
+            let_go(sys.stdout)
+            raise
         finally:
             self._held = False
 

@@ -38,7 +38,7 @@ from .codec import printable
 from .commands import STALE_AFTER, Asker
 from .errors import P2PError
 from .grid import columns_of, draw, shorten
-from .output import Output
+from .output import FAREWELL, Output, let_go
 from .record import Record
 from .transport import POLL_SLICE
 from .verdicts import judge
@@ -428,9 +428,6 @@ LEAVE = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 PORTION = 512
 """Bytes written at once."""
 
-FAREWELL = 1.0
-"""Seconds that a terminal which takes no output gets to take our last."""
-
 
 class Interrupted(Exception):
     """A signal came while the terminal did not take what we write (Ctrl-S, a dead line)."""
@@ -661,6 +658,9 @@ def _in_blocks(state: Known, news: "Reporter", desk: "Desk") -> None:
             try:
                 if not out.write("\n".join(lines) + "\n"):
                     return
+            except Interrupted:
+                let_go(sys.stdout)
+                raise
             finally:
                 desk.writing = False
 

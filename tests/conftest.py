@@ -13,6 +13,9 @@ sys.path.insert(0, ROOT)
 
 from p2p_plain import Node  # noqa: E402
 
+# As most people have it: what a program writes into a pipe waits in a buffer first.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started by a shell in the background: it ignores Ctrl-C, and so would all that it starts.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,6 @@
 """What the tests share: peers made of a bare socket, nodes as processes, waiting with a deadline."""
 
+import contextlib
 import json
 import os
 import random
@@ -11,7 +12,9 @@ import sys
 import threading
 import time
 import uuid
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional
+
+import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PATIENCE = 10.0
@@ -158,6 +161,25 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+@contextlib.contextmanager
+def full_pipe() -> Iterator[BinaryIO]:
+    """The writing end of a pipe that is full, and that nobody reads."""
+    read, write = os.pipe()
+    with open(read, "rb"), open(write, "wb") as stdout:
+        os.set_blocking(write, False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(write, b"x")
+        os.set_blocking(write, True)
+        yield stdout
+
+
+def waits_for_a_pipe(pid: int) -> bool:
+    """Whether that process' main thread is where only a pipe or a signal may get it out.  Linux only."""
+    with open("/proc/%d/wchan" % pid) as file:
+        return "pipe" in file.read()
 
 
 class Program:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from support import PATIENCE, ROOT, Program, RawListener, RawPeer, free_port, wait_until
+from support import PATIENCE, ROOT, Program, RawListener, RawPeer, free_port, full_pipe, wait_until
 
 from p2p_plain import __version__
 from p2p_plain.run import SWITCH_INTERVAL, WHEN_CROWDED, ask_less_when_late
@@ -309,13 +309,11 @@ def test_trace_on_a_terminal_is_no_wider_than_that():
 
 def test_a_closed_pipe_ends_the_program_quietly():
     """``p2p_plain | head -1``: the first line, and no complaint, not even at the very end."""
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         [sys.executable, "-m", "p2p_plain", "--port", "0", "--bind", "127.0.0.1", "--json"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=env,
     )
     port = int(json.loads(process.stdout.readline().decode())["addresses"][0].split(":")[1])
     process.stdout.close()
@@ -385,20 +383,13 @@ def is_listening(port):
 
 def test_a_terminal_or_a_pipe_that_takes_nothing_does_not_hold_up_the_end():
     """Ctrl-S, or a pager: the interpreter would want stdout's lock at its end, and abort."""
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(write, b"x")
-    os.set_blocking(write, True)
     port = free_port()
-    with open(read, "rb"), open(write, "wb") as stdout:
+    with full_pipe() as stdout:
         process = subprocess.Popen(
             [sys.executable, "-m", "p2p_plain", "--port", str(port), "--bind", "127.0.0.1"],
             cwd=ROOT,
             stdout=stdout,
             stderr=subprocess.PIPE,
-            env={name: v for name, v in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
         wait_until(lambda: is_listening(port))
         process.send_signal(signal.SIGTERM)

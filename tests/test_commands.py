@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from support import PATIENCE, ROOT, Program, free_port, wait_until
+from support import PATIENCE, ROOT, Program, free_port, full_pipe, wait_until, waits_for_a_pipe
 from test_client import FakeNode, greeted_then, ids, mesh, wait_for_the_end
 
 from p2p_plain import cli, commands
@@ -113,6 +113,26 @@ def test_matrix_and_check_end_quietly_at_a_signal(number):
             out, err = process.communicate(timeout=PATIENCE)
             assert (process.returncode, out, err) == (1, b"", b"")
             del asked[:]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/wchan"), reason="asks Linux who waits for what")
+@pytest.mark.parametrize("command, code", [(name, name not in ("watch", "tour")) for name in cli.COMMANDS])
+def test_a_pipe_that_takes_nothing_does_not_hold_up_the_end(command, code):
+    """``p2p_plain ping HOST | less``, and Ctrl-C: Python's own last flush would wait for ever."""
+    with FakeNode() as node, full_pipe() as stdout:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "p2p_plain", command, "--fast" if command == "tour" else node.text],
+            cwd=ROOT,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+        )
+        wait_until(lambda: waits_for_a_pipe(process.pid))
+        process.send_signal(signal.SIGTERM)
+        try:
+            assert process.communicate(timeout=PATIENCE) == (None, b"")
+        finally:
+            process.kill()
+    assert process.returncode == code
 
 
 @pytest.mark.parametrize("words", [["matrix"], ["check"], ["ping", "-i", "0.01"]])
