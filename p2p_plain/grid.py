@@ -25,6 +25,7 @@ cut with ``~`` where they do not fit.
 """
 
 from .record import Record
+from .text import columns_of, pad, paint, shorten
 from .verdicts import SLOW_FACTOR, SLOW_MS
 from .view import DOWN, UP, View, ago, count, milliseconds, natural
 
@@ -107,15 +108,15 @@ def draw(view: View, width: int, colour: bool = False) -> "List[str]":
             lines.append("")
         header = "".join(str(number + 1).rjust(cell_width) for number in block)
         heading = _CORNER.ljust(left_width) + header + ("  age" if last else "")
-        lines.append(_paint(heading, _BOLD, colour))
+        lines.append(paint(heading, _BOLD, colour))
         for number, (label, row, age) in enumerate(zip(labels, cells, ages)):
             name = "%*d %s" % (digits, number + 1, pad(shorten(label, name_width), name_width))
             line = name + " " * (left_width - digits - 1 - name_width)
             for cell in (row[column] for column in block):
                 space = " " * (cell_width - len(cell.text))
-                line += space + _paint(cell.text, cell.colour, colour)
+                line += space + paint(cell.text, cell.colour, colour)
             if last:
-                line += "  " + _paint(age, _FAINT if age[0].isalpha() else "", colour)
+                line += "  " + paint(age, _FAINT if age[0].isalpha() else "", colour)
             lines.append(line)
     occurring = {cell.text for row in cells for cell in row}
     legend = [text for mark, text in _EXPLAINED if mark in occurring]
@@ -192,48 +193,3 @@ def _wrapped(parts: "List[str]", width: int) -> "List[str]":
                 lines[-1] += ","
             lines.append(part)
     return lines
-
-
-def _paint(text: str, code: str, colour: bool) -> str:
-    return "\x1b[%sm%s\x1b[0m" % (code, text) if colour and code else text
-
-
-# -- the width of a text ---------------------------------------------------------------
-
-
-def columns_of(text: str) -> int:
-    """How many columns of a terminal a printable text takes.
-
-    East Asian wide characters take two (Unicode Standard Annex 11), accents that combine with
-    the letter before them none.
-    """
-    if all(character < "\x7f" for character in text):
-        return len(text)
-    return sum(_width(character) for character in text)
-
-
-def shorten(text: str, width: int) -> str:
-    """``text`` if it fits into ``width`` columns, else its beginning and ``~``."""
-    if columns_of(text) <= width:
-        return text
-    kept = ""
-    used = 1  # the ~
-    for character in text:
-        used += _width(character)
-        if used > width:
-            break
-        kept += character
-    return kept + "~"
-
-
-def pad(text: str, width: int) -> str:
-    """``text`` with spaces after it, up to ``width`` columns."""
-    return text + " " * (width - columns_of(text))
-
-
-def _width(character: str) -> int:
-    import unicodedata  # half a millisecond and 1 MB, for names that most networks do not have
-
-    if unicodedata.category(character) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -34,6 +34,7 @@ from .messages import new_uuid
 from .node import Node
 from .output import Output, let_go
 from .signals import ignore_stop_signals, stop_signals
+from .text import paint
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -544,7 +545,7 @@ class Guide:
         return self._paint(found.group(1), "1") if self._out.colour else str(found.group())
 
     def _paint(self, text: str, code: str) -> str:
-        return "\x1b[%sm%s\x1b[0m" % (code, text) if code and self._out.colour else text
+        return paint(text, code, self._out.colour)
 
     def _listen(self) -> None:
         """What the reader types, up to Enter.  Raises ``Enough``."""

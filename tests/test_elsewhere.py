@@ -12,9 +12,11 @@ import sys
 
 import pytest
 
-from p2p_plain import connector, listener, node, output, run, watch
+from p2p_plain import connector, listener, node, output, run, terminal
 from p2p_plain.listener import Listener
 from p2p_plain.output import Output, wants_colour
+from p2p_plain.panel import BLOCKS
+from p2p_plain.text import as_encoded
 from p2p_plain.threads import Crew
 
 
@@ -39,7 +41,7 @@ def test_a_console_of_western_europe_gets_what_it_has_and_an_escape_for_the_rest
 
 
 def test_what_watch_draws_fits_that_console():
-    blocks = watch._as_encoded(watch.BLOCKS, "cp1252")
+    blocks = as_encoded(BLOCKS, "cp1252")
     assert blocks.encode("cp1252").startswith(b"\\u2581")  # so it draws with ASCII_BLOCKS
 
 
@@ -79,9 +81,9 @@ def test_colour_only_in_the_newer_terminal_of_windows(windows, environ, coloured
 
 def test_without_termios_watch_prints_blocks(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    assert watch._is_screen(Terminal())
-    monkeypatch.setattr(watch, "termios", None)
-    assert not watch._is_screen(Terminal())
+    assert terminal.is_screen(Terminal())
+    monkeypatch.setattr(terminal, "termios", None)
+    assert not terminal.is_screen(Terminal())
 
 
 # -- sockets --------------------------------------------------------------------------------------------

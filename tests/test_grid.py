@@ -6,7 +6,8 @@ import pytest
 from test_verdicts import HOSTILE, STALE, World, be_late
 
 from p2p_plain import grid as g
-from p2p_plain.grid import columns_of, grid, pad, shorten
+from p2p_plain.grid import grid
+from p2p_plain.text import columns_of, pad, shorten
 from p2p_plain.view import FAILURES
 
 SGR = re.compile("\x1b\\[[0-9]+m")

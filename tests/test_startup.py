@@ -16,7 +16,7 @@ COMMON = {"__init__", "cli", "errors", "options", "output", "record"}
 WORDS = {"address", "codec", "config", "display", "messages"}
 ASKING = COMMON | WORDS | {"asking", "client", "connector", "signals", "threads"}
 ASKING |= {"transport", "usage"}
-JUDGING = {"commands", "grid", "verdicts", "view"}
+JUDGING = {"commands", "grid", "text", "verdicts", "view"}
 NODE = COMMON | WORDS | {"address_book", "connector", "counters", "events", "listener", "matrix"}
 NODE |= {"node", "overlay", "pace", "peer_table", "pinger", "reach", "run", "session", "signals"}
 NODE |= {"threads", "transport"}
@@ -74,7 +74,7 @@ def imported(code, *words):
         (["ping", "127.0.0.1:1", "-c", "1"], ASKING | {"events", "ping"}),
         (["matrix", "--help"], ASKING | JUDGING),
         (["check", "127.0.0.1:1", "--within", "0"], ASKING | JUDGING),
-        (["watch", "--help"], ASKING | JUDGING | {"watch"}),
+        (["watch", "--help"], ASKING | JUDGING | {"panel", "terminal", "watch"}),
         (["tour", "--help"], TOUR),
     ],
 )

@@ -18,9 +18,9 @@ from test_client import FakeNode, greeted_then, ids, link, mesh, wait_for_the_en
 from p2p_plain import messages
 from p2p_plain.address import Address
 from p2p_plain.commands import Answer
-from p2p_plain.grid import columns_of
 from p2p_plain.messages import LINK_FIELDS
-from p2p_plain.watch import Chosen, Known, News, clip, picture_of, sparkline
+from p2p_plain.panel import Chosen, Known, Report, picture_of, sparkline
+from p2p_plain.text import clip, columns_of
 
 termios = pytest.importorskip("termios", reason="needs a terminal as POSIX knows it")
 fcntl = pytest.importorskip("fcntl")
@@ -43,9 +43,9 @@ def state_of(*answers, problem="", name="node-01"):
     state = Known(Address("127.0.0.1", 6000))
     hello = messages.Hello(ids(1)[0], name=name)
     for number, rows in enumerate(answers):
-        state.learn(News(Answer(hello, as_links(rows)), "", float(number)))
+        state.learn(Report(Answer(hello, as_links(rows)), "", float(number)))
     if problem:
-        state.learn(News(None, problem, float(len(answers))))
+        state.learn(Report(None, problem, float(len(answers))))
     return state
 
 
