@@ -86,7 +86,7 @@ def test_all_of_the_program_and_nothing_else_deflated_in_less_than_150_kb(tmp_pa
     assert os.stat(path).st_mode & 0o777 == 0o755
     wanted = {"__main__.py"}
     for name in os.listdir(os.path.join(ROOT, "p2p_plain")):
-        if name != "__pycache__":
+        if name != "__pycache__" and not name.endswith(".pyc"):  # Python 2 leaves one beside
             wanted.add("p2p_plain/" + name)
     with zipfile.ZipFile(path) as zipped:
         assert zipped.testzip() is None
