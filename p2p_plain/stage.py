@@ -295,6 +295,14 @@ def typed_ahead() -> bool:
         return False  # on Windows only sockets can be asked that
 
 
+def takes_more() -> bool:
+    """Whether the terminal takes a line at once; after Ctrl-S it does not."""
+    try:
+        return bool(select.select([], [sys.stdout], [], 0)[1])
+    except (OSError, ValueError):
+        return True  # Windows, as above
+
+
 class Guide:
     """The screen, the reader, and who is on the stage.  Main thread only; use it with ``with``."""
 
@@ -306,6 +314,8 @@ class Guide:
         who reads that has no keyboard that we could wait for, or reads it later."""
         self._leaving = False
         """Whether a signal has come."""
+        self._typed_ctrl_c = False
+        """Whether it was Ctrl-C: the terminal shows that as ^C, with no newline after it."""
         self._held = False
         """Whether the main thread is where only a signal may get it out."""
         self._started_at = time.time()
@@ -330,6 +340,8 @@ class Guide:
         self._clear()
         for actor in self._actors.values():
             actor.close()
+        if self._typed_ctrl_c and takes_more():
+            self._out.write("")  # the shell goes on below it
 
     def play(self, title: str, scene: "Callable[[Guide], None]") -> bool:
         """One scene; ``False`` if it has not gone as it should, after that was told."""
@@ -604,6 +616,7 @@ class Guide:
 
     def _noted(self, number: int, _: object) -> None:
         self._leaving = True
+        self._typed_ctrl_c |= number == signal.SIGINT and self._out.columns() is not None
         if self._held:
             self._held = False  # not a second time, on the way out
             raise Enough

@@ -319,6 +319,24 @@ def test_a_signal_while_it_waits_for_enter_ends_it(number):
         reader.ended()
 
 
+def test_after_ctrl_c_the_shell_goes_on_on_a_line_of_its_own():
+    with Reader() as reader:
+        reader.read(PROMPT)
+        reader.type("\x03")
+        assert reader.ended().endswith("^C\n")
+
+
+def test_ctrl_c_ends_it_even_where_the_terminal_has_been_stopped():
+    """kill -INT, that is: Ctrl-C itself lets a stopped terminal go on."""
+    with Reader() as reader:
+        reader.read(PROMPT)
+        reader.type("\x13")
+        reader.process.send_signal(signal.SIGINT)
+        reader.process.wait(PATIENCE)
+        reader.type("\x11")
+        reader.ended()
+
+
 @pytest.mark.parametrize("columns", [120, 60])
 def test_fast_asks_nobody_even_at_a_terminal(columns):
     with Reader("--fast", columns=columns) as reader:
