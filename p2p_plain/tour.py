@@ -23,9 +23,10 @@ from .address_book import AddressBook
 from .commands import STALE_AFTER
 from .config import Config
 from .display import SHORT_ID, milliseconds
+from .errors import CannotStart
 from .grid import draw
 from .listener import Listener
-from .node import Node
+from .node import Node, descriptors
 from .options import one_file, program
 from .overlay import Overlay
 from .peer_table import INBOUND, OUTBOUND, PeerTable
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
     from .stage import Actor
 
 DONE, NO = 0, 1
+
+DESCRIPTORS = 64
+"""Open files and sockets without which it is not begun.  It has some 30 at once, but each node
+takes only as many peers as there is room for beside 32 others (``node.RESERVED_DESCRIPTORS``)."""
 
 
 # -- meeting -----------------------------------------------------------------------------------
@@ -629,7 +634,13 @@ def tour(argv: "List[str]") -> int:
         allow_abbrev=False,
     )
     made.add_argument("--fast", action="store_true", help="do not wait for Enter")
-    with Guide(made.parse_args(argv).fast) as guide:
+    fast = made.parse_args(argv).fast
+    if descriptors() < DESCRIPTORS:
+        raise CannotStart(
+            "the tour needs %d open files at once, and the system allows %d; see ulimit -n"
+            % (DESCRIPTORS, descriptors())
+        )
+    with Guide(fast) as guide:
         try:
             guide.say(
                 """

@@ -471,6 +471,29 @@ def test_what_does_not_happen_is_told_and_is_exit_code_1():
         assert "The tour is over" not in out
 
 
+def test_where_too_few_files_may_be_open_it_is_not_begun():
+    resource = pytest.importorskip("resource")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (tour.DESCRIPTORS - 1, tour.DESCRIPTORS - 1))
+
+    code, out, err = tour_as_process("-m", "p2p_plain", "tour", "--fast", cwd=ROOT, preexec_fn=limit)
+    assert (code, out) == (3, "")
+    assert err == (
+        "p2p_plain: the tour needs 64 open files at once, and the system allows 63; see ulimit -n\n"
+    )
+
+
+def test_where_just_enough_files_may_be_open_all_of_it_happens():
+    resource = pytest.importorskip("resource")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (tour.DESCRIPTORS, tour.DESCRIPTORS))
+
+    code, out, err = tour_as_process("-m", "p2p_plain", "tour", "--fast", cwd=ROOT, preexec_fn=limit)
+    assert (code, err) == (0, ""), out
+
+
 def test_a_node_that_cannot_start_is_exit_code_3_in_one_line():
     program = (
         "import sys\n"
