@@ -76,7 +76,8 @@ def break_it(port):
     caller.sendall(b"00 to zoe\n")
     caller.shutdown(socket.SHUT_WR)
     tell("I gave 5 orders, and say no more; now I only listen")
-    tell("they say: %r" % b"".join(iter(lambda: caller.recv(4096), b"")))
+    answer = b"".join(iter(lambda: caller.recv(4096), b""))  # recv again and again, until b""
+    tell("they say: %r" % answer)
 
 
 if __name__ == "__main__":

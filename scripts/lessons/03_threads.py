@@ -104,10 +104,10 @@ if __name__ == "__main__":
 #
 # 1. Replace `sorted([source, target])` by `[source, target]`: each takes the payer's lock first.
 #    Now ann to bob and bob to ann wait for each other, and so does whoever comes after them.
-#    That is a deadlock; no error is shown, and only killing the program ends it.
-# 2. Take the `with` lines away, and let `pay` read the balance, sleep a moment, and write it back
-#    (`old = balance[source]; time.sleep(0.001); balance[source] = old - amount`).  Together they
-#    are not 200 any more: two threads have read the same old balance.
+#    That is a deadlock; no error is shown, and it lasts until you end the program (Ctrl-C).
+# 2. Take all three `with` lines away, and let `pay` read the balance, sleep a moment, and write it
+#    back (`old = balance[source]; time.sleep(0.001); balance[source] = old - amount`).  Together
+#    they are not 200 any more: two threads have read the same old balance.
 # 3. Let --break connect 500 silent callers and keep them in a list.  It works, and may take some
 #    seconds: when the queue (lesson 1) is full, a caller must try again after a second.  Make room
 #    with `listener.listen(1024)`.  And who pays for 500 threads?  (Lesson 4.)

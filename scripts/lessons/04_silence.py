@@ -79,7 +79,7 @@ def call(port, kind):
         try:
             if kind == "dripping":
                 caller.sendall(b"x")
-            caller.recv(100)
+            caller.recv(100)  # nobody says anything here: it is the b"" of the end
             tell("%s: they hung up" % kind)
             return
         except socket.timeout:

@@ -72,7 +72,7 @@ def break_it(port):
             said += caller.send(b"x" * 64 * 1024)
         caller.shutdown(socket.SHUT_WR)
         caller.recv(1)  # returns when they have read it all and close
-        tell("I said 8 MB without a newline, and they took it all")
+        tell("I said 8 MB, and they took it all")
     except OSError:
         tell("they hung up; I had got rid of %d kB" % (said // 1024))
 

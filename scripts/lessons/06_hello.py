@@ -100,9 +100,11 @@ if __name__ == "__main__":
 # 1. In `greet`, replace `with lock:` by `if True:`, and put `time.sleep(0.1)` on a line of its own
 #    after `is_new = ...` (and import time).  Run --break: both threads look before either has put
 #    anything in, and the same node "is here" twice.
-# 2. Say hello by hand, where there is `nc`: nc 127.0.0.1 7001, and then type
-#    {"msgtype": "hello", "nodeid": "my-name-is-bob"}.  Say it a second time; what should that
-#    be?  (For the package it is an error.)  Type rubbish: you are hung up on, and only you.
+# 2. Say hello by hand, where there is `nc`: nc 127.0.0.1 7001, and paste within ten seconds
+#    (wire.HELLO_WITHIN) {"msgtype": "hello", "nodeid": "my-name-is-bob"}.  Without nc, in a Python
+#    shell: import socket; s = socket.create_connection(("127.0.0.1", 7001)); then s.sendall(b'...')
+#    with that and a \n, and s.recv(999).  Say it a second time; what should that be?  (For the
+#    package it is an error.)  Say rubbish: you are hung up on, and only you.
 # 3. A nodeid is no secret, and no proof.  Say the same hello in a third terminal as well: "here
 #    already".  But what if bob's first connection is dead, it is he who calls again, and nobody
 #    has noticed yet?  (The next lesson notices.)

@@ -120,7 +120,8 @@ if __name__ == "__main__":
 # Exercises
 #
 # 1. Let --break say "getaddr" every second and never "pong".  It counts as alive: any word will
-#    do for us.  Count only pongs instead, as the package does.
+#    do for us.  Count only pongs instead, as the package does: note in `talk` when the last one
+#    came, and look at each message whether that is too long ago.
 # 2. Think of a peer that never reads.  Its buffers fill, and `sendall` waits until there is room,
 #    or until the timeout: the 3 s that `hear` has set hold for it too.  Who waits with it?
 #    (Everyone behind it in the list of `ping`.  And if the list were gone through with the lock

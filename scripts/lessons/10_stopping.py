@@ -128,4 +128,5 @@ if __name__ == "__main__":
 #    begin with `signal.signal(signal.SIGTERM, signal.default_int_handler)`.
 # 3. Take the line with SO_REUSEADDR out of wire.py, stop the lesson while --break is connected,
 #    and start it again: "Address already in use" for a minute, although nobody listens.  The
-#    kernel still guards the old connection's ports against late packets (TIME_WAIT).
+#    kernel still guards the old connection's ports against late packets (TIME_WAIT).  (So it does
+#    after exercise 2: take another port here, and one more when you go on.)
