@@ -118,8 +118,10 @@ if __name__ == "__main__":
 
 # Exercises
 #
-# 1. Let `from_afar` sleep 0.0 instead of 1.0, and be naive.  The mistake hides, nearly always: in
-#    one house a tie is rare.  It shows when the first two nodes live on two continents.
+# 1. Let `from_afar` sleep 0.0 instead of 1.0, and be naive.  Start both a few times: sometimes one
+#    stays, sometimes both are gone.  And here the clock lets them dial in the same millisecond.
+#    Let `dial` sleep `4 * random.random()` instead, and the mistake hides: in one house a tie is
+#    rare.  It shows when the first two nodes live on two continents.
 # 2. Let `beats` return `(new in ours) != (old in ours)`: "the last one stays".  Better than "the
 #    first one stays", or just as bad?
 # 3. Turn `who > ME` around in terminal 1 only (in a copy).  Such a rule is a part of the wire: two
