@@ -364,6 +364,8 @@ class Node:
         self.max_peers: Optional[int] = options.max_peers
         self.hello: Dict[str, Any] = {}
         self.our_host = host
+        self.gone = False
+        """Whether nobody listens there any more.  Set by any of those who play rules, never cleared."""
 
     @property
     def nodeid(self) -> str:
@@ -388,6 +390,24 @@ class Node:
             self.our_host = sock.getsockname()[0].partition("%")[0]
             return Peer(sock, nodeid)
         raise failure
+
+    def look(self) -> None:
+        """See whether somebody still listens there, and a moment later still.
+
+        Who is dying closes its sockets one by one, and may close the listening one last.
+        """
+        try:
+            with self.dial() as peer, contextlib.suppress(socket.timeout):
+                peer.sock.settimeout(0.1)
+                peer.sock.recv(1)
+        except OSError:
+            pass
+        try:
+            self.dial().sock.close()
+        except ConnectionRefusedError:
+            self.gone = True
+        except OSError:
+            pass  # busy
 
     def greet(self, nodeid: Optional[str] = None, **fields: Any) -> Peer:
         """A connection on which hello has been said both ways."""
@@ -669,7 +689,7 @@ def nonsense_is_hung_up_on(node: Node) -> None:
             with node.join() as bad, about(nonsense):
                 bad.say_raw(nonsense)
                 bad.hear_end()
-        good.round_trip()
+                good.round_trip()
 
 
 @rule(CORE, 10, seconds=3)
@@ -1231,16 +1251,27 @@ class Outcome(NamedTuple):
 
 
 def play(rule: Rule, node: Node) -> Outcome:
-    """Try one rule."""
+    """Try one rule.
+
+    A node that has died has closed everything, and so held all the rules that want just that: what
+    held by then does not count.
+    """
+    if node.gone:
+        return Outcome(SKIPPED, ("because  it listens no more",))
+    outcome = Outcome(OK)
     try:
         rule.play(node)
     except Skipped as skipped:
-        return Outcome(SKIPPED, ("because  " + str(skipped),))
+        outcome = Outcome(SKIPPED, ("because  " + str(skipped),))
     except Broken as broken:
         return Outcome(BROKEN, ("expected " + broken.expected, "came     " + broken.came[:400]))
     except OSError as error:
-        return Outcome(BROKEN, ("expected a connection", "came     " + str(error)))
-    return Outcome(OK)
+        outcome = Outcome(BROKEN, ("expected a connection", "came     " + str(error)))
+    node.look()
+    if node.gone:
+        came = "its end, by this rule or one that was played with it: nobody listens there any more"
+        return Outcome(BROKEN, ("expected a node that goes on", "came     " + came))
+    return outcome
 
 
 def play_all(rules: List[Rule], node: Node) -> Iterator[Tuple[Rule, Outcome]]:

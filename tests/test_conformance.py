@@ -546,6 +546,28 @@ def test_who_does_not_even_say_hello_is_not_tried_further():
     )
 
 
+def test_a_node_that_dies_holds_no_rule_by_that(make_node):
+    """It has closed everything then; and what it died of is told."""
+
+    def dying_of_a_list(talk, line):
+        if line.startswith(b"["):
+            mortal.__exit__()
+            raise Closed
+        return line
+
+    with Between(make_node().port, to_node=dying_of_a_list) as mortal:
+        place = "127.0.0.1:%d" % mortal.port
+        rules = ["hello-is-answered", "the-silent-are", "nonsense-is-hung-up-on", "it-lives"]
+        code, out, err = run(place, *["--rule=" + rule for rule in rules])
+    assert (code, err) == (1, "")
+    heads = [line.split()[0] for line in out.splitlines() if line[0] != " "]
+    assert heads == [OK, BROKEN, BROKEN, SKIPPED, "1"]
+    assert "came its end, by this rule or one that was played with it" in " ".join(out.split())
+    assert "for b'[1, 2]\\n'\n" in out
+    assert "because  it listens no more" in out
+    assert "1 of 4 rules held, 2 BROKEN, 1 skipped" in out
+
+
 def test_every_rule_has_a_name_of_its_own_and_says_what_it_wants():
     code, out, _ = run("--list")
     assert code == 0
