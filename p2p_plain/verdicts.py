@@ -8,6 +8,8 @@ if all is well.
 No sockets, no threads, no clock: the same rows give the same verdicts.  Any thread.
 """
 
+from collections import Counter
+
 from .record import Record
 from .view import (
     DOWN,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from .messages import Links
 
     Pair = Tuple[str, str]
+    Cause = Tuple[str, str]  # a kind, and the nodeid of whose fault it would be
+    Times = Dict[str, Dict[str, float]]
 
 TOO_LATE_MS = 1000.0
 """A node that runs later than this may be the reason why dials of it time out."""
@@ -312,57 +316,67 @@ class _Known:
 
 def _blocked(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
     """Nodes that nobody can dial, and nodes that can dial nobody; or all of them."""
-    known = _Known(view)
-    sources = {pair[0] for pair in failed}
-    targets = {pair[1] for pair in failed}
-    dials = {direction.dial for direction in view.directions.values()}
-    if len(sources) > 2 and len(targets) > 2 and "ok" not in dials:
-        text = (
-            "nobody can dial anybody (%s), what is connected stays so: "
-            "new connections are blocked everywhere" % _tally(failed.values(), len(failed))
-        )
+    everywhere = _blocked_everywhere(view, failed)
+    if everywhere:
         failed.clear()
-        return [Verdict(BLOCKED, tuple(sorted(sources)), text)]
-    # By kind and nodeid: the directions that it explains.
-    blocked: Dict[Tuple[str, str], Set[Pair]] = {}
+        return everywhere
+    known = _Known(view)
+    # Where everything that is known has failed.  A single failure would say that of both its ends.
+    causes: Dict[Cause, Set[Pair]] = {}
     for kind, pairs_of in ((INBOUND, known.into), (OUTBOUND, known.out_of)):
         for nodeid, pairs in pairs_of.items():
             if len(pairs) > 1 and pairs <= failed.keys():
-                blocked[kind, nodeid] = pairs
-    # If all of a, b and c can dial nobody then nobody can dial d; but nothing is wrong with d.
-    # So who is explained by the others alone is taken out, those with the fewest failures first.
-    causes_of: Dict[Pair, int] = {}
-    for pairs in blocked.values():
-        for pair in pairs:
-            causes_of[pair] = causes_of.get(pair, 0) + 1
-    for cause in sorted(blocked, key=lambda c: (len(blocked[c]), c[0] == INBOUND, c)):
-        if all(causes_of[pair] > 1 for pair in blocked[cause]):
-            for pair in blocked.pop(cause):
-                causes_of[pair] -= 1
+                causes[kind, nodeid] = pairs
+    _drop_the_innocent(causes)
     found = []
-    for kind, nodeid in sorted(blocked, key=lambda cause: (-len(blocked[cause]), cause)):
-        pairs = blocked[kind, nodeid]
-        tally = _tally([failed[pair] for pair in pairs], len(pairs))
-        # What another block explains says nothing about what this node can do the other way.
+    for kind, nodeid in sorted(causes, key=lambda cause: (-len(causes[cause]), cause)):
+        dials = [failed[pair] for pair in causes[kind, nodeid]]
+        tally = _tally(dials, len(dials))
+        # Then the other way; but not by those that are blocked themselves, which say nothing about it.
         if kind == INBOUND:
-            back = {p for p in known.out_of.get(nodeid, set()) if (INBOUND, p[1]) not in blocked}
-            elsewhere = all(failed[pair] == "wrong-peer" for pair in pairs)
-            text = "nobody can dial it (%s)%s: %s" % (
-                tally,
-                _either(len(back & known.up), len(back), "it dials everyone", "it dials %d of %d"),
-                "another node lives at its address" if elsewhere else "inbound blocked",
-            )
+            back = {p for p in known.out_of.get(nodeid, set()) if (INBOUND, p[1]) not in causes}
+            up = len(back & known.up)
+            other_way = _either(up, len(back), "it dials everyone", "it dials %d of %d")
+            elsewhere = set(dials) == {"wrong-peer"}
+            why = "another node lives at its address" if elsewhere else "inbound blocked"
+            text = "nobody can dial it (%s)%s: %s" % (tally, other_way, why)
         else:
-            back = {p for p in known.into.get(nodeid, set()) if (OUTBOUND, p[0]) not in blocked}
-            text = "can dial nobody (%s)%s: outbound blocked" % (
-                tally,
-                _either(len(back & known.up), len(back), "everyone dials it", "%d of %d dial it"),
-            )
+            back = {p for p in known.into.get(nodeid, set()) if (OUTBOUND, p[0]) not in causes}
+            up = len(back & known.up)
+            other_way = _either(up, len(back), "everyone dials it", "%d of %d dial it")
+            text = "can dial nobody (%s)%s: outbound blocked" % (tally, other_way)
         found.append(Verdict(kind, (nodeid,), "%s: %s" % (view.label[nodeid], text)))
-    for pairs in blocked.values():
+    for pairs in causes.values():
         for pair in pairs:
-            failed.pop(pair, None)
+            failed.pop(pair, None)  # two causes may have it in common
     return found
+
+
+def _blocked_everywhere(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+    """The one verdict where no dial at all is known to pass; else none."""
+    sources = {pair[0] for pair in failed}
+    targets = {pair[1] for pair in failed}
+    dials = {direction.dial for direction in view.directions.values()}
+    if len(sources) < 3 or len(targets) < 3 or "ok" in dials:
+        return []
+    text = (
+        "nobody can dial anybody (%s), what is connected stays so: "
+        "new connections are blocked everywhere" % _tally(failed.values(), len(failed))
+    )
+    return [Verdict(BLOCKED, tuple(sorted(sources)), text)]
+
+
+def _drop_the_innocent(causes: "Dict[Cause, Set[Pair]]") -> None:
+    """Take out each cause whose failures the other causes explain without it.
+
+    If a, b and c can all dial nobody, then nobody can dial d; but nothing is wrong with d.  Two
+    causes may explain each other's failures; so those go first that explain the fewest, and of
+    two that explain as many a node that can dial nobody goes before one that nobody can dial.
+    """
+    explained = Counter(pair for pairs in causes.values() for pair in pairs)
+    for cause in sorted(causes, key=lambda c: (len(causes[c]), c[0] == INBOUND, c)):
+        if all(explained[pair] > 1 for pair in causes[cause]):
+            explained.subtract(causes.pop(cause))
 
 
 def _either(some: int, total: int, all_of_them: str, some_of_them: str) -> str:
@@ -498,47 +512,66 @@ def _slow(view: View) -> "List[Verdict]":
     and more so than they run late themselves: a machine with too much to do has round trips of
     10 ms here and there, and a network that starts up has few to take the median of.
     """
-    # Of what the two ends measured the smaller, kept under both: rtt[a][b] is rtt[b][a].
-    rtt: Dict[str, Dict[str, float]] = {}
-    sure: Dict[str, Dict[str, float]] = {}
-    for (a, b), direction in view.directions.items():
-        if direction.p50_ms is not None:
-            for times, ms in ((rtt, direction.p50_ms), (sure, direction.sure_ms)):
-                least = min(ms, times.get(a, {}).get(b, ms))
-                times.setdefault(a, {})[b] = times.setdefault(b, {})[a] = least
-    if len(rtt) < 3:
-        return []
-    nearest = {nodeid: min(times.values()) for nodeid, times in rtt.items()}
+    p50, sure = _round_trips(view)
+    if len(p50) < 3:
+        return []  # nothing to compare with
+    # How far it is to one's nearest is alike for most, also where there are several sites.
+    nearest = {nodeid: min(times.values()) for nodeid, times in p50.items()}
     usual = median(nearest.values())
-    slow = {n for n in rtt if len(rtt[n]) > 1 and _much_more(min(sure[n].values()), usual)}
-    rest = [rtt[a][b] for a in rtt for b in rtt[a] if a < b and a not in slow and b not in slow]
+    slow = {
+        nodeid
+        for nodeid, times in sure.items()
+        # Of two ends that know only each other nobody can say which one is slow.
+        if len(times) > 1 and _much_more(min(times.values()), usual)
+    }
+    others = [(a, b) for a in p50 for b in p50[a] if a < b and a not in slow and b not in slow]
+    elsewhere = median([p50[a][b] for a, b in others]) if others else usual
     found = []
     for nodeid in sorted(slow, key=lambda nodeid: (-nearest[nodeid], nodeid)):
         text = "%s: slow to everyone (p50 %s, others %s)" % (
             view.label[nodeid],
-            milliseconds(median(rtt[nodeid].values())),
-            milliseconds(median(rest) if rest else usual),
+            milliseconds(median(p50[nodeid].values())),
+            milliseconds(elsewhere),
         )
         found.append(Verdict(SLOW, (nodeid,), text))
+    suspects = [(a, b) for a, b in others if _much_more(sure[a][b], usual)]
+    return found + _slow_pairs(view, p50, sure, suspects)
+
+
+def _round_trips(view: View) -> "Tuple[Times, Times]":
+    """Between each two nodes, in milliseconds: the median, and how much of it is surely the
+    network's (``Direction.sure_ms``).
+
+    Of what the two ends have measured it is the smaller, and stands under both: ``[a][b]`` is
+    ``[b][a]``.
+    """
+    p50: Times = {}
+    sure: Times = {}
+    for (a, b), direction in view.directions.items():
+        if direction.p50_ms is not None:
+            for times, ms in ((p50, direction.p50_ms), (sure, direction.sure_ms)):
+                least = min(ms, times.get(a, {}).get(b, ms))
+                times.setdefault(a, {})[b] = times.setdefault(b, {})[a] = least
+    return p50, sure
+
+
+def _slow_pairs(view: View, p50: "Times", sure: "Times", suspects: "List[Pair]") -> "List[Verdict]":
+    """Of the suspects those that some third node is a much shorter way for, the slowest first."""
     # A shorter way leads by a near node: eight of each are enough, and all would be too many.
-    near = {n: sorted(times, key=lambda m: (times[m], m))[:8] for n, times in rtt.items()}
-    pairs = [
-        (-rtt[a][b], a, b)
-        for a in rtt
-        for b in rtt[a]
-        if a < b and a not in slow and b not in slow and _much_more(sure[a][b], usual)
-    ]
-    for _, a, b in sorted(pairs):
-        ways = [
-            (rtt[a][c] + rtt[c][b], c) for c in near[a] + near[b] if c in rtt[a] and c in rtt[b]
-        ]
-        if ways and _much_more(sure[a][b], min(ways)[0]):
+    near = {n: sorted(times, key=lambda m: (times[m], m))[:8] for n, times in p50.items()}
+    found = []
+    for a, b in sorted(suspects, key=lambda pair: (-p50[pair[0]][pair[1]], pair)):
+        thirds = [third for third in near[a] + near[b] if third in p50[a] and third in p50[b]]
+        if not thirds:
+            continue
+        by_way, third = min((p50[a][third] + p50[third][b], third) for third in thirds)
+        if _much_more(sure[a][b], by_way):
             one, other = sorted((a, b), key=lambda nodeid: natural(view.label[nodeid]))
             text = "%s slow (p50 %s, by way of %s %s)" % (
                 arrow(view, one, other, "<->"),
-                milliseconds(rtt[a][b]),
-                view.label[min(ways)[1]],
-                milliseconds(min(ways)[0]),
+                milliseconds(p50[a][b]),
+                view.label[third],
+                milliseconds(by_way),
             )
             found.append(Verdict(SLOW_PAIR, (a, b), text))
     return found

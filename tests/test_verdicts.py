@@ -266,6 +266,15 @@ def test_where_two_of_three_can_dial_nobody_the_third_is_not_to_blame():
     assert sorted(world.kinds()) == [(v.OUTBOUND, [0]), (v.OUTBOUND, [1])]
 
 
+def test_of_two_causes_that_explain_as_much_it_is_who_nobody_can_dial():
+    """2 cannot be dialed, or 1 can dial nobody: either would do, with what is wrong with 0."""
+    world = World(3)
+    world.block_inbound(0)
+    world.block_outbound(0)
+    world.dial[1, 2] = "timeout"
+    assert sorted(world.kinds()) == sorted([(v.INBOUND, [0]), (v.INBOUND, [2]), (v.OUTBOUND, [0])])
+
+
 def test_when_every_new_connection_is_blocked_it_is_one_line():
     world = World(6)
     for pair in world.dial:
@@ -520,6 +529,42 @@ def test_a_slow_pair_is_named_if_there_is_a_faster_way_round():
     world.rtt[1, 4] = 80.0
     (line,) = world.told()
     assert re.match(r"n1 <-> n4 slow \(p50 80 ms, by way of n[0235] 0\.6 ms\)$", line)
+
+
+@pytest.mark.parametrize("one, other", [(60.0, 90.0), (90.0, 60.0)])
+def test_of_slow_pairs_the_slowest_comes_first(one, other):
+    world = World(8)
+    world.rtt[0, 1], world.rtt[2, 3] = one, other
+    expected = [(v.SLOW_PAIR, [0, 1]), (v.SLOW_PAIR, [2, 3])]
+    assert world.kinds() == (expected if one > other else expected[::-1])
+
+
+def test_what_one_end_alone_finds_slow_is_not():
+    world = World(6)
+    rows = world.rows()
+    for row in rows:
+        if row.nodeid == world.ids[2]:
+            for link in row.links:
+                link["rtt_ms"] = link["rtt_p50_ms"] = 80.0
+    assert [verdict.kind for verdict in verdicts(rows, STALE)] == [v.WELL]
+
+
+def test_a_node_that_only_one_has_measured_is_not_slow_to_everyone():
+    """Who knows which of the two is slow?"""
+    world = World(6)
+    for y in world.others(0, 5):
+        world.disconnect(y, 5)
+    world.rtt[0, 5] = 80.0
+    assert [kind for kind, _ in world.kinds()] == [v.WELL]
+
+
+def test_the_others_are_all_pairs_without_the_slow_and_not_only_the_near_ones():
+    world = World(7)
+    world.rtt = dict.fromkeys(world.rtt, 2.0)
+    for pair in ((0, 1), (2, 3), (4, 5)):
+        world.rtt[pair] = 0.3
+    world.slow(6)
+    assert world.told() == ["n6: slow to everyone (p50 80 ms, others 2.0 ms)"]
 
 
 def test_what_was_slow_and_is_no_longer_is_no_news():
