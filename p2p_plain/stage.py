@@ -295,14 +295,6 @@ def typed_ahead() -> bool:
         return False  # on Windows only sockets can be asked that
 
 
-def takes_more() -> bool:
-    """Whether the terminal takes a line at once; after Ctrl-S it does not."""
-    try:
-        return bool(select.select([], [sys.stdout], [], 0)[1])
-    except (OSError, ValueError):
-        return True  # Windows, as above
-
-
 class Guide:
     """The screen, the reader, and who is on the stage.  Main thread only; use it with ``with``."""
 
@@ -340,7 +332,7 @@ class Guide:
         self._clear()
         for actor in self._actors.values():
             actor.close()
-        if self._typed_ctrl_c and takes_more():
+        if self._typed_ctrl_c and self._out.takes_more(0.0):
             self._out.write("")  # the shell goes on below it
 
     def play(self, title: str, scene: "Callable[[Guide], None]") -> bool:
