@@ -199,8 +199,9 @@ def _vanished(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
             found.append(_vanished_together(view, at_once, dials))
             told.update(at_once)
     for nodeid in sorted(view.down - told, key=lambda nodeid: (view.age(nodeid), nodeid)):
-        since = " since %s" % ago(view.age(nodeid)) if nodeid in view.rows else ""
-        text = "%s: down%s (%s)" % (view.label[nodeid], since, _absence(dials[nodeid]))
+        # How long it has been down nobody has measured: it may have died an interval after its row.
+        heard = ", last heard of %s ago" % ago(view.age(nodeid)) if nodeid in view.rows else ""
+        text = "%s: down%s (%s)" % (view.label[nodeid], heard, _absence(dials[nodeid]))
         found.append(Verdict(DOWN, (nodeid,), text))
     return found
 

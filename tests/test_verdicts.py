@@ -295,7 +295,7 @@ def test_when_every_new_connection_is_blocked_it_is_one_line():
 def test_a_dead_node_is_one_line(count, dial, why):
     world = World(count)
     world.kill(2, dial)
-    assert world.told() == ["n2: down since 4 min (%s)" % why]
+    assert world.told() == ["n2: down, last heard of 4 min ago (%s)" % why]
 
 
 def test_one_dead_node_never_blanks_the_view():
@@ -318,7 +318,7 @@ def test_a_dead_node_that_never_sent_a_row_is_one_line():
 def test_a_node_that_was_just_killed_is_down_although_its_row_is_not_yet_old():
     world = World(6)
     world.kill(2, "refused", since=70.0)
-    assert world.told() == ["n2: down since 1 min (refused by host: not running)"]
+    assert world.told() == ["n2: down, last heard of 1 min ago (refused by host: not running)"]
     assert world.state(2, 3) == "stale"
 
 
@@ -327,8 +327,8 @@ def test_two_that_died_at_different_times_are_two_lines():
     world.kill(2, since=240)
     world.kill(4, since=4000)
     assert world.told() == [
-        "n2: down since 4 min (no answer from the host)",
-        "n4: down since 1 h (no answer from the host)",
+        "n2: down, last heard of 4 min ago (no answer from the host)",
+        "n4: down, last heard of 1 h ago (no answer from the host)",
     ]
 
 
@@ -337,8 +337,8 @@ def test_two_that_were_refused_are_two_lines_whenever_they_died():
     world.kill(2, "refused", since=240)
     world.kill(4, "refused", since=250)
     assert world.told() == [
-        "n2: down since 4 min (refused by host: not running)",
-        "n4: down since 4 min (refused by host: not running)",
+        "n2: down, last heard of 4 min ago (refused by host: not running)",
+        "n4: down, last heard of 4 min ago (refused by host: not running)",
     ]
 
 
@@ -442,7 +442,7 @@ def test_a_node_that_just_fell_silent_is_cut_off_and_not_yet_down():
     world.kill(2, since=100.0)
     assert world.told() == ["n2: cut off: nobody can dial it (5 of 5 timed out)"]
     world.age[2] = STALE + 1
-    assert world.told() == ["n2: down since 3 min (no answer from the host)"]
+    assert world.told() == ["n2: down, last heard of 3 min ago (no answer from the host)"]
 
 
 def test_of_two_nodes_the_one_that_just_fell_silent_is_no_one_way_firewall():
@@ -645,7 +645,7 @@ def test_a_dead_node_is_not_slow_as_well():
     world = World(6)
     world.lag[2] = 500.0
     world.kill(2)
-    assert world.told() == ["n2: down since 4 min (no answer from the host)"]
+    assert world.told() == ["n2: down, last heard of 4 min ago (no answer from the host)"]
 
 
 # -- what is never said ---------------------------------------------------------------------
@@ -751,7 +751,7 @@ def test_in_a_large_network_a_fault_is_named_all_the_same():
             row.links += (world.link(a, 9),)
     found = lines(verdicts(rows, STALE))
     assert len(found) == 2
-    assert found[0] == "n9: down since 4 min (no answer from the host)"
+    assert found[0] == "n9: down, last heard of 4 min ago (no answer from the host)"
     assert re.match(
         r"n7: nobody can dial it \((\d+) of \1 timed out\), it dials everyone: inbound blocked",
         found[1],
@@ -889,10 +889,10 @@ def test_what_a_node_calls_itself_cannot_play_with_the_terminal(name):
 
 def test_a_name_cannot_pass_for_a_verdict():
     world = World(6)
-    world.name[2] = "db: down since 4 min (no answer), x"
+    world.name[2] = "db: down, last heard of 4 min ago (no answer), x"
     world.block_inbound(2)
     (line,) = world.told()
-    assert line.startswith('"db: down since')
+    assert line.startswith('"db: down, last heard')
 
 
 @pytest.mark.parametrize(
