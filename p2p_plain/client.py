@@ -162,6 +162,8 @@ class Client:
         theirs = self._next(deadline, "hello")
         if not isinstance(theirs, Hello):
             raise PeerMisbehaved("the first message was %s, not hello" % type(theirs).__name__.lower())
+        if theirs.nodeid == ours.nodeid:  # new and random: nobody else has it
+            raise PeerMisbehaved("it sends back what it is sent")
         # It may leave it to us to see that; and if it says bye for it, we know already why.
         if theirs.network != network:
             raise OtherNetwork(theirs.network)

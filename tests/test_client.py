@@ -464,3 +464,17 @@ def test_another_thread_can_cut_a_request_short():
             client.ping()
         assert time.monotonic() - began < 5
         timer.join()
+
+
+def test_an_echo_is_no_node():
+    """Port 7 of old machines sends back what it gets, our own hello and our own ping among it."""
+
+    def echo(peer, number):
+        for line in iter(peer.hear_line, None):
+            peer.say_raw(line + b"\n")
+
+    with FakeNode(play=echo) as node, pytest.raises(PeerMisbehaved) as error, Client(
+        node.address, timeout=PATIENCE
+    ) as client:
+        client.ping()
+    assert in_words(error.value) == "whoever answers there is no node: it sends back what it is sent"
