@@ -130,8 +130,9 @@ def judge(view: View) -> "List[Verdict]":
     found = _late(view, failed)
     found += _vanished(view, failed)
     found += _torn(view, failed)
-    found += _blocked(view, failed)
-    found += _groups(view, failed)
+    known = _Known(view, failed)
+    found += _blocked(view, failed, known)
+    found += _groups(view, failed, known)
     found += _pairs(view, failed)
     found += _slow(view)
     if not found:
@@ -301,27 +302,31 @@ def _cut_off(view: View, failed: "Dict[Pair, str]", nodeid: str) -> Verdict:
 
 
 class _Known:
-    """The directions that are known among live nodes, by either end: who could be a witness."""
+    """The directions that are known among live nodes, by either end: who could be a witness.
 
-    def __init__(self, view: View) -> None:
+    Not those whose failure is explained (they are not in ``failed`` any more): from the other side
+    of a cut nobody can say whether a port is closed.
+    """
+
+    def __init__(self, view: View, failed: "Dict[Pair, str]") -> None:
         self.into: Dict[str, Set[Pair]] = {}
         self.out_of: Dict[str, Set[Pair]] = {}
         self.up: Set[Pair] = set()
         for pair, direction in view.directions.items():
-            if direction.state in (UP, DOWN) and pair[0] in view.live and pair[1] in view.live:
+            counts = direction.state == UP or pair in failed
+            if counts and pair[0] in view.live and pair[1] in view.live:
                 self.into.setdefault(pair[1], set()).add(pair)
                 self.out_of.setdefault(pair[0], set()).add(pair)
                 if direction.state == UP:
                     self.up.add(pair)
 
 
-def _blocked(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+def _blocked(view: View, failed: "Dict[Pair, str]", known: _Known) -> "List[Verdict]":
     """Nodes that nobody can dial, and nodes that can dial nobody; or all of them."""
     everywhere = _blocked_everywhere(view, failed)
     if everywhere:
         failed.clear()
         return everywhere
-    known = _Known(view)
     # Where everything that is known has failed.  A single failure would say that of both its ends.
     causes: Dict[Cause, Set[Pair]] = {}
     for kind, pairs_of in ((INBOUND, known.into), (OUTBOUND, known.out_of)):
@@ -386,12 +391,11 @@ def _either(some: int, total: int, all_of_them: str, some_of_them: str) -> str:
     return ", " + (all_of_them if some == total else some_of_them % (some, total))
 
 
-def _groups(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+def _groups(view: View, failed: "Dict[Pair, str]", known: _Known) -> "List[Verdict]":
     """Several sources that all fail to dial the same several targets: something between them.
 
     Three that cannot dial one target, or one that cannot dial three, are a group, too.
     """
-    known = _Known(view)
     found = []
     for _ in range(MOST_GROUPS):
         sources, targets = _largest_group(failed)

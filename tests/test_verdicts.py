@@ -451,6 +451,17 @@ def test_of_two_nodes_the_one_that_just_fell_silent_is_no_one_way_firewall():
     assert world.told() == ["n0 -> n1 timed out: no answer, no connection"]
 
 
+def test_who_is_cut_off_does_not_hide_that_another_is_blocked():
+    """What n2 had to say of n5 is explained; it is no witness that somebody can dial n5."""
+    world = World(6)
+    world.block_inbound(5, "refused")
+    world.cut([2], world.others(2))
+    assert world.told() == [
+        "n2: cut off: nobody can dial it (5 of 5 timed out), it can dial nobody (5 of 5 timed out)",
+        "n5: nobody can dial it (4 of 4 refused), it dials everyone: inbound blocked",
+    ]
+
+
 def test_asked_itself_a_node_that_is_cut_off_does_not_say_that_all_others_are_down():
     world = World(6)
     world.age[2] = 0.0
