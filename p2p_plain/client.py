@@ -74,6 +74,8 @@ class Client:
         self._waiting: List[bytes] = []
         """Lines that have come and have not been looked at, the first one last."""
         self._room = MAX_ANSWER
+        self.stale_after: Optional[float] = None
+        """Seconds after which a row says nothing about now, as the node told with its last rows."""
         self.closed = False
         deadline = time.monotonic() + timeout
         sock, self.connect_seconds = dial(address, timeout, stopping)
@@ -133,6 +135,7 @@ class Client:
                 if not isinstance(message, Links):
                     continue
                 if message.end:
+                    self.stale_after = message.stale_after
                     return list(found.values())
                 if len(found) > MAX_ROWS:  # those that it keeps, and its own
                     raise PeerMisbehaved("more than %d rows" % MAX_ROWS)

@@ -44,7 +44,7 @@ MANY = 100
 
 STALE_AFTER = STALE_AFTER_INTERVALS * 60.0
 """Seconds after which a row says nothing about now, for a network with the default ping interval:
-from outside one cannot know a network's own."""
+for a node that does not say."""
 
 PIPE_WIDTH = 200
 """Columns of the matrix where there is no terminal to be narrow."""
@@ -94,11 +94,12 @@ def matrix(argv: "List[str]") -> int:
     try:
         with Client(address, network, name="matrix") as client:
             rows = client.rows()
+            stale_after = client.stale_after or STALE_AFTER
     except P2PError as error:
         complain(address, in_words(error))
         return NO
     out = Output(sys.stdout)
-    view = View(rows, STALE_AFTER)
+    view = View(rows, stale_after)
     if given.json:
         found = [
             {"kind": verdict.kind, "nodes": verdict.nodes, "text": verdict.text}
@@ -142,7 +143,7 @@ class Asker:
         client = self._client
         if client is not None and not client.closed:
             try:
-                return Answer(client.hello, client.rows(timeout))
+                return _asked(client, timeout)
             except PeerLeft:
                 pass  # a guest makes room for newcomers, and may come again
             except DialFailed as failure:
@@ -151,7 +152,7 @@ class Asker:
         self._client = client = Client(
             self._address, self._network, timeout, self._name, self._stopping
         )
-        return Answer(client.hello, client.rows(timeout))
+        return _asked(client, timeout)
 
     def close(self) -> None:
         """Hang up."""
@@ -160,13 +161,21 @@ class Asker:
 
 
 class Answer(Record):
-    """Who was asked, and every row that it has."""
+    """Who was asked, every row that it has, and how old one may be (``stale_after``, seconds)."""
 
-    __slots__ = ("hello", "rows")
+    __slots__ = ("hello", "rows", "stale_after")
 
-    def __init__(self, hello: "Hello", rows: "List[Links]") -> None:
+    def __init__(
+        self, hello: "Hello", rows: "List[Links]", stale_after: float = STALE_AFTER
+    ) -> None:
         self.hello = hello
         self.rows = rows
+        self.stale_after = stale_after
+
+
+def _asked(client: Client, timeout: float) -> Answer:
+    rows = client.rows(timeout)
+    return Answer(client.hello, rows, client.stale_after or STALE_AFTER)
 
 
 def check(argv: "List[str]") -> int:
@@ -190,7 +199,7 @@ def check(argv: "List[str]") -> int:
     began = time.monotonic()
     answer, problem = _wait_for_all(address, network, expected, began + given.within)
     took = time.monotonic() - began
-    view = View(answer.rows if answer is not None else [], STALE_AFTER)
+    view = View([], STALE_AFTER) if answer is None else View(answer.rows, answer.stale_after)
     summary, down = count(view), not_up(view)
     good = answer is not None and not down and summary.nodes >= expected
     out = Output(sys.stdout)
@@ -256,7 +265,7 @@ def _wait_for_all(
         try:
             left = max(LEAST_TRY, deadline - time.monotonic())
             answer, problem = asker.ask(min(REQUEST_TIMEOUT, left)), ""
-            view = View(answer.rows, STALE_AFTER)
+            view = View(answer.rows, answer.stale_after)
             if len(view.nodes) >= expected and not not_up(view):
                 break
         except P2PError as error:

@@ -114,9 +114,12 @@ class GetLinks(Record):
 
 
 class Links(Record):
-    """One node's row of the matrix; with ``end``, the last of an answer to ``getlinks``."""
+    """One node's row of the matrix; with ``end``, the last of an answer to ``getlinks``.
 
-    __slots__ = ("age", "end", "lag_ms", "line", "links", "name", "nodeid")
+    That one may tell after how many seconds a row says nothing about now (``stale_after``).
+    """
+
+    __slots__ = ("age", "end", "lag_ms", "line", "links", "name", "nodeid", "stale_after")
 
     def __init__(
         self,
@@ -127,6 +130,7 @@ class Links(Record):
         lag_ms: "Optional[float]" = None,
         end: bool = False,
         line: bytes = b"",
+        stale_after: "Optional[float]" = None,
     ) -> None:
         self.nodeid = nodeid
         self.links = links
@@ -136,6 +140,7 @@ class Links(Record):
         self.end = end
         self.line = line
         """What it came in, without its newline."""
+        self.stale_after = stale_after
 
 
 class Message(Record):
@@ -280,9 +285,10 @@ def beginning_of_row(nodeid: str) -> bytes:
     return ROW + b'"nodeid":"%s","age":0.0,' % nodeid.encode("ascii")
 
 
-def encode_end_of_links(nodeid: str) -> bytes:
-    """The last line of an answer to ``getlinks``."""
-    return codec.encode({"msgtype": "links", "nodeid": nodeid, "end": True, "links": []})
+def encode_end_of_links(nodeid: str, stale_after: float) -> bytes:
+    """The last line of an answer to ``getlinks``; who asks cannot know how often we measure."""
+    said = {"msgtype": "links", "nodeid": nodeid, "end": True, "links": []}
+    return codec.encode(dict(said, stale_after=round(stale_after, 1)))
 
 
 def encode_bye(reason: str, detail: str = "") -> bytes:
@@ -533,6 +539,7 @@ def _read_links(said: _Fields) -> Links:
         age=said.number("age") or 0.0,
         lag_ms=said.number("lag_ms"),
         end=said.flag("end"),
+        stale_after=said.number("stale_after"),
     )
 
 

@@ -339,6 +339,13 @@ class Node:
         """How late this node itself runs, in seconds: what one beat in ten of its pinger exceeds."""
         return self._live().lateness()
 
+    def stale_after(self) -> float:
+        """Seconds after which a row of the matrix says nothing about now.
+
+        Three times as many as lie between two rows of one node, if it is set as this one is.
+        """
+        return self._live().stale_after()
+
     # -- talk -------------------------------------------------------------------------------
 
     def dial(self, address: str) -> None:

@@ -70,6 +70,7 @@ from .config import (
     MAX_BOOK,
     MAX_DIALS,
     MAX_SEEN,
+    STALE_AFTER_INTERVALS,
     TELL_PEERS,
     Config,
 )
@@ -735,6 +736,10 @@ class Overlay:
                     peer.link.close(error.reason, str(error))
         return found
 
+    def stale_after(self) -> float:
+        """Seconds after which a row says nothing about now, its node being like us.  Any thread."""
+        return STALE_AFTER_INTERVALS * max(self._config.ping_interval, self._least_row_interval())
+
     def _all_rows(self) -> "List[bytes]":
         """The answer to ``getlinks``; made anew twice a second, however often somebody asks."""
         now = self._clock()
@@ -742,7 +747,7 @@ class Overlay:
             made_at, lines = self._answer
         if now - made_at >= ANSWER_FRESH:
             lines = [messages.encode_links(row) for row in self.rows()]
-            lines.append(messages.encode_end_of_links(self.myself.nodeid))
+            lines.append(messages.encode_end_of_links(self.myself.nodeid, self.stale_after()))
             with self._lock:
                 self._answer = (now, lines)
         return lines
@@ -753,7 +758,7 @@ class Overlay:
         interval = self._config.ping_interval
         if changes != self._row_changes:
             interval = min(interval, ROW_AFTER_CHANGE)
-        interval = max(interval, self.table.occupied() / ROWS_A_SECOND)
+        interval = max(interval, self._least_row_interval())
         if self._lateness > LATE_SECONDS:  # we cannot keep up: do not make it worse
             interval *= PATIENT_WHEN_LATE
         if now - self._row_at < interval:
@@ -765,6 +770,9 @@ class Overlay:
             line = messages.encode_links(self.own_row())
             for peer in readers:
                 peer.link.send(line)
+
+    def _least_row_interval(self) -> float:
+        return self.table.occupied() / ROWS_A_SECOND
 
     # -- proving and passing on addresses -------------------------------------------------------
 

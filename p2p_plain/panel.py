@@ -72,7 +72,7 @@ class Known:
         self.answer = report.answer
         self.answered_at = report.at
         rows = report.answer.rows
-        self.view = View(rows, STALE_AFTER)
+        self.view = View(rows, report.answer.stale_after)
         summary = count(self.view)
         self.standing = "%s, %d of %d directions up" % (
             display.count(summary.nodes, "node"),

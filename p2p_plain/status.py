@@ -31,7 +31,6 @@ from http import HTTPStatus
 
 from . import __version__, grid, metrics
 from .address import Address, from_sockaddr, is_ip, is_loopback
-from .config import STALE_AFTER_INTERVALS
 from .news import News
 from .verdicts import judge
 from .view import DOWN, STALE, UP, View, count
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
         def addresses(self) -> Tuple[Address, ...]: ...  # noqa: D102
         def peers(self) -> List[PeerInfo]: ...  # noqa: D102
         def rows(self) -> List[Links]: ...  # noqa: D102
+        def stale_after(self) -> float: ...  # noqa: D102
         def counters(self) -> Dict[str, Any]: ...  # noqa: D102
         def on(self, event: str, callback: Callback) -> None: ...  # noqa: D102
 STOP_TIMEOUT = 0.25
@@ -150,7 +150,7 @@ class Status:
     # -- the answers ----------------------------------------------------------------------
 
     def _look(self) -> "Picture":
-        return Picture(self._node.rows(), STALE_AFTER_INTERVALS * self._node.config.ping_interval)
+        return Picture(self._node.rows(), self._node.stale_after())
 
     def _myself(self) -> "Dict[str, Any]":
         node = self._node

@@ -140,6 +140,7 @@ FIELDS: Dict[str, Dict[str, Callable[[Any], bool]]] = {
         "age": is_number,
         "lag_ms": is_number,
         "end": lambda end: isinstance(end, bool),
+        "stale_after": is_number,
         "links!": lambda links: isinstance(links, list)
         and len(links) <= 256
         and all(isinstance(link, dict) and is_uuid(link.get("nodeid")) for link in links),

@@ -389,6 +389,7 @@ class Grammar:
         if rng.random() < 0.3:
             said["age"] = rng.choice((0, 1.5, None))
             said["end"] = rng.random() < 0.5
+            said["stale_after"] = rng.choice((0, 180.0, None))
         return said
 
     def message(self) -> Dict[str, Any]:

@@ -62,8 +62,9 @@ class FakeNode:
     rest of it answered as a node would.
     """
 
-    def __init__(self, rows=None, play=None, network="", name="node-01"):
+    def __init__(self, rows=None, play=None, network="", name="node-01", stale_after=None):
         self.rows = mesh(3) if rows is None else rows
+        self.end = {} if stale_after is None else {"stale_after": stale_after}
         self.nodeid = ids(1)[0]
         self.network = network
         self.name = name
@@ -126,9 +127,8 @@ class FakeNode:
             peer.say("pong")
         elif said == "getlinks":
             lines = [json.dumps(row) for row in self.rows]
-            lines.append(
-                json.dumps({"msgtype": "links", "nodeid": self.nodeid, "end": True, "links": []})
-            )
+            end = dict(self.end, msgtype="links", nodeid=self.nodeid, end=True, links=[])
+            lines.append(json.dumps(end))
             peer.say_raw("".join(line + "\n" for line in lines).encode())
         return True
 
@@ -151,6 +151,14 @@ def wait_for_the_end(peer):
 
 
 # -- a real node ----------------------------------------------------------------------------------
+
+
+def test_a_node_tells_how_old_a_row_may_be(make_node):
+    """Three of its ping intervals, which nobody can know from outside."""
+    node = make_node(ping_interval=600)
+    with Client(Address("127.0.0.1", node.port)) as client:
+        assert len(client.rows()) == 1
+        assert client.stale_after == node.stale_after() == 1800
 
 
 def test_a_node_answers_and_never_counts_us_as_a_peer(make_node):

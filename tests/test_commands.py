@@ -377,6 +377,17 @@ def test_a_row_that_is_too_old_is_not_up(typed):
     assert "node-02 -> node-01: " in out
 
 
+@pytest.mark.parametrize("age, stale_after, code", [(1000, 1800.0, 0), (10, 3.0, 1), (10, None, 0)])
+def test_how_old_a_row_may_be_is_for_the_node_to_say(typed, age, stale_after, code):
+    """A network that pings each ten minutes is well, and one that pings each second is quick."""
+    rows = mesh(3)
+    rows[1]["age"] = age
+    with FakeNode(rows, stale_after=stale_after) as node:
+        assert typed("check", node.text, "--within", "0")[0] == code
+        _, out, _ = typed("matrix", node.text)
+    assert ("stale" in out) == bool(code)
+
+
 def test_check_waits_until_it_is_well(typed):
     node_rows = mesh(3)
 

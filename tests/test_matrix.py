@@ -103,7 +103,7 @@ def test_what_is_not_surely_a_peers_own_row_of_this_moment_is_read(matrix):
     assert keep(matrix, 1001.0)
     assert not keep(matrix, 1001.0, source=OTHER)
     assert not keep(matrix, 1001.0, age=3.0)
-    assert not matrix.keep(messages.encode_end_of_links(NODE)[:-1], NODE, 1001.0)
+    assert not matrix.keep(messages.encode_end_of_links(NODE, 180.0)[:-1], NODE, 1001.0)
     (row,) = matrix.rows(1004.0)
     assert read_row(row, 1004.0).age == 3.0
 
@@ -219,6 +219,26 @@ def test_in_a_large_network_nobody_gets_more_than_twenty_rows_a_second():
     assert 100 < len(heard) <= 20 * 10 + 32
     world.run(10.0)
     assert len(rows(one)) == 32
+
+
+def test_a_row_is_not_old_before_the_next_ones_are_due():
+    """Among many nodes that comes later than a ping interval."""
+    world = World(31)
+    node = world.node(1, ping_interval=1, ping_timeout=1000)
+    assert node.overlay.stale_after() == 3.0
+    links = [raw_link(node, new_id(), host="10.0.8.%d" % number) for number in range(80)]
+    links[0].peer.hello.version = 1
+    world.run(1.0)
+    said = links[0].said
+    told = []
+    for _ in range(100):
+        before = len(said)
+        world.run(0.5)
+        if any(message["msgtype"] == "links" for message in said[before:]):
+            told.append(world.now)
+    longest = max(late - early for early, late in zip(told, told[1:]))
+    assert longest > 3.0
+    assert 2 * longest < node.overlay.stale_after()
 
 
 def test_what_is_measured_while_this_node_runs_late_does_not_count():

@@ -291,8 +291,8 @@ def test_a_nodeid_in_upper_case_is_the_same_node_in_a_link_too():
 
 
 def test_the_end_of_an_answer_to_getlinks_is_marked():
-    line = messages.encode_end_of_links(ID)[:-1]
-    assert parse(line) == Links(ID, (), end=True, line=line)
+    line = messages.encode_end_of_links(ID, 180.0)[:-1]
+    assert parse(line) == Links(ID, (), end=True, line=line, stale_after=180.0)
 
 
 @pytest.mark.parametrize(
@@ -304,6 +304,7 @@ def test_the_end_of_an_answer_to_getlinks_is_marked():
         ("age", [-1, "1", True, []]),
         ("lag_ms", [-0.1, "1", False]),
         ("end", [None, 1, "true"]),
+        ("stale_after", [-1, "180", True]),
     ],
 )
 def test_a_row_with_a_wrong_field_is_refused(field, wrong):

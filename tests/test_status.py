@@ -82,6 +82,9 @@ class Fake:
     def rows(self):
         return self.table
 
+    def stale_after(self):
+        return 3.0
+
     def peers(self):
         return []
 

@@ -57,6 +57,16 @@ def drawn(state, columns=80, lines=24, keys="", colour=False, encoding="utf-8"):
     return picture_of(state, chosen, now, columns, lines, colour, encoding)
 
 
+@pytest.mark.parametrize("stale_after, up", [(180.0, 6), (3.0, 4)])
+def test_how_old_a_row_may_be_is_for_the_node_to_say(stale_after, up):
+    rows = mesh(3)
+    rows[1]["age"] = 10
+    state = Known(Address("127.0.0.1", 6000))
+    answer = Answer(messages.Hello(ids(1)[0]), as_links(rows), stale_after)
+    state.learn(Report(answer, "", 0.0))
+    assert state.standing == "3 nodes, %d of 6 directions up" % up
+
+
 @pytest.mark.parametrize("name", ["node-%03d", "\u6771\u4eac-%d", "e\u0301-%d", "x" * 50 + "%d"])
 def test_never_more_than_the_terminal_has_room_for(name):
     states = [state_of(), state_of(problem="timeout " * 40)]
