@@ -108,7 +108,7 @@ def matrix(argv: "List[str]") -> int:
         said = {"nodes": nodes(view), "rows": [named(row) for row in rows], "verdicts": found}
         out.write(json.dumps(said))
         return YES
-    drawn = draw(view, given.width or terminal_width(), out.colour)
+    drawn = draw(view, given.width or terminal_width(), out.colour, out.encoding)
     out.write("\n".join([*drawn, "", *lines(judge(view))]))
     return YES
 

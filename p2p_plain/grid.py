@@ -25,7 +25,7 @@ cut with ``~`` where they do not fit.
 """
 
 from .record import Record
-from .text import columns_of, pad, paint, shorten
+from .text import as_encoded, columns_of, pad, paint, shorten
 from .verdicts import SLOW_FACTOR, SLOW_MS
 from .view import DOWN, UP, View, ago, count, milliseconds, natural
 
@@ -83,8 +83,10 @@ def grid(
     return draw(View(rows, stale_after), width, colour)
 
 
-def draw(view: View, width: int, colour: bool = False) -> "List[str]":
-    """``grid`` of a view."""
+def draw(
+    view: View, width: int, colour: bool = False, encoding: str = "utf-8"
+) -> "List[str]":
+    """``grid`` of a view, for a terminal that knows that encoding."""
     width = max(width, NARROWEST)
     shown = order(view)
     if not shown:
@@ -92,7 +94,7 @@ def draw(view: View, width: int, colour: bool = False) -> "List[str]":
     cells = _cells(view, shown)
     ages = [_age(view, nodeid) for nodeid in shown]
     digits = len(str(len(shown)))
-    labels = [view.label[nodeid] for nodeid in shown]
+    labels = [as_encoded(view.label[nodeid], encoding) for nodeid in shown]
     # Narrow columns leave room for names, many columns do not.
     name_width = min(
         max(columns_of(label) for label in labels), max(width // 4, 8 if len(shown) > 8 else 12)

@@ -23,14 +23,15 @@ class Output:
     def __init__(self, stream: "Optional[TextIO]") -> None:
         self._stream = stream
         self.colour = stream is not None and wants_colour(stream, os.environ)
+        self.encoding = stream.encoding or "ascii" if stream is not None else "utf-8"
 
     def write(self, text: str, now: bool = True) -> bool:
         """Write a line, now or with the next ``flush``; ``False`` once a pipe's reader is gone."""
         if self._stream is None:
             return True
         # There and back again: what the terminal's encoding lacks comes out as an escape.
-        encoding = self._stream.encoding or "ascii"
-        return self._put(text.encode(encoding, "backslashreplace").decode(encoding) + "\n", now)
+        seen = text.encode(self.encoding, "backslashreplace").decode(self.encoding)
+        return self._put(seen + "\n", now)
 
     def flush(self) -> bool:
         """Write out what was not to be written at once; ``False`` once a pipe's reader is gone."""

@@ -210,7 +210,7 @@ def picture_of(
     for line in state.told:
         below += textwrap.wrap(line, max(2, columns), subsequent_indent=" ")
     if chosen.whole and state.answer is not None:
-        body = draw(state.view, columns, colour)
+        body = draw(state.view, columns, colour, encoding)
     else:
         body = _table(state, chosen, columns, colour, encoding)
     if lines is not None:

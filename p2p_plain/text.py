@@ -46,7 +46,7 @@ def pad(text: str, width: int) -> str:
 
 
 def as_encoded(text: str, encoding: str) -> str:
-    """As it will be seen: what the terminal's encoding does not have is escaped."""
+    """As it will be seen, and so as wide: what the encoding does not have is escaped."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 

@@ -8,7 +8,7 @@ from test_verdicts import HOSTILE, STALE, World, be_late
 from p2p_plain import grid as g
 from p2p_plain.grid import grid
 from p2p_plain.text import columns_of, pad, shorten
-from p2p_plain.view import FAILURES
+from p2p_plain.view import FAILURES, View
 
 SGR = re.compile("\x1b\\[[0-9]+m")
 
@@ -162,6 +162,16 @@ def test_a_terminal_too_narrow_for_anything_breaks_nothing(width):
 def test_a_hundred_nodes_at_80_columns_are_few_blocks_of_many_columns():
     lines = grid(World(100).rows(), 80, STALE)
     assert sum(line.startswith("from\\to") for line in lines) <= 8
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_on_a_terminal_of_ascii_each_cell_is_under_its_number(width):
+    """A name is escaped there, and takes the room of its escapes."""
+    plain, escaped = World(9), World(9)
+    plain.name[4], escaped.name[4] = "~" * 12, "\u4e1c\u4eac"
+    drawn = g.draw(View(escaped.rows(), STALE), width, False, "ascii")
+    wanted = g.draw(View(plain.rows(), STALE), width)
+    assert drawn == [line.replace("~" * 12, r"\u4e1c\u4eac") for line in wanted]
 
 
 def test_the_picture_is_ascii_if_the_names_are():
