@@ -95,11 +95,15 @@ class Known:
             del self.samples[nodeid]
 
     def links(self) -> "List[Dict[str, Any]]":
-        """The watched node's own row."""
+        """The watched node's own row, each node called as the matrix and the verdicts call it."""
         if self.answer is None:
             return []
         own = [row for row in self.answer.rows if row.nodeid == self.answer.hello.nodeid]
-        return list(own[0].links) if own else []
+        label = self.view.label
+        return [
+            dict(link, name=label.get(link["nodeid"]) or link.get("name"))
+            for link in (own[0].links if own else ())
+        ]
 
 
 class Chosen:

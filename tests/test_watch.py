@@ -67,6 +67,21 @@ def test_how_old_a_row_may_be_is_for_the_node_to_say(stale_after, up):
     assert state.standing == "3 nodes, %d of 6 directions up" % up
 
 
+def test_nodes_of_one_name_are_told_apart_as_in_the_verdicts():
+    rows = mesh(4)
+    for row in rows:
+        row["name"] = "twin"
+        for one in row["links"]:
+            one["name"] = "twin"
+            if one["nodeid"] == ids(4)[2]:
+                one["dial"] = "timeout"
+    shown = drawn(state_of(rows))
+    (verdict,) = [line for line in shown if "nobody can dial it" in line]
+    (row,) = [line for line in shown if " timeout " in line]
+    assert row.startswith("twin (00000003) ")
+    assert verdict.startswith("twin (00000003): ")
+
+
 @pytest.mark.parametrize("name", ["node-%03d", "\u6771\u4eac-%d", "e\u0301-%d", "x" * 50 + "%d"])
 def test_never_more_than_the_terminal_has_room_for(name):
     states = [state_of(), state_of(problem="timeout " * 40)]
@@ -125,7 +140,9 @@ def test_rows_are_sorted_and_what_has_no_value_goes_last_either_way(key, order):
     for entry, name, rtt, worst, dial, up in zip(
         rows[0]["links"], "abc", (2, 1, None), (2, 3, 1), ("timeout", "ok", "refused"), (3, 2, 1)
     ):
-        entry.update(name=name, rtt_ms=rtt, rtt_max_ms=worst, dial=dial, up_s=up)
+        entry.update(rtt_ms=rtt, rtt_max_ms=worst, dial=dial, up_s=up)
+        (row,) = [row for row in rows if row["nodeid"] == entry["nodeid"]]
+        row["name"] = name
     state = state_of(rows)
 
     def names(backwards):
