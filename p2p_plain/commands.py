@@ -106,11 +106,17 @@ def matrix(argv: "List[str]") -> int:
             for verdict in judge(view)
         ]
         said = {"nodes": nodes(view), "rows": [named(row) for row in rows], "verdicts": found}
-        out.write(json.dumps(said))
-        return YES
+        return _handed_over(out, json.dumps(said))
     drawn = draw(view, given.width or terminal_width(), out.colour, out.encoding)
-    out.write("\n".join([*drawn, "", *lines(judge(view))]))
-    return YES
+    return _handed_over(out, "\n".join([*drawn, "", *lines(judge(view))]))
+
+
+def _handed_over(out: Output, text: str) -> int:
+    """``NO`` if the answer could not be written: whoever reads that file must not take it for one."""
+    out.write(text)
+    if out.problem:
+        Output(sys.stderr).write("p2p_plain: cannot write the answer: %s" % out.problem)
+    return NO if out.problem else YES
 
 
 def terminal_width() -> int:

@@ -8,6 +8,8 @@ import errno
 import os
 import select
 
+from .errors import why
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Optional, TextIO
@@ -23,6 +25,8 @@ class Output:
     def __init__(self, stream: "Optional[TextIO]") -> None:
         self._stream = stream
         self.colour = stream is not None and wants_colour(stream, os.environ)
+        self.problem = ""
+        """Why the last line could not be written, where that is not for want of a reader."""
         self.encoding = stream.encoding or "ascii" if stream is not None else "utf-8"
 
     def write(self, text: str, now: bool = True) -> bool:
@@ -41,12 +45,14 @@ class Output:
         stream = self._stream
         if stream is None:
             return True
+        self.problem = ""
         try:
             stream.write(text)
             if now:
                 stream.flush()
         except (OSError, ValueError) as error:
             if not reader_is_gone(error):
+                self.problem = why(error)
                 return True  # a full disk: this line is lost, and what matters goes on
             let_go(stream)
             self._stream = None

@@ -462,13 +462,16 @@ def test_the_list_of_what_is_down_has_a_bound(typed, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_full_disk_is_no_traceback():
+@pytest.mark.parametrize("option", [[], ["--json"]])
+def test_a_full_disk_is_no_answer(option):
+    """And no traceback."""
     with open("/dev/full", "w") as full, FakeNode() as node:
         done = subprocess.run(
-            [sys.executable, "-m", "p2p_plain", "matrix", node.text],
+            [sys.executable, "-m", "p2p_plain", "matrix", node.text, *option],
             cwd=ROOT,
             stdout=full,
             stderr=subprocess.PIPE,
             timeout=PATIENCE,
         )
-    assert b"Traceback (most recent call last)" not in done.stderr
+    assert done.returncode == 1
+    assert done.stderr == b"p2p_plain: cannot write the answer: No space left on device\n"
