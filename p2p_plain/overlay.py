@@ -760,7 +760,8 @@ class Overlay:
             interval = min(interval, ROW_AFTER_CHANGE)
         interval = max(interval, self._least_row_interval())
         if self._lateness > LATE_SECONDS:  # we cannot keep up: do not make it worse
-            interval *= PATIENT_WHEN_LATE
+            # But not so long that the last row would be taken for an old one.
+            interval = min(interval * PATIENT_WHEN_LATE, self.stale_after() * 2 / 3)
         if now - self._row_at < interval:
             return
         self._row_at = now

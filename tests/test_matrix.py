@@ -241,6 +241,24 @@ def test_a_row_is_not_old_before_the_next_ones_are_due():
     assert 2 * longest < node.overlay.stale_after()
 
 
+def test_a_node_that_runs_late_tells_its_row_less_often_and_before_it_is_old():
+    world = World(32)
+    node = world.node(1, ping_interval=10, ping_timeout=1000)
+    link = raw_link(node, new_id())
+    link.peer.hello.version = 1
+    told = []
+    end = world.now + 200.0
+    while world.now < end:
+        before = len(link.said)
+        world.stand_still(0.25)
+        world.run(0.2)
+        if any(message["msgtype"] == "links" for message in link.said[before:]):
+            told.append(world.now)
+    gaps = [later - earlier for earlier, later in zip(told[3:], told[4:])]
+    assert 15.0 < min(gaps)
+    assert max(gaps) < node.overlay.stale_after() == 30.0
+
+
 def test_what_is_measured_while_this_node_runs_late_does_not_count():
     world = World(23)
     node = world.node(1)
