@@ -191,7 +191,14 @@ class Client:
             line = self._waiting.pop()
             if not line:
                 continue
-            message = messages.parse(line)
+            try:
+                message = messages.parse(line)
+            except PeerMisbehaved:
+                if wanted != "hello" or line.startswith(b"{"):
+                    raise
+                # The banner of an SSH server, the answer of a web server: it says what it is.
+                said = printable(line.decode("utf-8", "backslashreplace"), 60)
+                raise PeerMisbehaved("it says %s" % said) from None
             if isinstance(message, Bye):
                 raise PeerLeft(message.reason, message.detail)
             if isinstance(message, Ping):

@@ -474,6 +474,19 @@ def test_another_thread_can_cut_a_request_short():
         timer.join()
 
 
+def test_another_server_is_known_by_what_it_says():
+    def ssh(peer, number):
+        peer.say_raw(b"SSH-2.0-OpenSSH_9.2p1\x1b]0;x\x07 \xff" + b"y" * 100 + b"\r\n")
+        wait_for_the_end(peer)
+
+    with FakeNode(play=ssh) as node, pytest.raises(PeerMisbehaved) as error:
+        Client(node.address, timeout=PATIENCE)
+    words = in_words(error.value)
+    assert words.startswith("whoever answers there is no node: it says SSH-2.0-OpenSSH_9.2p1\\x1b]0")
+    assert words.isprintable()
+    assert len(words) < 150
+
+
 def test_an_echo_is_no_node():
     """Port 7 of old machines sends back what it gets, our own hello and our own ping among it."""
 
