@@ -15,7 +15,7 @@ from .grid import draw
 from .record import Record
 from .text import as_encoded, clip, columns_of, pad, paint, shorten
 from .verdicts import judge
-from .view import View, count
+from .view import View, count, natural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -310,10 +310,15 @@ def _table(
 def _in_order(links: "List[Dict[str, Any]]", chosen: Chosen) -> "List[Dict[str, Any]]":
     """What has no value goes last, whichever the way."""
     (value,) = (c.value for c in COLUMNS if c.key == chosen.sort)
-    links = sorted(links, key=lambda link: (_name_of(link), link["nodeid"]))
+    links = sorted(links, key=lambda link: (natural(_name_of(link)), link["nodeid"]))
     have = [link for link in links if value(link) is not None]
-    have.sort(key=value, reverse=chosen.backwards)
+    have.sort(key=lambda link: _rank(value(link)), reverse=chosen.backwards)
     return have + [link for link in links if value(link) is None]
+
+
+def _rank(value: "Any") -> "Any":
+    """10.0.0.2 goes before 10.0.0.10."""
+    return natural(value) if isinstance(value, str) else value
 
 
 def _page(body: "List[str]", room: int, chosen: Chosen) -> "List[str]":

@@ -154,6 +154,16 @@ def test_rows_are_sorted_and_what_has_no_value_goes_last_either_way(key, order):
     assert names(1) == back + [name for name in order.split() if name not in back]
 
 
+@pytest.mark.parametrize("field", ["name", "address"])
+def test_numbers_in_names_and_addresses_are_sorted_as_numbers(field):
+    rows = mesh(3)
+    for row, entry, value in zip(rows[1:], rows[0]["links"], ("10.0.0.10", "10.0.0.9")):
+        entry[field] = value
+        row["name"] = entry["name"]
+    lines = drawn(state_of(rows), keys="sort=" + field)
+    assert [re.search(r"10\.0\.0\.\d+", line).group() for line in lines[3:5]] == ["10.0.0.9", "10.0.0.10"]
+
+
 def test_a_page_after_the_other_shows_all():
     state = state_of(mesh(40))
     seen = set()
