@@ -105,7 +105,13 @@ def matrix(argv: "List[str]") -> int:
             {"kind": verdict.kind, "nodes": verdict.nodes, "text": verdict.text}
             for verdict in judge(view)
         ]
-        said = {"nodes": nodes(view), "rows": [named(row) for row in rows], "verdicts": found}
+        said = {
+            "nodes": nodes(view),
+            "rows": [named(row) for row in rows],
+            "stale_after": view.stale_after,
+            "summary": count(view).text(),
+            "verdicts": found,
+        }
         return _handed_over(out, json.dumps(said))
     drawn = draw(view, given.width or terminal_width(), out.colour, out.encoding)
     return _handed_over(out, "\n".join([*drawn, "", *lines(judge(view))]))

@@ -312,6 +312,8 @@ def test_matrix_tells_the_cause(typed):
     assert code == 0
     assert [n["name"] for n in said["nodes"]] == ["node-%02d" % n for n in (1, 2, 3, 4)]
     assert said["rows"][0]["links"][0]["rtt_ms"] == 0.3
+    assert said["stale_after"] == 180.0
+    assert said["summary"].startswith("4 nodes, 9 of 12 directions up, p50 0.3 ms")
     (verdict,) = said["verdicts"]
     assert verdict["nodes"] == [ids(4)[3]]
     assert "nobody can dial it" in verdict["text"]
