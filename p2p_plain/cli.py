@@ -14,7 +14,7 @@ import sys
 
 from .errors import CannotStart, UsageError
 from .options import expand_files, read_plainly, version
-from .output import Output, let_go
+from .output import Output, finish, let_go
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def main(argv: "Optional[List[str]]" = None) -> int:
     except KeyboardInterrupt:  # before there was anything to stop
         let_go(sys.stdout)
         return DONE
+    finally:
+        finish(sys.stdout)
 
 
 def _complain(text: str) -> None:

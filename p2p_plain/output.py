@@ -74,6 +74,15 @@ class Output:
             return None
 
 
+def finish(stream: "Optional[TextIO]") -> None:
+    """Write out what is left, before Python does: it would turn a full disk into exit code 120."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except (KeyboardInterrupt, OSError, ValueError):
+        let_go(stream)
+
+
 def let_go(stream: "Optional[TextIO]") -> None:
     """Forget what has not gone out, and what will be written.
 
