@@ -61,45 +61,44 @@ def _run(argv: "List[str]") -> int:
     if words == ["--version"]:
         Output(sys.stdout).write(version())
         return DONE
-    from .signals import treat_all_like_ctrl_c
+    from .signals import Held, treat_all_like_ctrl_c
 
     treat_all_like_ctrl_c()
     if words and not words[0].startswith("-"):
         return _command(words[0], words[1:])
     options = read_plainly(words)
     if options is None:
-        from .usage import read_fully
-
+        with Held():
+            from .usage import read_fully
         options = read_fully(words)
     # Of what is imported nothing is thrown away: to look for it again and again takes 1.5 ms of 42.
     gc.disable()
-    from .run import run
-
+    with Held():
+        from .run import run
     gc.enable()
     run(options)
     return DONE
 
 
 def _command(word: str, rest: "List[str]") -> int:
+    from .signals import Held
+
     if word not in COMMANDS:
         found = ", ".join(COMMANDS)
         raise UsageError("", "there is no command %r; the commands are %s" % (word, found))
     try:
-        if word == "watch":
-            from .watch import watch
-
-            return watch(rest)
-        if word == "tour":
-            from .tour import tour
-
-            return tour(rest)
-        if word == "ping":
-            from .ping import ping
-
-            return ping(rest)
-        from .commands import check, matrix
-
-        return matrix(rest) if word == "matrix" else check(rest)
+        with Held():
+            if word == "watch":
+                from .watch import watch as command
+            elif word == "tour":
+                from .tour import tour as command
+            elif word == "ping":
+                from .ping import ping as command
+            elif word == "check":
+                from .commands import check as command
+            else:
+                from .commands import matrix as command
+        return command(rest)
     except KeyboardInterrupt:
         let_go(sys.stdout)  # if it was that which took so long
         return NO  # the question has no answer

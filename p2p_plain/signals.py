@@ -32,6 +32,35 @@ def treat_all_like_ctrl_c() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
+class Held:
+    """While modules are imported, whoever asks us to stop waits until they are.  Use it with ``with``.
+
+    What a signal raises in the middle of an import may come out in a callback of Python's own, where
+    it is printed and forgotten: the program would go on.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._numbers = [
+            number
+            for number in stop_signals()
+            if signal.getsignal(number) == signal.default_int_handler
+        ]
+
+    def __enter__(self) -> None:
+        for number in self._numbers:
+            signal.signal(number, self._note)
+
+    def __exit__(self, *_: object) -> None:
+        for number in self._numbers:
+            signal.signal(number, signal.default_int_handler)
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, _: object) -> None:
+        self._asked = True
+
+
 def ignore_stop_signals() -> None:
     """The end has begun, and a second Ctrl-C must not disturb it."""
     for number in stop_signals():

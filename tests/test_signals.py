@@ -62,3 +62,29 @@ def test_a_signal_before_there_is_anything_to_stop_is_exit_code_0(number):
         timeout=PATIENCE,
     )
     assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("words, code", [(["--port", "0"], 0), (["ping", "127.0.0.1:1"], 1)])
+def test_a_signal_in_the_middle_of_an_import_is_heard_when_all_is_imported(words, code):
+    """Raised at once, it could come out in a callback of the import machinery, and be forgotten."""
+    program = (
+        "import os, signal, sys, weakref\n"
+        "from p2p_plain import cli\n"
+        "class Thing: pass\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'p2p_plain.connector':\n"
+        "            thing = Thing()\n"
+        "            reference = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "            del thing\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.exit(cli.main(%r))\n" % words
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (code, b"", b"")
