@@ -27,7 +27,7 @@ cut with ``~`` where they do not fit.
 from .record import Record
 from .text import as_encoded, columns_of, pad, paint, shorten
 from .verdicts import SLOW_FACTOR, SLOW_MS
-from .view import DOWN, UP, View, ago, count, milliseconds, natural
+from .view import DOWN, UP, View, ago, brief_ms, count, natural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _cell(view: View, source: str, target: str, slow: float) -> Cell:
     # A row that is stale, and a node that itself runs late, have no round trip to show.
     if direction.p50_ms is not None:
         colour = _YELLOW if direction.p50_ms > slow else _GREEN if direction.state == UP else ""
-        return Cell(milliseconds(direction.p50_ms, ""), colour)
+        return Cell(brief_ms(direction.p50_ms, ""), colour)
     return Cell("ok", _GREEN) if direction.state == UP else Cell("?", _FAINT)
 
 

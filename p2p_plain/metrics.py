@@ -25,6 +25,7 @@ import os
 import platform
 
 from . import __version__
+from .view import FAILURES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
     Labels = Tuple[Tuple[str, str], ...]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-FAILURES = ("refused", "reset", "timeout", "unreachable", "wrong-peer")
-"""Reasons of a failed dial that are told even while they count zero: a series that only begins with
-the first failure has no rate at that moment."""
 
 
 def exposition(
@@ -201,6 +198,7 @@ def _mesh(page: "_Page", summary: "Summary") -> None:
 
 def _traffic(page: "_Page", counters: "Mapping[str, Any]") -> None:
     page.family("p2p_plain_dial_failures_total", "counter", "Dials that failed, by reason.")
+    # Those that count zero, too: a series that begins with the first failure has no rate just then.
     failures = dict.fromkeys(FAILURES, 0)
     failures.update(counters["dial_failures"])
     for reason in sorted(failures):

@@ -92,7 +92,7 @@ from .peer_table import (
     Peer,
     PeerInfo,
     PeerTable,
-    milliseconds,
+    in_ms,
 )
 from .reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Reach
 from .record import Record
@@ -718,7 +718,7 @@ class Overlay:
         return Links(
             nodeid=self.myself.nodeid,
             name=self.myself.name,
-            lag_ms=milliseconds(self._lateness),
+            lag_ms=in_ms(self._lateness),
             links=tuple(_without_blanks(link) for link in found),
         )
 

@@ -206,10 +206,10 @@ class PeerInfo(Record):
         self.name = name
         self.address = address
         self.direction = direction
-        self.rtt_ms = milliseconds(rtt.last)
-        self.rtt_p50_ms = milliseconds(rtt.median)
-        self.rtt_max_ms = milliseconds(rtt.worst)
-        self.jitter_ms = milliseconds(rtt.jitter)
+        self.rtt_ms = in_ms(rtt.last)
+        self.rtt_p50_ms = in_ms(rtt.median)
+        self.rtt_max_ms = in_ms(rtt.worst)
+        self.jitter_ms = in_ms(rtt.jitter)
         self.up_seconds = up_seconds
         self.dial = dial
         self.dial_ms = dial_ms
@@ -459,7 +459,7 @@ class PeerTable:
                     rtt=spread(rtts),
                     up_seconds=round(now - peer.connected_at, 3),
                     dial=dial.dial,
-                    dial_ms=milliseconds(dial.seconds),
+                    dial_ms=in_ms(dial.seconds),
                 )
             )
         return found
@@ -470,6 +470,6 @@ class PeerTable:
             return self._changes
 
 
-def milliseconds(seconds: "Optional[float]") -> "Optional[float]":
+def in_ms(seconds: "Optional[float]") -> "Optional[float]":
     """As it is told: rounded to a microsecond."""
     return None if seconds is None else round(seconds * 1000, 3)

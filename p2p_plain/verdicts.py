@@ -19,9 +19,9 @@ from .view import (
     View,
     ago,
     arrow,
+    brief_ms,
     count,
     median,
-    milliseconds,
     natural,
 )
 
@@ -165,7 +165,7 @@ def _late(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
     found = []
     for nodeid in sorted(view.late, key=lambda nodeid: (-view.late[nodeid], nodeid)):
         if nodeid in view.live:
-            how = "itself slow (runs %s late)" % milliseconds(view.late[nodeid])
+            how = "itself slow (runs %s late)" % brief_ms(view.late[nodeid])
             text = "%s: %s; its measurements are left out" % (view.label[nodeid], how)
             found.append(Verdict(LATE, (nodeid,), text))
     return found
@@ -535,8 +535,8 @@ def _slow(view: View) -> "List[Verdict]":
     for nodeid in sorted(slow, key=lambda nodeid: (-nearest[nodeid], nodeid)):
         text = "%s: slow to everyone (p50 %s, others %s)" % (
             view.label[nodeid],
-            milliseconds(median(p50[nodeid].values())),
-            milliseconds(elsewhere),
+            brief_ms(median(p50[nodeid].values())),
+            brief_ms(elsewhere),
         )
         found.append(Verdict(SLOW, (nodeid,), text))
     suspects = [(a, b) for a, b in others if _much_more(sure[a][b], usual)]
@@ -574,9 +574,9 @@ def _slow_pairs(view: View, p50: "Times", sure: "Times", suspects: "List[Pair]")
             one, other = sorted((a, b), key=lambda nodeid: natural(view.label[nodeid]))
             text = "%s slow (p50 %s, by way of %s %s)" % (
                 arrow(view, one, other, "<->"),
-                milliseconds(p50[a][b]),
+                brief_ms(p50[a][b]),
                 view.label[third],
-                milliseconds(by_way),
+                brief_ms(by_way),
             )
             found.append(Verdict(SLOW_PAIR, (a, b), text))
     return found

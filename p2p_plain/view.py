@@ -159,8 +159,8 @@ class Summary(Record):
             else:
                 parts.append("%s directions up" % known)
         if self.p50_ms is not None and self.worst is not None:
-            parts.append("p50 %s" % milliseconds(self.p50_ms))
-            parts.append("worst %s %s" % (milliseconds(self.worst.p50_ms or 0.0), self.worst_text))
+            parts.append("p50 %s" % brief_ms(self.p50_ms))
+            parts.append("worst %s %s" % (brief_ms(self.worst.p50_ms or 0.0), self.worst_text))
         if self.left:
             parts.append("%d left" % self.left)
         return ", ".join(parts)
@@ -475,7 +475,7 @@ def median(values: "Iterable[float]") -> float:
 # -- the words ----------------------------------------------------------------------------------
 
 
-def milliseconds(value: float, unit: str = " ms") -> str:
+def brief_ms(value: float, unit: str = " ms") -> str:
     """``0.05 ms``, ``0.3 ms``, ``12 ms``, ``153 ms``, ``1.2 s``: as exact as one compares them.
 
     With another ``unit`` (``""``) seconds have their ``s`` at once behind them: ``1.2s``.

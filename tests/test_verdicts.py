@@ -12,7 +12,7 @@ from p2p_plain import verdicts as v
 from p2p_plain.config import MAX_LINKS
 from p2p_plain.messages import Links
 from p2p_plain.verdicts import lines, verdicts
-from p2p_plain.view import View, ago, directions, milliseconds, natural, summary
+from p2p_plain.view import View, ago, brief_ms, directions, natural, summary
 
 STALE = 180.0
 HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
@@ -1038,8 +1038,8 @@ def test_a_node_may_have_two_faults():
     ],
 )
 def test_milliseconds_are_as_exact_as_one_compares_them(value, long, short):
-    assert milliseconds(value) == long
-    assert milliseconds(value, "") == short
+    assert brief_ms(value) == long
+    assert brief_ms(value, "") == short
 
 
 @pytest.mark.parametrize(
