@@ -35,7 +35,7 @@ LATE_PERCENTILE = 90
 ten is what any busy machine has, two are not."""
 
 LATE_BEATS = 50
-"""Beats of the Timer (``pinger``) looked at for that: ten seconds."""
+"""Beats of the pinger looked at for that: ten seconds."""
 
 LATE_SECONDS = 0.005
 """A lateness below this is what every machine has."""

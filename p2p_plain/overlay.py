@@ -3,13 +3,13 @@
 Theory of operation
 ===================
 
-Plumbing (``session``, ``connector``, and ``pinger``, whose Timer beats five times a second) calls in
-here when something happened::
+Plumbing (``session``, ``connector``, and ``pinger``, which beats five times a second) calls in here
+when something happened::
 
     receive(link, message)     a message arrived         on that connection's reader thread
     closed(link, reason)       a connection ended        on that connection's reader thread
     dial_failed(address, ...)  nobody answered a dial    on the thread that tried
-    tick()                     time has passed           on the Timer's thread
+    tick()                     time has passed           on the pinger's thread
 
 and this module calls out through what it was given: ``dial(address, ...)`` puts a dial into
 the connector's queue, ``link.send`` and ``link.close`` never block, ``emit`` tells the world.
@@ -237,7 +237,7 @@ class Overlay:
         self._clock = clock
         self._rng = rng
         self._tick_interval = tick_interval
-        # The Timer's thread only, but for floats, which anyone may read.
+        # The pinger's thread only, but for floats, which anyone may read.
         self._patience = 0.0
         self._ticked_at = clock()
         self._ask_at = self._ticked_at + config.ping_interval
@@ -398,7 +398,7 @@ class Overlay:
         self._dial_more()
 
     def tick(self) -> None:
-        """Do what is due.  The Timer's thread only; never blocks."""
+        """Do what is due.  The pinger's thread only; never blocks."""
         now = self._clock()
         # Two intervals of grace: a beat that comes later than that was our own lateness.
         self._patience += min(now - self._ticked_at, 2 * self._tick_interval)
@@ -614,7 +614,7 @@ class Overlay:
     # -- after hello ------------------------------------------------------------------------
 
     def _note_ping(self, peer: Peer, now: float) -> None:
-        # Never more than the interval, beats of the Timer included: a dead peer is to be noticed
+        # Never more than the interval, beats of the pinger included: a dead peer is to be noticed
         # within ping_interval and ping_timeout.
         interval = self._config.ping_interval * (0.9 + 0.09 * self._rng.random())
         if peer.last_pong_at is None:

@@ -1,8 +1,9 @@
 """Who is connected now.
 
-One table for the whole node, shared by the reader threads of all connections, the Timer and
-whoever calls the library, so it has a lock, and every question that has to be asked and
-answered in one breath ("is this nodeid here already? if not, put it in") is one method.
+One table for the whole node, shared by the reader threads of all connections, the pinger (which
+looks at the clock for all of them) and whoever calls the library.  So it has a lock, and every
+question that has to be asked and answered in one breath ("is this nodeid here already? if not, put
+it in") is one method.
 
 Two nodes may dial each other at the same moment and have two connections for an instant.
 Which one stays must come out the same at both ends without asking: the one dialed by the

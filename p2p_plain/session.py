@@ -1,7 +1,7 @@
 """One connection's life, inbound and outbound alike: a socket around codec, messages and overlay.
 
 Each connection has a thread that runs ``Session.run``: receive bytes, cut them into lines,
-parse, ask the overlay what to answer, send that.  Anyone else (the Timer, another connection
+parse, ask the overlay what to answer, send that.  Anyone else (the pinger, another connection
 that passes a message on, the library's user) only calls ``send`` and ``close``, which never
 block.
 
@@ -9,7 +9,7 @@ Slow readers
 ------------
 ``send`` gives the kernel what it takes at once.  What it does not take is kept, up to a bound,
 and goes out when there is room: the session's own thread watches for that while it waits for
-bytes, and the Timer looks after it (``attend``) where that thread is already blocked in ``recv``.
+bytes, and the pinger looks after it (``attend``) where that thread is already blocked in ``recv``.
 What waits longer than ``ping_timeout`` means that the other end does not keep up, and the
 connection is cut.  A line is never started twice or left half-way and followed by
 another: the rest of it goes first, or nothing does.
@@ -184,7 +184,7 @@ class Session(Link):
         self._transport.cut()
 
     def attend(self, now: float) -> None:
-        """Move what waits, and lose patience where it is due.  The Timer's thread."""
+        """Move what waits, and lose patience where it is due.  The pinger's thread."""
         if self._unsent:
             self._flush()
             if self._overlay.patience() > self._late_at:
@@ -488,6 +488,6 @@ class Sessions:
         return found
 
     def attend(self, now: float) -> None:
-        """``Session.attend`` for each.  The Timer's thread."""
+        """``Session.attend`` for each.  The pinger's thread."""
         for session in self.all():
             session.attend(now)
