@@ -54,7 +54,12 @@ class Listening(Record):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """What accepting peers and accepting who looks at the status page have in common."""
+    """What accepting peers and accepting who looks at the status page have in common.
+
+    The calls that one expects here are made by socketserver: ``bind_to`` leads to ``socket``,
+    ``bind`` and ``listen``, and ``begin`` to its loop ``serve_forever``, which waits until somebody
+    calls, has ``get_request`` call ``accept``, and gives ``process_request`` what comes of it.
+    """
 
     daemon_threads = True
     block_on_close = False
