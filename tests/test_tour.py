@@ -319,19 +319,37 @@ def test_a_signal_while_it_waits_for_enter_ends_it(number):
         reader.ended()
 
 
-def test_after_ctrl_c_the_shell_goes_on_on_a_line_of_its_own():
-    with Reader() as reader:
-        reader.read(PROMPT)
-        reader.type("\x03")
-        assert reader.ended().endswith("^C\n")
+@pytest.mark.parametrize("number, between", [("SIGINT", "\n"), ("SIGTERM", "")])
+def test_after_ctrl_c_the_shell_goes_on_on_a_line_of_its_own(number, between):
+    """Behind the ^C, that is.  It is not typed here, for that makes a terminal throw away what is on
+    its way to the screen; so does the end of who owns it, for which a shell stands here."""
+    program = (
+        "import os, signal, sys\n"
+        "from p2p_plain import cli, tour\n"
+        "tour.SCENES = [('one', lambda guide: os.kill(os.getpid(), signal.%s))]\n"
+        "cli.main(['tour'])\n"
+        "print('$ ', flush=True)\n"
+        "sys.stdin.readline()\n" % number
+    )
+    with Reader(program=program) as reader:
+        shown = reader.read("$ \r\n")
+        assert shown[shown.index("== 1 of 1") :].split("\n", 1)[1] == between + "$ \n"
 
 
 def test_ctrl_c_ends_it_even_where_the_terminal_has_been_stopped():
     """kill -INT, that is: Ctrl-C itself lets a stopped terminal go on."""
-    with Reader() as reader:
-        reader.read(PROMPT)
-        reader.type("\x13")
-        reader.process.send_signal(signal.SIGINT)
+    program = (
+        "import os, signal, sys\n"
+        "from p2p_plain import cli, tour\n"
+        "def scene(guide):\n"
+        "    sys.stdin.readline()\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "tour.SCENES = [('one', scene)]\n"
+        "sys.exit(cli.main(['tour']))\n"
+    )
+    with Reader(program=program) as reader:
+        reader.read("== 1 of 1")
+        reader.type("\x13\n")
         reader.process.wait(PATIENCE)
         reader.type("\x11")
         reader.ended()
