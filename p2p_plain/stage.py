@@ -56,6 +56,10 @@ milliseconds but for a silence of three seconds, and machines are slow at times.
 LOOK_AGAIN = 0.01
 """Seconds between two looks at whether it has."""
 
+LISTENING = 0.5
+"""Seconds at a time for which the keyboard is listened to: a signal that comes just before we begin
+to is noticed after that."""
+
 _TERM = re.compile(r"\*(\w[\w\s]*)\*")
 """A word that is explained, between asterisks."""
 
@@ -287,12 +291,12 @@ def kind(line: "Event") -> str:
 # -- who tells ---------------------------------------------------------------------------------
 
 
-def typed_ahead() -> bool:
-    """Whether something waits to be read from the keyboard."""
+def typed(seconds: float) -> "Optional[bool]":
+    """Whether something comes from the keyboard within that time; ``None`` where nobody can tell."""
     try:
-        return bool(select.select([sys.stdin], [], [], 0)[0])
+        return bool(select.select([sys.stdin], [], [], seconds)[0])
     except (OSError, ValueError):
-        return False  # on Windows only sockets can be asked that
+        return None  # on Windows only sockets can be asked that
 
 
 class Guide:
@@ -519,7 +523,7 @@ class Guide:
 
         An Enter from before we asked is no answer: many press it while they wait for a silent peer.
         """
-        while self._waits and typed_ahead():
+        while self._waits and typed(0.0):
             self._listen()
         if self._leaving:
             raise Enough
@@ -555,16 +559,18 @@ class Guide:
         """What the reader types, up to Enter.  Raises ``Enough``."""
         self._held = True
         try:
+            while not self._leaving and typed(LISTENING) is False:
+                pass
             if self._leaving:
                 raise Enough
-            typed = os.read(sys.stdin.fileno(), 1024)
+            line = os.read(sys.stdin.fileno(), 1024)
         except OSError:  # the terminal is gone
             raise Enough from None
         finally:
             self._held = False
-        if typed.strip().lower().startswith(b"q"):
+        if line.strip().lower().startswith(b"q"):
             raise Enough
-        if not typed:  # Ctrl-D: nobody will press it any more
+        if not line:  # Ctrl-D: nobody will press it any more
             self._waits = False
 
     def _write(self, line: str) -> None:
