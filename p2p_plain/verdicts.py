@@ -515,9 +515,11 @@ def _slow(view: View) -> "List[Verdict]":
     Two sites far from one another are neither: each node is near to its own, and there is no
     shorter way by anyone else.  And slow is only what both ends find slow, in the median and now,
     and more so than they run late themselves: a machine with too much to do has round trips of
-    10 ms here and there, and a network that starts up has few to take the median of.
+    10 ms here and there, and a network that starts up has few to take the median of.  For a node all
+    others are witnesses; a pair has nobody but itself, so there what changes from one round trip to
+    the next does not count: of 4,950 pairs on a busy machine three once had two such medians.
     """
-    p50, sure = _round_trips(view)
+    p50, sure, steady = _round_trips(view)
     if len(p50) < 3:
         return []  # nothing to compare with
     # How far it is to one's nearest is alike for most, also where there are several sites.
@@ -539,28 +541,35 @@ def _slow(view: View) -> "List[Verdict]":
             brief_ms(elsewhere),
         )
         found.append(Verdict(SLOW, (nodeid,), text))
-    suspects = [(a, b) for a, b in others if _much_more(sure[a][b], usual)]
-    return found + _slow_pairs(view, p50, sure, suspects)
+    suspects = [(a, b) for a, b in others if _much_more(steady[a][b], usual)]
+    return found + _slow_pairs(view, p50, steady, suspects)
 
 
-def _round_trips(view: View) -> "Tuple[Times, Times]":
-    """Between each two nodes, in milliseconds: the median, and how much of it is surely the
-    network's (``Direction.sure_ms``).
+def _round_trips(view: View) -> "Tuple[Times, Times, Times]":
+    """Between each two nodes, in milliseconds: the median, how much of it is surely the network's,
+    and that without what changes (``Direction.sure_ms``, ``steady_ms``).
 
     Of what the two ends have measured it is the smaller, and stands under both: ``[a][b]`` is
     ``[b][a]``.
     """
     p50: Times = {}
     sure: Times = {}
+    steady: Times = {}
     for (a, b), direction in view.directions.items():
         if direction.p50_ms is not None:
-            for times, ms in ((p50, direction.p50_ms), (sure, direction.sure_ms)):
+            for times, ms in (
+                (p50, direction.p50_ms),
+                (sure, direction.sure_ms),
+                (steady, direction.steady_ms),
+            ):
                 least = min(ms, times.get(a, {}).get(b, ms))
                 times.setdefault(a, {})[b] = times.setdefault(b, {})[a] = least
-    return p50, sure
+    return p50, sure, steady
 
 
-def _slow_pairs(view: View, p50: "Times", sure: "Times", suspects: "List[Pair]") -> "List[Verdict]":
+def _slow_pairs(
+    view: View, p50: "Times", steady: "Times", suspects: "List[Pair]"
+) -> "List[Verdict]":
     """Of the suspects those that some third node is a much shorter way for, the slowest first."""
     # A shorter way leads by a near node: eight of each are enough, and all would be too many.
     near = {n: sorted(times, key=lambda m: (times[m], m))[:8] for n, times in p50.items()}
@@ -570,7 +579,7 @@ def _slow_pairs(view: View, p50: "Times", sure: "Times", suspects: "List[Pair]")
         if not thirds:
             continue
         by_way, third = min((p50[a][third] + p50[third][b], third) for third in thirds)
-        if _much_more(sure[a][b], by_way):
+        if _much_more(steady[a][b], by_way):
             one, other = sorted((a, b), key=lambda nodeid: natural(view.label[nodeid]))
             text = "%s slow (p50 %s, by way of %s %s)" % (
                 arrow(view, one, other, "<->"),

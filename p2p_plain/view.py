@@ -81,9 +81,19 @@ class Direction(Record):
     median round trip on it, measured by the source, ``None`` if it is not to be used; ``sure_ms``
     how much of it is surely the network's: of the median and the last round trip the smaller, less
     the time by which the two nodes themselves run late; 0 while there are too few for a median.
+    ``steady_ms`` is that less what it changes by from one to the next.
     """
 
-    __slots__ = ("connected", "dial", "p50_ms", "source", "state", "sure_ms", "target")
+    __slots__ = (
+        "connected",
+        "dial",
+        "p50_ms",
+        "source",
+        "state",
+        "steady_ms",
+        "sure_ms",
+        "target",
+    )
 
     def __init__(
         self,
@@ -94,6 +104,7 @@ class Direction(Record):
         connected: bool = False,
         p50_ms: "Optional[float]" = None,
         sure_ms: float = 0.0,
+        steady_ms: float = 0.0,
     ) -> None:
         self.source = source
         self.target = target
@@ -102,6 +113,7 @@ class Direction(Record):
         self.connected = connected
         self.p50_ms = p50_ms
         self.sure_ms = sure_ms
+        self.steady_ms = steady_ms
 
 
 class Summary(Record):
@@ -188,7 +200,7 @@ def summary(rows: "Sequence[Links]", stale_after: float) -> Summary:
 class _Link:
     """One entry of a row, with every field of the kind that it should be."""
 
-    __slots__ = ("dial", "direction", "has_median", "last_ms", "name", "p50_ms")
+    __slots__ = ("dial", "direction", "has_median", "jitter_ms", "last_ms", "name", "p50_ms")
 
     def __init__(self, said: "Dict[str, object]") -> None:
         dial, direction = said.get("dial"), said.get("direction")
@@ -199,6 +211,7 @@ class _Link:
         self.p50_ms = (last if p50 is None else p50) if self.direction else None
         self.has_median = p50 is not None
         self.last_ms = last
+        self.jitter_ms = _number(said.get("jitter_ms")) or 0.0
 
 
 def _number(value: object) -> "Optional[float]":
@@ -405,6 +418,7 @@ class View:
                     if known is not None:
                         found[source, target].p50_ms = known.p50_ms
                         found[source, target].sure_ms = known.sure_ms
+                        found[source, target].steady_ms = known.steady_ms
         for direction in found.values():
             direction.dial = direction.dial or UNKNOWN
         return found
@@ -420,11 +434,12 @@ class View:
             state = UP
         elif link.dial and source not in self.late:
             state = DOWN
-        sure_ms = 0.0
+        sure_ms = steady_ms = 0.0
         if p50_ms is not None and link.has_median:
             now_ms = p50_ms if link.last_ms is None else min(p50_ms, link.last_ms)
             sure_ms = max(0.0, now_ms - self._lag_ms(source) - self._lag_ms(target))
-        return Direction(source, target, state, link.dial, connected, p50_ms, sure_ms)
+            steady_ms = max(0.0, sure_ms - link.jitter_ms)
+        return Direction(source, target, state, link.dial, connected, p50_ms, sure_ms, steady_ms)
 
     def _lag_ms(self, nodeid: str) -> float:
         row = self.rows.get(nodeid)

@@ -37,6 +37,8 @@ class World:
         self.rtt = {pair: round(rng.uniform(0.2, 0.9), 2) for pair in self.dialed}
         self.last = {}
         """The last round trip, where it is not like the others."""
+        self.jitter = {}
+        """By how much they differ, where that is not next to nothing."""
         self.silent = set()
         """Whose row nobody has."""
         self.dead = set()
@@ -105,7 +107,7 @@ class World:
             "rtt_ms": self.last.get(pair, rtt),
             "rtt_p50_ms": rtt,
             "rtt_max_ms": rtt,
-            "jitter_ms": 0.1,
+            "jitter_ms": self.jitter.get(pair, 0.1),
             "dial": "ok" if a in self.dead else self.dial[a, b],
             "dial_ms": rtt,
             "up_s": 100.0 if stands else None,
@@ -586,6 +588,23 @@ def test_what_was_slow_and_is_no_longer_is_no_news():
     world.slow(2)
     world.last.update({pair: 0.4 for pair in world.rtt if 2 in pair})
     assert [kind for kind, _ in world.kinds()] == [v.WELL]
+
+
+@pytest.mark.parametrize("jitter, slow", [(60.0, True), (75.0, False), (200.0, False)])
+def test_a_pair_whose_round_trips_change_by_as_much_as_they_take_is_not_surely_slow(jitter, slow):
+    """On a busy machine that comes by chance, and no third node is witness."""
+    world = World(6)
+    world.rtt[1, 4] = 80.0
+    world.jitter[1, 4] = jitter
+    assert [kind for kind, _ in world.kinds()] == [v.SLOW_PAIR if slow else v.WELL]
+
+
+def test_a_node_that_is_slow_to_everyone_is_so_however_its_round_trips_change():
+    """At the end of a narrow line they depend on what else is on it."""
+    world = World(6)
+    world.slow(2)
+    world.jitter = dict.fromkeys(world.rtt, 100.0)
+    assert [kind for kind, _ in world.kinds()] == [v.SLOW]
 
 
 def test_nobody_is_slow_while_there_are_too_few_round_trips_for_a_median():
