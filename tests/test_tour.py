@@ -118,7 +118,8 @@ def steps():
     with Reader() as reader:
         while not found or PROMPT in found[-1]:
             start = len(reader.raw)
-            wait_for = r"%s|python3 -m p2p_plain --port 6001" % PROMPT
+            # With the newline, which may come by itself and would count as the next step's.
+            wait_for = r"(%s|python3 -m p2p_plain --port 6001.*)\n" % PROMPT
             while not re.search(wait_for, plain(reader.raw[start:])):
                 reader.read("\n", ALL_OF_IT)
             found.append(plain(reader.raw[start:]))
