@@ -79,7 +79,7 @@ def finish(stream: "Optional[TextIO]") -> None:
     try:
         if stream is not None:
             stream.flush()
-    except (KeyboardInterrupt, OSError, ValueError):
+    except (OSError, ValueError):
         let_go(stream)
 
 

@@ -134,7 +134,7 @@ ANSWER_FRESH = 0.5
 half a millisecond a row, and a peer may ask 200 times a second."""
 
 PATIENT_WHEN_LATE = 4
-"""How many times longer a node waits that runs late: on one machine many nodes share a core."""
+"""How many times longer, at the most, a node waits that runs late: on one machine many nodes share a core."""
 
 LATE_LATELY = 2
 """Beats in which we must have run on time for a round trip to count."""

@@ -20,7 +20,6 @@ import time
 
 from . import codec, connector, display
 from .address_book import AddressBook
-from .commands import STALE_AFTER
 from .config import Config
 from .display import SHORT_ID, milliseconds
 from .errors import CannotStart
@@ -540,7 +539,7 @@ def reaching(guide: Guide) -> None:
     guide.pause()
 
     def whole() -> "Optional[View]":
-        view = View(alpha.node.rows(), STALE_AFTER)
+        view = View(alpha.node.rows(), alpha.node.stale_after())
         found = count(view)
         return view if (found.nodes, found.up) == (3, 6) else None
 

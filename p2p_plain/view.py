@@ -414,11 +414,9 @@ class View:
                 if known is not None and (known.state == UP or known.dial):
                     continue
                 if self.connected(source, target):
-                    found[source, target] = Direction(source, target, UP, "", True)
-                    if known is not None:
-                        found[source, target].p50_ms = known.p50_ms
-                        found[source, target].sure_ms = known.sure_ms
-                        found[source, target].steady_ms = known.steady_ms
+                    if known is None:
+                        known = found[source, target] = Direction(source, target, UP, "", True)
+                    known.state, known.connected = UP, True
         for direction in found.values():
             direction.dial = direction.dial or UNKNOWN
         return found

@@ -34,6 +34,7 @@ INTERVAL = 1.0
 WIDE = 160
 """Columns of a block where there is no terminal to be narrow."""
 
+
 def watch(argv: "List[str]") -> int:
     """Show a node's view until ``q``, a signal, or the end of the pipe."""
     options = parser(
@@ -69,17 +70,16 @@ def watch(argv: "List[str]") -> int:
 
 def _on_a_screen(state: Known, news: "Reporter", desk: "Desk") -> None:
     """Until a key or a signal ends it."""
-    out = sys.stdout
-    colour = Output(out).colour
+    out = Output(sys.stdout)
     keyboard = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     chosen = Chosen()
-    with Screen(out, keyboard, desk) as screen:
+    with Screen(sys.stdout, keyboard, desk) as screen:
         try:
             news.start()
             while True:
                 columns, lines = screen.size()
                 now = time.monotonic()
-                shown = picture_of(state, chosen, now, columns, lines, colour, out.encoding or "ascii")
+                shown = picture_of(state, chosen, now, columns, lines, out.colour, out.encoding)
                 if not screen.draw(shown, columns):
                     return
                 # At the latest in a second: "answered 3 s ago" goes on.
@@ -124,7 +124,6 @@ def _obey(keys: bytes, chosen: Chosen) -> bool:
 def _in_blocks(state: Known, news: "Reporter", desk: "Desk") -> None:
     """One block for each answer, or for each question that had none; until the pipe's end."""
     out = Output(sys.stdout)
-    encoding = sys.stdout.encoding or "ascii"
     chosen = Chosen()
     news.start()
     while True:
@@ -134,7 +133,7 @@ def _in_blocks(state: Known, news: "Reporter", desk: "Desk") -> None:
         for one in news.take():
             state.learn(one)
             lines = [time.strftime("%Y-%m-%d %H:%M:%S")]
-            lines += picture_of(state, chosen, time.monotonic(), WIDE, None, False, encoding)
+            lines += picture_of(state, chosen, time.monotonic(), WIDE, None, False, out.encoding)
             desk.begin_writing()
             try:
                 if not out.write("\n".join(lines) + "\n"):

@@ -19,6 +19,18 @@ def handlers(monkeypatch):
     return kept
 
 
+def run(program):
+    """A program of its own: exit code, stdout, stderr."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_ctrl_c_and_sigterm_stop_a_program():
     assert signals.stop_signals() == (signal.SIGINT, signal.SIGTERM)
 
@@ -54,14 +66,7 @@ def test_a_signal_before_there_is_anything_to_stop_is_exit_code_0(number):
         "run.Node = stopped_while_it_is_made\n"
         "sys.exit(cli.main(['--port', '0']))\n" % number
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=PATIENCE,
-    )
-    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    assert run(program) == (0, b"", b"")
 
 
 @pytest.mark.parametrize("words, code", [(["--port", "0"], 0), (["ping", "127.0.0.1:1"], 1)])
@@ -80,11 +85,4 @@ def test_a_signal_in_the_middle_of_an_import_is_heard_when_all_is_imported(words
         "sys.meta_path.insert(0, Finder())\n"
         "sys.exit(cli.main(%r))\n" % words
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=PATIENCE,
-    )
-    assert (run.returncode, run.stdout, run.stderr) == (code, b"", b"")
+    assert run(program) == (code, b"", b"")

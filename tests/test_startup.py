@@ -20,7 +20,7 @@ JUDGING = {"commands", "grid", "text", "verdicts", "view"}
 NODE = COMMON | WORDS | {"address_book", "connector", "counters", "events", "listener", "matrix"}
 NODE |= {"node", "overlay", "pace", "peer_table", "pinger", "reach", "run", "session", "signals"}
 NODE |= {"threads", "transport"}
-TOUR = (ASKING | JUDGING | NODE | {"stage", "tour"}) - {"run"}
+TOUR = (NODE | JUDGING | {"stage", "tour", "usage"}) - {"commands", "run"}
 
 NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
 NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile", "typing"}

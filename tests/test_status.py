@@ -253,6 +253,7 @@ def test_what_is_not_there_is_404(serve):
 
 def test_rows_of_real_nodes_are_told_with_ages_and_verdicts(make_node, serve):
     first = make_node(name="first", ping_interval=0.2)
+    assert first.stale_after() == pytest.approx(0.6)
     second = make_node(name="second", bootstrap=first, ping_interval=0.2)
     status = serve(first)
 
@@ -261,6 +262,7 @@ def test_rows_of_real_nodes_are_told_with_ages_and_verdicts(make_node, serve):
         return told if len(told["rows"]) == 2 and all(row["links"] for row in told["rows"]) else None
 
     told = wait_until(both)
+    assert told["stale_after"] == first.stale_after()
     assert [row["nodeid"] for row in told["rows"]] == [first.nodeid, second.nodeid]
     assert told["nodeid"] == first.nodeid
     assert 0 <= told["rows"][1]["age"] < 10

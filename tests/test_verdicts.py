@@ -607,6 +607,18 @@ def test_a_node_that_is_slow_to_everyone_is_so_however_its_round_trips_change():
     assert [kind for kind, _ in world.kinds()] == [v.SLOW]
 
 
+def test_whom_the_other_end_says_was_dialed_is_reached_though_the_own_row_has_no_verdict_yet():
+    """Rows come one by one: the dialed one's may tell of a connection of which the dialer's does not."""
+    world = World(4)
+    rows = world.rows()
+    for row in rows:
+        for link in row.links:
+            if {row.nodeid, link["nodeid"]} == {world.ids[0], world.ids[1]}:
+                link.update(direction="inbound", dial="unknown", rtt_p50_ms=7.0, rtt_ms=7.0)
+    found = directions(rows, STALE)[world.ids[0], world.ids[1]]
+    assert (found.state, found.connected, found.p50_ms, found.dial) == ("up", True, 7.0, "unknown")
+
+
 def test_nobody_is_slow_while_there_are_too_few_round_trips_for_a_median():
     """The first two are measured within a second of the start."""
     world = World(6)
