@@ -1648,7 +1648,7 @@ class Loop:
                     for dialog in list(self._dialogs.values()):
                         self._look(dialog, now)
                 self._progress(now)
-            if run.node_died(0.0):
+            if run.over() and run.node_died(PING_TIMEOUT):
                 self._tell_of_death()
         finally:
             for dialog in list(self._dialogs.values()):

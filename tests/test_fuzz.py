@@ -202,19 +202,33 @@ def test_a_node_whose_process_is_sick_is_found_out(tmp_path, script, complaint):
     assert "Traceback" not in said
 
 
-def test_a_node_that_dies_is_found_out(tmp_path):
-    """By the five hundredth line that it parses, say."""
-    (tmp_path / "dies.py").write_text(
-        "import os, sys\n"
-        "sys.path.insert(0, os.getcwd())\n"
-        "from p2p_plain import cli, messages\n"
-        "parse, count = messages.parse, [0]\n"
-        "def dying(line):\n"
-        "    count[0] += 1\n"
-        "    return parse(line) if count[0] < 500 else os._exit(9)\n"
-        "messages.parse = dying\n"
-        "sys.exit(cli.main(sys.argv[3:]))\n"
-    )
+DIES = """
+import gc, os, socket, sys, time
+sys.path.insert(0, os.getcwd())
+from p2p_plain import cli, messages
+parse, count = messages.parse, [0]
+def dying(line):
+    count[0] += 1
+    if count[0] < 500:
+        return parse(line)
+    if %r:
+        for sock in [held for held in gc.get_objects() if isinstance(held, socket.socket)]:
+            try:
+                if isinstance(sock.getpeername(), tuple):  # neither a listener nor a socketpair
+                    sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        time.sleep(%r)
+    os._exit(9)
+messages.parse = dying
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize("later", [0.0, 1.0])
+def test_a_node_that_dies_is_found_out(tmp_path, later):
+    """By the five hundredth line that it parses, say; its connections may end before it does."""
+    (tmp_path / "dies.py").write_text(DIES % (later, later))
     wrapper = tmp_path / "python"
     wrapper.write_text('#!/bin/sh\nexec %s %s "$@"\n' % (sys.executable, tmp_path / "dies.py"))
     wrapper.chmod(0o755)
