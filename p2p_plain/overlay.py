@@ -71,12 +71,12 @@ from .config import (
     MAX_DIALS,
     MAX_SEEN,
     STALE_AFTER_INTERVALS,
-    TELL_PEERS,
     Config,
 )
 from .counters import Histogram, Tally
 from .errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
 from .events import DEBUG, INFO, Events
+from .gossip import Gossip
 from .matrix import LATE_BEATS, LATE_SECONDS, Matrix, is_own_fault, own_lateness, read_row
 from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Links, Message, Ping, Pong, Unknown
 from .peer_table import (
@@ -227,6 +227,7 @@ class Overlay:
         self.book = book
         self.reach = Reach(config.probe_interval, rng, events.emit)
         self.matrix = Matrix(myself.nodeid)
+        self._gossip = Gossip(rng)
         self.round_trips = Histogram()
         """Of all pings that counted, since the start."""
         self.dial_failures = Tally()
@@ -261,10 +262,6 @@ class Overlay:
         self._unsaid: Deque[bytes] = deque(maxlen=UNSAID_BROADCASTS)
         self._superseded: List[Tuple[float, Link]] = []
         """Losers of ties, and when to close each."""
-        self._news: List[Tuple[Address, str]] = []
-        self._told_news = False
-        """Addresses that are to be told of with the next beat, and whether some have been since the
-        last one."""
         self._refusals: OrderedDict[str, Tuple[float, str]] = OrderedDict()
         """When and why we last told of each, by address."""
         self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
@@ -416,10 +413,8 @@ class Overlay:
             peer.link.send(messages.PING, urgent=True)
         self._probe_due(now)
         self._close_superseded(now)
-        with self._lock:
-            self._told_news = bool(self._news)
-        if self._told_news:
-            self._tell_news()
+        if self._gossip.beat(now):
+            self._tell_news(now)
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
             peers = self.table.up()
@@ -644,11 +639,14 @@ class Overlay:
         known = _may_hear(link, self.book.proven(alive))
         if len(known) > MAX_ADDRESSES:
             known = self._rng.sample(known, MAX_ADDRESSES)
+        if link.peer is not None:
+            self._gossip.knows(link.peer.nodeid, [nodeid for _, nodeid in known])
         return messages.encode_addr(known)
 
     def _heard(self, peer: Peer, message: Addr) -> None:
         """Note the addresses that a peer gives, and dial what is new."""
         now = self._clock()
+        self._gossip.knows(peer.nodeid, [nodeid for _, nodeid in message.peers if nodeid])
         for address, nodeid in message.peers:
             if nodeid == self.myself.nodeid or not is_shareable(address):
                 continue
@@ -780,6 +778,7 @@ class Overlay:
     def _meet(self, peer: Peer, now: float) -> None:
         """From now on it is probed, beside the connection and after it."""
         self.reach.met(peer.nodeid, peer.name, now)
+        self._gossip.met(peer.nodeid, now)
         if peer.link.direction == INBOUND and peer.claimed is not None:
             self._claimed(peer, peer.claimed, now, leisurely=not self._is_hub())
 
@@ -842,7 +841,7 @@ class Overlay:
         self._probe_due(now)
 
     def _tell_others(self, peer: Peer, now: float) -> None:
-        """Tell a few peers of an address that has just become worth telling.
+        """Tell other peers of an address that has just become worth telling.
 
         At once; but what follows before the next beat, all together then.  Where 32 nodes start
         at the same time each proves the address of every other one within a second or two, and to
@@ -853,21 +852,12 @@ class Overlay:
         proven = self.book.proven([peer.nodeid])
         if not proven or not self.table.tell_once(peer):
             return
-        with self._lock:
-            self._news += proven
-            if self._told_news:
-                return  # the next beat will
-            self._told_news = True
-        self._tell_news()
+        if self._gossip.add(peer.nodeid, [address for address, _ in proven]):
+            self._tell_news(now)
 
-    def _tell_news(self) -> None:
-        with self._lock:
-            news, self._news = self._news, []
-        about = {nodeid for _, nodeid in news}
-        others = [other for other in self.table.up() if about - {other.nodeid}]
-        many = len(others) if self._is_hub() else min(TELL_PEERS, len(others))
-        for other in self._rng.sample(others, many):
-            entries = [entry for entry in _may_hear(other.link, news) if entry[1] != other.nodeid]
+    def _tell_news(self, now: float) -> None:
+        for other, news in self._gossip.tell(self.table.up(), self._is_hub(), now):
+            entries = _may_hear(other.link, [(one.address, one.nodeid) for one in news])
             if len(entries) > MAX_ADDRESSES:
                 entries = self._rng.sample(entries, MAX_ADDRESSES)
             if entries:
@@ -905,6 +895,7 @@ class Overlay:
         left = reason == "stopping" and peer.up
         if not self.table.remove(peer, reason):
             return
+        self._gossip.gone(peer.nodeid)
         self.book.lost(peer.nodeid, now, stopping=left)
         if left:
             self.reach.forget(peer.nodeid)

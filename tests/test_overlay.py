@@ -5,6 +5,7 @@ links that are two Python objects. A failure is repeated by its seed.
 """
 
 import heapq
+import itertools
 import json
 import random
 
@@ -37,6 +38,8 @@ class World:
         """These two from each other."""
         self.deaf = set()
         """These get no connections, but can make some."""
+        self.one_way = set()
+        """Of each of these pairs the first cannot dial the second."""
         self._queue = []
         self._count = 0
 
@@ -116,7 +119,7 @@ class SimulatedNode:
         if not self.alive:
             return
         lost = other is not None and not self.world.reachable(self, other)
-        if lost or other in self.world.deaf:
+        if lost or other in self.world.deaf or (self, other) in self.world.one_way:
             self.world.later(DIAL_TIMEOUT, self.fail, address, probe, wanted, "timeout")
             return
         if other is None or not other.alive:
@@ -225,9 +228,23 @@ def test_nodes_that_start_together_tell_of_each_other_in_few_lines(monkeypatch):
     nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 25)]
     world.run(1.0)
     assert mesh(nodes)
+    pairs = len(nodes) * (len(nodes) - 1) / 2
     told = [line for line in lines if b'"addr"' in line]
-    # Two answers a connection, and some news; with a line for each piece of it there were ten.
-    assert len(told) < 4 * len(nodes) * (len(nodes) - 1)
+    # Two answers a connection, and some news; with a line for each piece of it there were twenty.
+    assert len(told) < 6 * pairs
+    # Two for each connection, and few more: where both were told of each other, both dialed.
+    greeted = [line for line in lines if b'"hello"' in line]
+    assert len(greeted) < 3 * pairs
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_where_one_direction_is_blocked_the_other_one_is_dialed_soon(seed):
+    """Only one of two newcomers is told of the other, and it may be the one that cannot dial."""
+    world = World(seed)
+    nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 9)]
+    world.one_way = set(itertools.combinations(nodes[1:], 2))
+    world.run(DIAL_TIMEOUT + 3.0)
+    assert mesh(nodes)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -17,8 +17,8 @@ WORDS = {"address", "codec", "config", "display", "messages"}
 ASKING = COMMON | WORDS | {"asking", "client", "connector", "signals", "threads"}
 ASKING |= {"transport", "usage"}
 JUDGING = {"commands", "grid", "text", "verdicts", "view"}
-NODE = COMMON | WORDS | {"address_book", "connector", "counters", "events", "listener", "matrix"}
-NODE |= {"node", "overlay", "pace", "peer_table", "pinger", "reach", "run", "session", "signals"}
+NODE = COMMON | WORDS | {"address_book", "connector", "counters", "events", "gossip", "listener"}
+NODE |= {"matrix", "node", "overlay", "pace", "peer_table", "pinger", "reach", "run", "session", "signals"}
 NODE |= {"threads", "transport"}
 TOUR = (NODE | JUDGING | {"stage", "tour", "usage"}) - {"commands", "run"}
 
