@@ -382,7 +382,10 @@ class Node:
 
     def send(self, number: int) -> None:
         """Send it a signal.  One that is frozen gets it when it is thawed (SIGKILL at once)."""
-        self.process.send_signal(number)
+        try:
+            self.process.send_signal(number)
+        except ProcessLookupError:
+            pass  # a reader has just waited for its end; from 3.9 on Python itself looks
 
     def wait(self, seconds: Optional[float] = None) -> int:
         """Its exit code, and all that it said has been taken; ``TimeoutExpired`` otherwise."""

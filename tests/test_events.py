@@ -111,8 +111,9 @@ def test_what_happens_quickly_is_told_together_and_its_end_to_who_wants_to_know(
     began = time.monotonic()
     emitted = 0
     while time.monotonic() < began + 10 * GATHER:
-        dispatched.emit("a", number=emitted)
-        emitted += 1
+        if emitted - len(heard) < 500:  # a machine that is busy elsewhere may let us run far ahead
+            dispatched.emit("a", number=emitted)
+            emitted += 1
         time.sleep(0)  # the dispatcher's turn, if it wants one
     wait_until(lambda: heard[-2:] == [emitted - 1, TOLD])
     batches = heard.count(TOLD)

@@ -15,6 +15,8 @@ import sys
 import pytest
 from support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 
+from scripts.lab import Node
+
 LAB = os.path.join(ROOT, "scripts", "lab.py")
 QUICK = "--ping-interval 1 --ping-timeout 1 --probe-interval 1"
 NOTICED = 1 + 1 + 3
@@ -338,6 +340,14 @@ def start_lab():
         lab.process.wait()
         lab.process.stdout.close()
         lab.process.stderr.close()
+
+
+def test_a_signal_for_a_node_that_has_just_ended_is_for_nobody():
+    """The thread that reads what it says waits for its end as well."""
+    node = Node([sys.executable, "-c", ""], lambda record: None)
+    node.wait(PATIENCE)
+    node.process.returncode = None  # as for a moment while that thread is in wait()
+    node.send(signal.SIGCONT)
 
 
 def network_names():

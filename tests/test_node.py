@@ -95,7 +95,7 @@ def test_a_broadcast_reaches_nodes_that_are_not_neighbours_exactly_once(make_nod
     line[0].broadcast("pass it on")
     wait_until(lambda: all(heard[1:]))
     line[3].broadcast("and back")
-    wait_until(lambda: heard[0])
+    wait_until(lambda: all(len(found) >= much for found, much in zip(heard, [1, 2, 2, 1])))
     assert [[e["body"] for e in found] for found in heard] == [
         ["and back"],
         ["pass it on", "and back"],
