@@ -7,7 +7,8 @@ only one is told of the other, or neither, if one knows the other already: it di
 start together with the same bootstrap node, 0 to 3 of 496 pairs tie where 20 to 90 did.
 
 Perhaps the one that knows cannot dial: a firewall may let connections through in one direction only.
-So the other one is told as well when a dial would have failed by now.
+So the other one is told as well when a dial would have failed by now, unless we have heard meanwhile
+that it knows.  That costs lines, 10 for a pair in the first 12 s instead of 8, but when nobody waits.
 
 Asked and told by ``overlay``.  No sockets and no threads; times are seconds of the clock that is
 passed in.
@@ -16,7 +17,7 @@ passed in.
 from collections import OrderedDict, deque
 from threading import Lock
 
-from .config import DIAL_TIMEOUT, TELL_PEERS
+from .config import DIAL_TIMEOUT, MAX_ADDRESSES, TELL_PEERS
 from .record import Record
 
 TYPE_CHECKING = False
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 NEW_FOR = 30.0
 """Seconds for which we remember who knows a newcomer and whom it knows: until its address is proven
 and told, twice."""
+
+AGAIN_TOGETHER = 3.0
+"""Seconds for which what is to be told once more waits for more of it.  Of 24 nodes that start together
+(simulated) a pair costs 10 lines in the first 12 s; without this it would be 13."""
 
 ACQUAINTANCES = 256
 """Nodes of which we remember that a newcomer knows them: it may name any number of them."""
@@ -70,7 +75,7 @@ class Gossip:
         self._told = False
         """Whether some was told since the last beat; the next has to wait for the next one."""
         self._again: Deque[Tuple[float, News]] = deque()
-        """What is to be told once more, and when."""
+        """What is to be told once more, and from when on."""
 
     def met(self, nodeid: str, now: float) -> None:
         """There is a new peer."""
@@ -114,8 +119,9 @@ class Gossip:
                 if now - oldest.met_at < NEW_FOR:
                     break
                 del self._newcomers[nodeid]
-            while self._again and self._again[0][0] <= now:
-                self._news.append(self._again.popleft()[1])
+            if self._again and self._again[0][0] + AGAIN_TOGETHER <= now:
+                while self._again and self._again[0][0] <= now:
+                    self._news.append(self._again.popleft()[1])
             self._told = bool(self._news)
             return self._told
 
@@ -131,6 +137,8 @@ class Gossip:
             found: List[Tuple[Peer, List[News]]] = []
             for peer in self._rng.sample(peers, len(peers)):
                 theirs = [one for one in news if self._is_for_locked(peer.nodeid, one)]
+                if len(theirs) > MAX_ADDRESSES:  # who is left out may still be told of this one
+                    theirs = self._rng.sample(theirs, MAX_ADDRESSES)
                 if theirs:
                     self._knows_locked(peer.nodeid, [one.nodeid for one in theirs])
                     found.append((peer, theirs))

@@ -858,8 +858,6 @@ class Overlay:
     def _tell_news(self, now: float) -> None:
         for other, news in self._gossip.tell(self.table.up(), self._is_hub(), now):
             entries = _may_hear(other.link, [(one.address, one.nodeid) for one in news])
-            if len(entries) > MAX_ADDRESSES:
-                entries = self._rng.sample(entries, MAX_ADDRESSES)
             if entries:
                 other.link.send(messages.encode_addr(entries))
 

@@ -6,8 +6,11 @@ import pytest
 
 from p2p_plain import gossip
 from p2p_plain.address import Address
-from p2p_plain.config import DIAL_TIMEOUT, TELL_PEERS
-from p2p_plain.gossip import Gossip
+from p2p_plain.config import DIAL_TIMEOUT, MAX_ADDRESSES, TELL_PEERS
+from p2p_plain.gossip import AGAIN_TOGETHER, Gossip
+
+AGAIN = DIAL_TIMEOUT + AGAIN_TOGETHER
+"""Seconds until something is told once more."""
 
 
 class Known:
@@ -20,12 +23,16 @@ class Known:
 class Town:
     """A node that meets peers, proves their addresses, and tells the others."""
 
-    def __init__(self, names):
+    def __init__(self, names, newcomer=""):
+        """``names`` are all new, or old acquaintances if there is a ``newcomer``."""
         self.gossip = Gossip(random.Random(7))
         self.now = 100.0
         self.peers = []
         for name in names:
             self.meet(name)
+        if newcomer:
+            self.settle()
+            self.meet(newcomer)
 
     def meet(self, name):
         self.peers.append(Known(name))
@@ -62,9 +69,7 @@ def address_of(name):
 
 
 def test_everyone_else_is_told_of_a_newcomer():
-    town = Town("abc")
-    town.settle()
-    town.meet("n")
+    town = Town("abc", newcomer="n")
     town.prove("n")
     assert town.told() == {"a": ["n"], "b": ["n"], "c": ["n"]}
     assert town.told() == {}
@@ -101,20 +106,32 @@ def test_the_other_one_is_told_when_a_dial_would_have_failed():
     town.prove("a", "b")
     (first,) = town.told()
     (second,) = {"a", "b"} - {first}
-    assert not town.later(DIAL_TIMEOUT - 0.1)
+    assert not town.later(AGAIN - 0.1)
     assert town.later(0.2)
     assert town.told() == {second: [first]}
-    assert not town.later(DIAL_TIMEOUT + 1)  # and that was all
+    assert not town.later(AGAIN + 1)  # and that was all
+
+
+def test_what_is_told_again_is_told_together():
+    town = Town("abc")
+    town.prove("a", "b")
+    town.told()
+    town.later(AGAIN_TOGETHER)
+    town.prove("c")
+    town.told()
+    assert not town.later(DIAL_TIMEOUT - 0.1)
+    assert town.later(0.2)
+    again = {one for news in town.told().values() for one in news}
+    assert "c" in again
+    assert {"a", "b"} & again
 
 
 def test_who_has_told_us_of_it_is_not_told():
-    town = Town("ab")
-    town.settle()
-    town.meet("n")
+    town = Town("ab", newcomer="n")
     town.gossip.knows("a", ["n"])
     town.prove("n")
     assert town.told() == {"b": ["n"]}
-    assert town.later(DIAL_TIMEOUT)
+    assert town.later(AGAIN)
     assert town.told() == {}
 
 
@@ -128,25 +145,21 @@ def test_who_has_told_us_of_it_before_it_came_is_not_told():
 
 def test_whom_a_newcomer_knows_is_told_of_it_only_later():
     """The newcomer has the time to dial; when it has, they have heard."""
-    town = Town("ab")
-    town.settle()
-    town.meet("n")
+    town = Town("ab", newcomer="n")
     town.gossip.knows("n", ["a"])
     town.prove("n")
     assert town.told() == {"b": ["n"]}
-    town.later(DIAL_TIMEOUT)
+    town.later(AGAIN)
     assert town.told() == {"a": ["n"]}
 
 
 def test_whom_it_has_dialed_meanwhile_is_not_told():
-    town = Town("ab")
-    town.settle()
-    town.meet("n")
+    town = Town("ab", newcomer="n")
     town.gossip.knows("n", ["a"])
     town.prove("n")
     town.told()
     town.gossip.knows("a", ["n"])  # it tells us itself
-    town.later(DIAL_TIMEOUT)
+    town.later(AGAIN)
     assert town.told() == {}
 
 
@@ -157,29 +170,39 @@ def test_who_is_not_new_is_told_of_nobody_twice():
         town.meet(name)
         town.prove(name)
     assert town.told()["a"] in (["n", "o"], ["o", "n"])
-    town.later(DIAL_TIMEOUT)
+    town.later(AGAIN)
     assert "a" not in town.told()
 
 
 def test_a_few_are_told_and_the_rest_hear_it_from_them():
     names = [chr(code) for code in range(ord("a"), ord("a") + 20)]
-    town = Town(names)
-    town.settle()
-    town.meet("N")
+    town = Town(names, newcomer="N")
     town.prove("N")
     first = town.told(everyone=False)
     assert len(first) == TELL_PEERS
     assert set(first) != set(names[:TELL_PEERS])  # a seed for which that is so: they are drawn
-    town.later(DIAL_TIMEOUT)
+    town.later(AGAIN)
     second = town.told(everyone=False)
     assert len(second) == TELL_PEERS
     assert not set(first) & set(second)
 
 
-def test_who_is_gone_is_not_told_of():
-    town = Town("ab")
+def test_who_is_not_told_of_everyone_at_once_hears_of_the_rest_later():
+    """Or is told of to the rest."""
+    crowd = [str(number) for number in range(MAX_ADDRESSES + 20)]
+    town = Town("a")
     town.settle()
-    town.meet("n")
+    for name in crowd:
+        town.meet(name)
+    town.prove(*crowd)
+    first = town.told()["a"]
+    assert len(first) == MAX_ADDRESSES
+    town.later(AGAIN)
+    assert set(first) | set(town.told()["a"]) == set(crowd)
+
+
+def test_who_is_gone_is_not_told_of():
+    town = Town("ab", newcomer="n")
     town.prove("n")
     town.lose("n")
     assert town.told() == {}
@@ -190,7 +213,7 @@ def test_who_is_gone_is_not_told_of_again():
     town.prove("a", "b")
     town.told()
     town.lose("a")
-    town.later(DIAL_TIMEOUT)
+    town.later(AGAIN)
     assert "b" not in town.told()
 
 
@@ -220,9 +243,7 @@ def test_the_first_news_is_told_at_once_and_the_next_with_the_beat():
 
 
 def test_a_node_with_two_addresses_is_told_with_both():
-    town = Town("a")
-    town.settle()
-    town.meet("n")
+    town = Town("a", newcomer="n")
     addresses = [address_of("n"), Address("fd00::1", 6000)]
     town.gossip.add("n", addresses)
     ((_, news),) = town.gossip.tell(town.peers, True, town.now)

@@ -18,6 +18,7 @@ from p2p_plain.address_book import AddressBook
 from p2p_plain.config import DIAL_TIMEOUT, MAX_PROBES, Config
 from p2p_plain.errors import PeerLeft, Refused
 from p2p_plain.events import Events
+from p2p_plain.gossip import AGAIN_TOGETHER
 from p2p_plain.overlay import Myself, Overlay
 from p2p_plain.peer_table import Link, PeerTable
 from p2p_plain.reach import LEISURE
@@ -243,7 +244,7 @@ def test_where_one_direction_is_blocked_the_other_one_is_dialed_soon(seed):
     world = World(seed)
     nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 9)]
     world.one_way = set(itertools.combinations(nodes[1:], 2))
-    world.run(DIAL_TIMEOUT + 3.0)
+    world.run(DIAL_TIMEOUT + AGAIN_TOGETHER + LEISURE[1])
     assert mesh(nodes)
 
 
