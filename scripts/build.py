@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""Make the one file: ``python3 scripts/build.py`` puts the whole program into ``dist/p2p_plain.pyz``.
+"""Build the single file: ``python3 scripts/build.py`` writes the whole program to ``dist/p2p_plain.pyz``.
 
     scp dist/p2p_plain.pyz othermachine:
     ssh othermachine python3 p2p_plain.pyz --bootstrap 192.0.2.2:6000
 
-It is a zip file with a ``#!`` line before it (PEP 441): Python runs the ``__main__.py`` at its top
-and imports the rest from inside.  There is nothing to unpack, and nothing is ever written.
+The result is a zip file with a ``#!`` line in front (PEP 441).  Python runs the ``__main__.py`` at
+its top and imports the rest from inside the zip; nothing is unpacked and nothing is written.
 
-Comments and docstrings are left out, a quarter of the size, since who gets this file wants to run
-it; to read the program, take the folder.  Every line of code stays on its line, so a traceback
-from the one fits the other.
+Comments and docstrings are removed, which saves a quarter of the size.  Every line of code keeps
+its line number, so tracebacks match the sources.  Documents (``.rst``) are included unchanged.
 
-The same sources give the same bytes, whoever builds them, where and when and with which Python:
-no times, no owners, no order but the alphabet's.  Only zlib has a say in it: an implementation that
-searches in another way (zlib-ng, as some distributions have it) packs the same contents differently.
+The same sources always give the same bytes: the archive holds no times and no owners, and its
+files are sorted.  Only zlib can make a difference: another implementation (zlib-ng in some
+distributions) may compress the same contents to other bytes.
 """
 
 import argparse
@@ -36,22 +35,22 @@ DONE, CANNOT_BUILD = 0, 3
 
 FIRST_LINE = b"#!/usr/bin/env python3\n"
 
-KINDS = (".py", ".html", ".typed")
-"""What a file of the package ends in.  Anything else there is an editor's, or Python's own."""
+KINDS = (".py", ".html", ".rst", ".typed")
+"""Endings of the package's files.  Other files there belong to editors or are Python's caches."""
 
-MADE_FROM = ["p2p_plain", "scripts/build.py"]
-"""On what the bytes depend: whether these are as git knows them decides about ``-dirty``."""
+SOURCES = ["p2p_plain", "scripts/build.py"]
+"""Uncommitted changes in these paths mark the version as ``-dirty``: the bytes depend on them."""
 
 SHORT_COMMIT = 7
-"""Characters of it that are shown.  Not what git would choose: that grows with the repository."""
+"""Characters of the commit that are shown.  Git's own choice would grow with the repository."""
 
-MIDNIGHT = (1980, 1, 1, 0, 0, 0)
-"""The earliest time that a zip file can name."""
+EARLIEST_TIME = (1980, 1, 1, 0, 0, 0)
+"""The earliest time that a zip file can hold."""
 
 
 def main(argv: List[str]) -> int:
-    """Build it, and say what came out."""
-    parser = argparse.ArgumentParser(description="Make the one file that is the whole program.")
+    """Build the file and print its path, size and checksum.  Returns the exit code."""
+    parser = argparse.ArgumentParser(description="Build the single file that is the whole program.")
     parser.add_argument("--output", metavar="PATH", default=TARGET, help="(dist/p2p_plain.pyz)")
     path = parser.parse_args(argv).output
     data = archive(contents(ROOT, commit(ROOT)))
@@ -65,39 +64,37 @@ def main(argv: List[str]) -> int:
 
 
 def contents(root: str, commit: str) -> Dict[str, bytes]:
-    """Every file of the archive, by its name in there."""
+    """Return the files of the archive by their names in it; ``commit`` is filled in."""
     files = {}
-    folder = os.path.join(root, PACKAGE)
-    for name in os.listdir(folder):
-        if not name.endswith(KINDS):
-            continue
-        with open(os.path.join(folder, name), encoding="utf-8") as file:
-            text = file.read()  # whatever ends a line there, "\n" ends it here
-        if name == "__init__.py":
-            text = with_commit(text, commit)
-        if name.endswith(".py"):
-            text = bare(text)
-        files["%s/%s" % (PACKAGE, name)] = text.encode("utf-8")
+    places = 0
+    for folder, _, names in os.walk(os.path.join(root, PACKAGE)):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.endswith(KINDS) or name.startswith("."):  # ".#cli.py" is a lock of Emacs
+                continue
+            with open(path, encoding="utf-8") as file:
+                text = file.read()  # turns every line ending into "\n"
+            if name.endswith(".py"):
+                text, found = re.subn(
+                    '^__commit__ = ""$', '__commit__ = "%s"' % commit, text, flags=re.M
+                )
+                places += found
+                text = bare(text)
+            files[os.path.relpath(path, root).replace(os.sep, "/")] = text.encode("utf-8")
+    assert places == 1, "exactly one module must contain the line: __commit__ = \"\""
     files["__main__.py"] = files[PACKAGE + "/__main__.py"]
     return files
 
 
-def with_commit(text: str, commit: str) -> str:
-    """``__init__.py`` with the commit filled in."""
-    made, count = re.subn('^__commit__ = ""$', '__commit__ = "%s"' % commit, text, flags=re.M)
-    assert count == 1, "__init__.py has no place for the commit"
-    return made
-
-
 def bare(source: str) -> str:
-    """The same program without comments and docstrings, every line of code where it was.
+    """Return ``source`` without comments and docstrings, each line of code where it was.
 
-    A string that is a statement becomes an empty one: it may be all that a function consists of.
+    A docstring becomes an empty string, because it can be the whole body of a function.
     """
     lines = source.split("\n")
     tokens = list(tokenize.tokenize(io.BytesIO(source.encode("utf-8")).readline))
     cuts: List[Tuple[tokenize.TokenInfo, str]] = []
-    begins = True  # whether the next token is the first of a statement
+    begins = True  # the next token is the first of a statement
     for token, following in zip(tokens, tokens[1:]):
         if token.type == tokenize.COMMENT:
             cuts.append((token, ""))
@@ -105,7 +102,7 @@ def bare(source: str) -> str:
             cuts.append((token, '""'))
         if token.type not in (tokenize.COMMENT, tokenize.NL):
             begins = token.type in _BEFORE_A_STATEMENT
-    for token, rest in reversed(cuts):  # from the end, so that what is before stays where it was
+    for token, rest in reversed(cuts):  # backwards, so that earlier positions stay valid
         (first, begin), (last, end) = token.start, token.end
         text = lines[first - 1][:begin] + rest + lines[last - 1][end:]
         lines[first - 1 : last] = [text.rstrip()] + [""] * (last - first)
@@ -116,21 +113,21 @@ _BEFORE_A_STATEMENT = (tokenize.ENCODING, tokenize.NEWLINE, tokenize.INDENT, tok
 
 
 def archive(files: Dict[str, bytes]) -> bytes:
-    """A zip file that Python can run."""
+    """Return ``files`` as a zip file that Python can run."""
     made = io.BytesIO(FIRST_LINE)
-    made.seek(0, os.SEEK_END)  # the zip file's own offsets count that line
+    made.seek(0, os.SEEK_END)  # the zip file's offsets count the first line
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as zipped:
         for name in sorted(files):
-            entry = zipfile.ZipInfo(name, MIDNIGHT)
+            entry = zipfile.ZipInfo(name, EARLIEST_TIME)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, wherever that is done
+            entry.create_system = 3  # Unix, also when built elsewhere
             entry.external_attr = 0o100644 << 16
             zipped.writestr(entry, files[name])
     return made.getvalue()
 
 
 def write(path: str, data: bytes) -> None:
-    """Put it there whole, executable by everyone, or leave what was there.  Raises ``OSError``."""
+    """Replace ``path`` by an executable file with ``data``.  If it raises ``OSError``, the old file stays."""
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".p2p_plain-")
@@ -147,22 +144,22 @@ def write(path: str, data: bytes) -> None:
 
 
 def commit(root: str) -> str:
-    """``abcdef1`` or ``abcdef1-dirty``; empty outside of git."""
+    """Return ``abcdef1`` or ``abcdef1-dirty``; empty if ``root`` is not the top of a git work tree."""
     top = git(root, "rev-parse", "--show-toplevel")
     if not top or not os.path.samefile(top, root):
-        return ""  # perhaps inside of a repository, but of another one
+        return ""
     head = git(root, "rev-parse", "HEAD")
-    changes = git(root, "status", "--porcelain", "--untracked-files=normal", "--", *MADE_FROM)
+    changes = git(root, "status", "--porcelain", "--untracked-files=normal", "--", *SOURCES)
     if not head or changes is None:
         return ""
     return head[:SHORT_COMMIT] + ("-dirty" if changes else "")
 
 
 def git(root: str, *words: str) -> Optional[str]:
-    """What git says of ``root``; ``None`` if it fails or is not there."""
-    # In a hook there are variables that would make it speak of another repository.
+    """Return what a git command prints in ``root``; ``None`` if git fails or is missing."""
+    # A git hook sets variables that would point the command at another repository.
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    env["GIT_OPTIONAL_LOCKS"] = "0"  # asking changes nothing
+    env["GIT_OPTIONAL_LOCKS"] = "0"  # a build changes nothing in the repository
     try:
         said = subprocess.check_output(
             ["git"] + list(words), cwd=root, stderr=subprocess.DEVNULL, env=env
