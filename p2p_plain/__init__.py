@@ -16,7 +16,7 @@ from types import ModuleType  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .errors import (
+    from .common.errors import (
         CannotStart,
         MessageTooLong,
         NotConnected,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
         PeerBusy,
         UsageError,
     )
-    from .node import Node
-    from .peer_table import PeerInfo
+    from .node.node import Node
+    from .node.peer_table import PeerInfo
 
 __version__ = "0.1.0"
 __commit__ = ""
@@ -55,7 +55,7 @@ class _Library(ModuleType):
         # type: (str) -> object
         if name not in __all__:
             raise AttributeError("module %r has no attribute %r" % (__name__, name))
-        home = {"Node": "node", "PeerInfo": "peer_table"}.get(name, "errors")
+        home = {"Node": "node.node", "PeerInfo": "node.peer_table"}.get(name, "common.errors")
         value = getattr(import_module("%s.%s" % (__name__, home)), name)
         setattr(self, name, value)
         return value

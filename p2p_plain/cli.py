@@ -12,9 +12,9 @@ there.
 import gc
 import sys
 
-from .errors import CannotStart, UsageError
-from .options import expand_files, read_plainly, version
-from .output import Output, finish, let_go
+from .common.errors import CannotStart, UsageError
+from .commands.options import expand_files, read_plainly, version
+from .terminal.output import Output, finish, let_go
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def main(argv: "Optional[List[str]]" = None) -> int:
 
 def _complain(text: str) -> None:
     """One line on stderr, if there is one."""
-    from .codec import printable
+    from .node.codec import printable
 
     if sys.stderr is not None:
         Output(sys.stderr).write("p2p_plain: " + printable(text, 1000))
@@ -61,7 +61,7 @@ def _run(argv: "List[str]") -> int:
     if words == ["--version"]:
         Output(sys.stdout).write(version())
         return DONE
-    from .signals import Held, treat_all_like_ctrl_c
+    from .terminal.signals import Held, treat_all_like_ctrl_c
 
     treat_all_like_ctrl_c()
     if words and not words[0].startswith("-"):
@@ -69,19 +69,19 @@ def _run(argv: "List[str]") -> int:
     options = read_plainly(words)
     if options is None:
         with Held():
-            from .usage import read_fully
+            from .commands.usage import read_fully
         options = read_fully(words)
     # Of what is imported nothing is thrown away: to look for it again and again takes 1.5 ms of 42.
     gc.disable()
     with Held():
-        from .run import run
+        from .commands.run import run
     gc.enable()
     run(options)
     return DONE
 
 
 def _command(word: str, rest: "List[str]") -> int:
-    from .signals import Held
+    from .terminal.signals import Held
 
     if word not in COMMANDS:
         found = ", ".join(COMMANDS)
@@ -89,15 +89,15 @@ def _command(word: str, rest: "List[str]") -> int:
     try:
         with Held():
             if word == "watch":
-                from .watch import watch as command
+                from .commands.watch import watch as command
             elif word == "tour":
-                from .tour import tour as command
+                from .tour.tour import tour as command
             elif word == "ping":
-                from .ping import ping as command
+                from .commands.ping import ping as command
             elif word == "check":
-                from .commands import check as command
+                from .commands.check import check as command
             else:
-                from .commands import matrix as command
+                from .commands.check import matrix as command
         return command(rest)
     except KeyboardInterrupt:
         let_go(sys.stdout)  # if it was that which took so long

@@ -24,8 +24,8 @@ ENVIRONMENTS = os.path.join(ROOT, ".venv-tests")
 OLDEST = (3, 6)
 
 ABOUT_SCRIPTS = [
-    "tests/test_%s.py" % name for name in ("bench", "conformance", "fuzz", "soak")
-] + ["tests/scripts/test_build.py"]
+    "tests/scripts/test_%s.py" % name for name in ("bench", "build", "conformance", "fuzz", "soak")
+]
 """Long tests whose subject is a script, not the node: ``--all`` runs them on the oldest and on the
 newest Python."""
 

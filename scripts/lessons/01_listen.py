@@ -19,7 +19,7 @@ Then        Ctrl-C in terminal 1, and both again, terminal 1 without --naive: ev
             (though three in a row may be neighbours): who cannot guess the port cannot slip forged
             bytes into the connection (RFC 6056).
 For real    `listener.Listener` accepts, `connector.dial` calls (that is, the class Listener in
-            p2p_plain/listener.py, and the function dial in p2p_plain/connector.py).  What follows
+            p2p_plain/node/listener.py, and the function dial in p2p_plain/node/connector.py).  What follows
             from the random ports stands at the head of `connector`
 """
 

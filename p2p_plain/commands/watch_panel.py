@@ -1,0 +1,348 @@
+"""What ``watch`` shows: a node's view on so many columns and lines, with what has been chosen.
+
+``Known`` remembers what the node's answers have told, ``picture_of`` makes lines of text from it: no
+line is wider and none is more than the terminal has room for.  No terminal, thread or clock here.
+"""
+
+import textwrap
+from collections import deque
+
+from ..terminal import event_lines
+from .asking import who
+from ..node.codec import printable
+from .check import STALE_AFTER
+from ..terminal.matrix_table import draw
+from ..common.record import Record
+from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
+from ..monitor.judge import judge
+from ..monitor.view import View, count, natural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Deque, Dict, List, Optional
+
+    from ..common.address import Address
+    from .check import Answer
+
+SAMPLES = 200
+"""Round trips remembered for each node: more than a terminal has columns for."""
+
+LEAST_SPARKLINE, MOST_SPARKLINE = 8, 60
+"""Columns: less shows nothing, more is hard to compare."""
+
+BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+ASCII_BLOCKS = "_.:-=+*#"
+
+DOWN = "!"
+"""In a sparkline: the connection was gone here."""
+
+
+class Report(Record):
+    """What the asker brings: an answer, or why there is none; ``at`` is a monotonic time."""
+
+    __slots__ = ("answer", "at", "problem")
+
+    def __init__(self, answer: "Optional[Answer]", problem: str, at: float) -> None:
+        self.answer = answer
+        self.problem = problem
+        self.at = at
+
+
+class Known:
+    """The last answer, and what the ones before have shown.  Main thread only."""
+
+    def __init__(self, address: "Address") -> None:
+        self.address = printable(str(address), 300)
+        self.answer: Optional[Answer] = None
+        self.answered_at = 0.0
+        self.problem = ""
+        """Why the last question had no answer; empty if it had."""
+        self.samples: Dict[str, Deque[Optional[float]]] = {}
+        """Round trips by nodeid, one for each that was new; ``None`` where the link went down."""
+        # What only changes with the answer, so that a redraw costs little.
+        self.view = View([], STALE_AFTER)
+        self.standing = ""
+        self.told: List[str] = []
+
+    def learn(self, report: Report) -> None:
+        """Take in what came."""
+        self.problem = report.problem
+        if report.answer is None:
+            return
+        self.answer = report.answer
+        self.answered_at = report.at
+        rows = report.answer.rows
+        self.view = View(rows, report.answer.stale_after)
+        summary = count(self.view)
+        self.standing = "%s, %d of %d directions up" % (
+            event_lines.count(summary.nodes, "node"),
+            summary.up,
+            summary.known + summary.unknown,
+        )
+        self.told = [verdict.text for verdict in judge(self.view)]
+        links = self.links()
+        for link in links:
+            up = link.get("direction", "none") != "none"
+            value = link.get("rtt_ms") if up else None
+            seen = self.samples.setdefault(link["nodeid"], deque(maxlen=SAMPLES))
+            # The same to the last digit is the same measurement, asked for twice.
+            if not seen and value is None:
+                continue
+            if not seen or seen[-1] != value:
+                seen.append(value)
+        there = {link["nodeid"] for link in links}
+        for nodeid in set(self.samples) - there:
+            del self.samples[nodeid]
+
+    def links(self) -> "List[Dict[str, Any]]":
+        """The watched node's own row, each node called as the matrix and the verdicts call it."""
+        if self.answer is None:
+            return []
+        own = [row for row in self.answer.rows if row.nodeid == self.answer.hello.nodeid]
+        label = self.view.label
+        return [
+            dict(link, name=label.get(link["nodeid"]) or link.get("name"))
+            for link in (own[0].links if own else ())
+        ]
+
+
+class Chosen:
+    """What the user has chosen with keys."""
+
+    def __init__(self) -> None:
+        self.sort = "name"
+        self.backwards = False
+        self.whole = False
+        """The whole matrix, instead of one node's row."""
+        self.page = 0
+        self.pages = 1
+        """How many there were when it was last drawn."""
+
+
+# -- from that to lines -------------------------------------------------------------------------
+
+
+class Column(Record):
+    """One of the table: what stands in it, and what it is sorted by (``None`` goes last)."""
+
+    __slots__ = ("key", "right", "show", "title", "value")
+
+    def __init__(
+        self,
+        key: str,
+        title: str,
+        value: "Callable[[Dict[str, Any]], Any]",
+        show: "Callable[[Any], str]",
+        right: bool = False,
+    ) -> None:
+        self.key = key
+        self.title = title
+        self.value = value
+        self.show = show
+        self.right = right
+
+
+def _short_ms(value: "Optional[float]") -> str:
+    if value is None:
+        return "-"
+    if value >= 99999.5:
+        return ">99999"
+    return "%.*f" % (2 if value < 9.995 else 1 if value < 99.95 else 0, value)
+
+
+def _short_duration(value: "Optional[float]") -> str:
+    """``12s``, ``3m02s``, ``1h05m``, ``2d03h``."""
+    if value is None:
+        return "-"
+    whole = int(min(value, 999 * 86400.0))
+    for size, part, unit, subunit in ((86400, 3600, "d", "h"), (3600, 60, "h", "m"), (60, 1, "m", "s")):
+        if whole >= size:
+            return "%d%s%02d%s" % (whole // size, unit, whole % size // part, subunit)
+    return "%ds" % whole
+
+
+_DIRECTIONS = {"outbound": "out", "inbound": "in", "none": "-"}
+_DIALS = {"unreachable": "unreach", "wrong-peer": "other", "unknown": "?"}
+
+
+def _name_of(link: "Dict[str, Any]") -> str:
+    return str(link.get("name") or link["nodeid"][: event_lines.SHORT_ID])
+
+
+def _text(value: str) -> str:
+    return printable(value, 64)
+
+
+def _up_since(link: "Dict[str, Any]") -> "Any":
+    return link.get("up_s") if link.get("direction", "none") != "none" else None
+
+
+COLUMNS = (
+    Column("name", "NAME", _name_of, _text),
+    Column("address", "ADDRESS", lambda link: link.get("address", ""), _text),
+    Column("direction", "DIR", lambda link: link.get("direction", "none"), _DIRECTIONS.__getitem__),
+    Column("dial", "DIAL", lambda link: link.get("dial", "unknown"), lambda v: _DIALS.get(v, v)),
+    Column("last", "LAST/ms", lambda link: link.get("rtt_ms"), _short_ms, True),
+    Column("p50", "P50", lambda link: link.get("rtt_p50_ms"), _short_ms, True),
+    Column("worst", "WORST", lambda link: link.get("rtt_max_ms"), _short_ms, True),
+    Column("jitter", "JITTER", lambda link: link.get("jitter_ms"), _short_ms, True),
+    Column("up", "UP", _up_since, _short_duration, True),
+)
+
+GIVEN_UP_FIRST = ("jitter", "up", "address", "direction", "p50", "worst")
+"""Columns that go when the terminal is narrow, in this order."""
+
+LONGEST_HEADER = 3
+"""Lines, under the node's name."""
+
+LONGEST_NAME = 24
+"""Columns, where there is not room for all."""
+
+
+def picture_of(
+    state: Known,
+    chosen: Chosen,
+    now: float,
+    columns: int,
+    lines: "Optional[int]",
+    colour: bool,
+    encoding: str,
+) -> "List[str]":
+    """All that is to be seen: at most ``lines`` lines (``None``: any number)."""
+    head = _header(state, now, columns, colour)
+    below: List[str] = []
+    for line in state.told:
+        below += textwrap.wrap(line, max(2, columns), subsequent_indent=" ")
+    if chosen.whole and state.answer is not None:
+        body = draw(state.view, columns, colour, encoding)
+    else:
+        body = _table(state, chosen, columns, colour, encoding)
+    if lines is not None:
+        # What is wrong is why one looks; but the table gets at least half.
+        room = max(0, lines - len(head) - 1)
+        share = max(room // 2, room - len(body))
+        if len(below) > share:
+            shown, hidden = below[: max(0, share - 1)], below[max(0, share - 1) :]
+            below = shown + ["... and %s more" % event_lines.count(len(hidden), "line")][:share]
+        body = _page(body, room - len(below), chosen)
+        body += [""] * (room - len(body) - len(below))
+    elif below:
+        body.append("")
+    made = head + body + below + ([] if lines is None else [_footer(chosen, columns)])
+    return [clip(as_encoded(line, encoding), columns) for line in made[:lines]]
+
+
+def _header(state: Known, now: float, columns: int, colour: bool) -> "List[str]":
+    name = state.address
+    if state.answer is not None:
+        name = "%s  %s" % (who(state.answer.hello), state.address)
+    if state.answer is None:
+        second = state.problem or "asking"
+    else:
+        ago = event_lines.duration(max(0.0, now - state.answered_at))
+        second = "%s, answered %s ago" % (state.standing, ago)
+        if state.problem:
+            second = "LOST: %s; trying again; %s" % (state.problem, second)
+    made = [paint(name, "1", colour)]
+    for line in textwrap.wrap(second, max(2, columns))[:LONGEST_HEADER]:
+        made.append(paint(line, "31", colour) if state.problem else line)
+    return made
+
+
+def _footer(chosen: Chosen, columns: int) -> str:
+    """As many of the keys as there is room for."""
+    made = "q quit"
+    for part in (
+        "space page %d/%d" % (chosen.page + 1, chosen.pages) if chosen.pages > 1 else "",
+        "m peers" if chosen.whole else "m matrix",
+        "s sort: %s" % chosen.sort,
+        "r %s" % ("backwards" if chosen.backwards else "reverse"),
+    ):
+        if part and len(made) + 2 + len(part) <= columns:
+            made += "  " + part
+    return made
+
+
+def _table(
+    state: Known, chosen: Chosen, columns: int, colour: bool, encoding: str
+) -> "List[str]":
+    """A heading, and a line for each node that the watched one knows."""
+    if state.answer is None:
+        return []
+    links = _in_order(state.links(), chosen)
+    if not links:
+        return ["it has told of no other node yet"]
+    cells = {c.key: [as_encoded(c.show(c.value(link)), encoding) for link in links] for c in COLUMNS}
+    widths = {c.key: max(map(columns_of, [c.title, *cells[c.key]])) for c in COLUMNS}
+
+    def total() -> int:
+        return sum(widths.values()) + len(widths)
+
+    for key in GIVEN_UP_FIRST:
+        if total() + LEAST_SPARKLINE > columns and widths["name"] > LONGEST_NAME:
+            widths["name"] = LONGEST_NAME
+        if total() + LEAST_SPARKLINE > columns:
+            del widths[key]
+    widths["name"] = max(4, min(widths["name"], columns - (total() - widths["name"])))
+    room = min(MOST_SPARKLINE, columns - total())
+    shown = [c for c in COLUMNS if c.key in widths]
+    titles = [_pad(c.title, widths[c.key], c.right) for c in shown]
+    titles = [
+        paint(title, "4", colour) if c.key == chosen.sort else title
+        for c, title in zip(shown, titles)
+    ]
+    made = [" ".join([*titles, "SEEN" if room >= LEAST_SPARKLINE else ""]).rstrip()]
+    fine = all(block in as_encoded(BLOCKS, encoding) for block in BLOCKS)
+    for number, link in enumerate(links):
+        parts = []
+        for c in shown:
+            part = _pad(cells[c.key][number], widths[c.key], c.right)
+            if c.key == "dial" and link.get("dial") not in ("ok", "unknown", None):
+                part = paint(part, "31", colour)
+            parts.append(part)
+        samples = state.samples.get(link["nodeid"])
+        if room > 0 and samples:
+            parts.append(sparkline(list(samples)[-room:], BLOCKS if fine else ASCII_BLOCKS))
+        made.append(" ".join(parts).rstrip())
+    return made
+
+
+def _in_order(links: "List[Dict[str, Any]]", chosen: Chosen) -> "List[Dict[str, Any]]":
+    """What has no value goes last, whichever the way."""
+    (value,) = (c.value for c in COLUMNS if c.key == chosen.sort)
+    links = sorted(links, key=lambda link: (natural(_name_of(link)), link["nodeid"]))
+    have = [link for link in links if value(link) is not None]
+    have.sort(key=lambda link: _rank(value(link)), reverse=chosen.backwards)
+    return have + [link for link in links if value(link) is None]
+
+
+def _rank(value: "Any") -> "Any":
+    """10.0.0.2 goes before 10.0.0.10."""
+    return natural(value) if isinstance(value, str) else value
+
+
+def _page(body: "List[str]", room: int, chosen: Chosen) -> "List[str]":
+    """As much of ``body`` as there is room for, its first line on every page."""
+    if len(body) <= room or room < 2:
+        chosen.page, chosen.pages = 0, 1
+        return body[: max(0, room)]
+    size = room - 1
+    chosen.pages = -(-(len(body) - 1) // size)  # rounded up: // rounds down
+    chosen.page %= chosen.pages
+    begin = 1 + chosen.page * size
+    return body[:1] + body[begin : begin + size]
+
+
+def sparkline(samples: "List[Optional[float]]", blocks: str) -> str:
+    """One character each, the largest of them a full block."""
+    most = max((sample for sample in samples if sample is not None), default=0.0) or 1.0
+    return "".join(
+        DOWN if s is None else blocks[min(len(blocks) - 1, int(s / most * len(blocks)))]
+        for s in samples
+    )
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    """Cut, with a ``~`` for what is missing, or filled with spaces."""
+    text = shorten(text, width)
+    return " " * (width - columns_of(text)) + text if right else pad(text, width)

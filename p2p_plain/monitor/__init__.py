@@ -1,0 +1,1 @@
+"""Measuring and judging: rows, probes, the view of the whole network, verdicts."""

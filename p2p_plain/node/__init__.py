@@ -1,0 +1,1 @@
+"""The node of the article: bootstrap, hello, ping, discovery, in plain sockets and threads."""

@@ -1,0 +1,647 @@
+"""Every address heard of, how it treated us, and when to try it again; kept on disk if wished.
+
+The peer table knows who is connected *now*; the book knows whom one *could* connect to.  Its
+entries come from three sources that are trusted differently: bootstrap (our user said so;
+never forgotten), proven (we dialed it and somebody said hello), and heard (a peer said so; it
+may be a lie).  What is proven is never displaced by what is only heard, and one peer owns at
+most ``MAX_HEARD_PER_PEER`` unproven entries, so a liar cannot fill the book.
+
+A failed address waits before it is tried again, twice as long each time, with some chance
+added so that many nodes do not knock in step.
+
+``overlay`` asks and tells it; what is on disk ``node`` reads at the start, and its ``keeper`` thread
+writes.  Times are seconds of a monotonic clock that is passed in, and so is randomness.  Such a
+clock means nothing to the next process, so the file has the time of day.
+"""
+
+import json
+import os
+import stat
+import random
+from threading import Lock
+
+from ..common.address import Address, is_shareable, parse_wire
+from ..common.config import (
+    BACKOFF_FIRST,
+    BACKOFF_MAX,
+    BACKOFF_MAX_ALONE,
+    DIALS_A_SECOND,
+    DIALS_AT_ONCE,
+    ENOUGH_PEERS,
+    FORGET_AFTER,
+    MAX_BOOK,
+    MAX_HEARD_PER_PEER,
+    REPLACED_AFTER,
+    SAVE_INTERVAL,
+    STABLE_AFTER,
+    UNPROVEN_A_SECOND,
+    UNPROVEN_AT_ONCE,
+)
+from ..common.errors import CannotStart
+from .messages import is_nodeid
+from ..common.token_bucket import TokenBucket
+from ..common.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+
+HEARD_AGAIN_AFTER = 10.0
+"""News of an address that we failed to reach makes us try it again without waiting for its
+backoff, and so does the loss of our last peers, but not more often than this (seconds): a peer
+that repeats itself must not turn us into a hammer."""
+
+FAILURES_ALONE = 5
+"""Failures in a row, one more than make the backoff reach ``BACKOFF_MAX_ALONE`` (1, 2, 4, 8)."""
+
+FILE_VERSION = 1
+"""Of the peers file; another version is not guessed at, but moved aside."""
+
+MAX_FILE = 2 * 1024 * 1024
+"""Characters of a peers file that are read: twice 4,096 entries of 250, more than they take."""
+
+NEVER = float("inf")
+
+
+class Entry:
+    """One address and what we know of it.  The book's, under its lock."""
+
+    __slots__ = (
+        "address",
+        "bootstrap",
+        "dialing",
+        "failing_since",
+        "failures",
+        "left",
+        "mine",
+        "next_try_at",
+        "nodeid",
+        "proven_at",
+        "source",
+        "tried_at",
+        "up_at",
+    )
+
+    def __init__(self, address: Address, now: float) -> None:
+        self.address = address
+        self.bootstrap = False
+        self.mine = False
+        """It leads to ourselves: never dialed again."""
+        self.left = False
+        """Its node said that it stops: not dialed unless heard of again."""
+        self.dialing = False
+        self.nodeid: Optional[str] = None
+        """Found there if proven, else claimed to be there."""
+        self.proven_at: Optional[float] = None
+        self.source: Optional[str] = None
+        """The peer that an unproven entry was heard from."""
+        self.failures = 0
+        self.failing_since: Optional[float] = None
+        self.tried_at = float("-inf")
+        self.up_at: Optional[float] = None
+        """Since when, if it is, a dial of it is a standing connection."""
+        self.next_try_at = now
+
+
+class KeptAddress(Record):
+    """A proven address as the peers file keeps it; ``age`` seconds since it was proven."""
+
+    __slots__ = ("address", "age", "nodeid")
+
+    def __init__(self, address: Address, nodeid: str, age: float) -> None:
+        self.address = address
+        self.nodeid = nodeid
+        self.age = age
+
+
+class HeardAddress(Record):
+    """One that nobody has proven: the node said to live there, and the peer who said so."""
+
+    __slots__ = ("address", "nodeid", "source")
+
+    def __init__(self, address: Address, nodeid: "Optional[str]", source: str) -> None:
+        self.address = address
+        self.nodeid = nodeid
+        self.source = source
+
+
+class Kept(Record):
+    """What the peers file remembers; what was verified apart from what was only heard."""
+
+    __slots__ = ("heard", "proven")
+
+    def __init__(
+        self, proven: "Sequence[KeptAddress]" = (), heard: "Sequence[HeardAddress]" = ()
+    ) -> None:
+        self.proven = list(proven)
+        self.heard = list(heard)
+
+
+class AddressBook:
+    """The addresses one node knows.  Any thread may call any method."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._lock = Lock()
+        # Guarded by _lock.
+        self._entries: Dict[Address, Entry] = {}
+        self._proven: Dict[str, Set[Address]] = {}
+        """By nodeid, the proven addresses that mean the same to others."""
+        self._heard_from: Dict[str, Dict[Address, None]] = {}
+        """By peer, what it told and nobody has proven; oldest first (a dict serves as a set)."""
+        self._next_due = NEVER
+        """``due`` need not walk through 4,096 entries before this.  ``due`` itself raises it;
+        whatever may make an entry due earlier than it was must lower it."""
+        self._changes = 0
+        self._pace = TokenBucket(DIALS_A_SECOND, DIALS_AT_ONCE, float("-inf"))
+        self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
+        """For dials of what was only heard."""
+
+    # -- what we learn ------------------------------------------------------------
+
+    def add_bootstrap(self, addresses: "Iterable[Address]", now: float) -> None:
+        """Take our user's word.  These stay whatever happens."""
+        with self._lock:
+            for address in addresses:
+                entry = self._entries.get(address) or self._insert_locked(address, now)
+                entry.bootstrap = True
+                self._own_locked(entry, None)
+
+    def note(self, address: Address, now: float) -> None:
+        """Our user wants ``address`` dialed now: take it up, if it is not here."""
+        with self._lock:
+            self._entry_locked(address, now)
+
+    def add_kept(self, kept: Kept, now: float) -> None:
+        """Take up what the peers file remembered of an earlier run, with the same bounds."""
+        with self._lock:
+            for one in kept.proven:
+                if one.address not in self._entries and self._room_locked():
+                    entry = self._insert_locked(one.address, now)
+                    self._prove_locked(entry, one.nodeid, now - one.age)
+        for told in kept.heard:
+            self.heard(told.address, told.nodeid, told.source, now)
+
+    def heard(self, address: Address, nodeid: "Optional[str]", source: str, now: float) -> bool:
+        """A peer (nodeid ``source``) says that a node is at ``address``; whether that is news."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is None:
+                theirs = self._heard_from.get(source, {})
+                full = len(theirs) >= MAX_HEARD_PER_PEER
+                if full and not self._replace_locked(theirs, now):
+                    return False
+                if not self._room_locked():
+                    return False
+                entry = self._insert_locked(address, now)
+                entry.nodeid = nodeid
+                self._own_locked(entry, source)
+                return True
+            if entry.mine or entry.dialing:
+                return False
+            # Whoever tells us had an answer from there lately: worth another try.
+            if entry.left:
+                entry.left = False
+                self._due_locked(entry, now)
+            elif entry.failures:
+                again = max(now, entry.tried_at + HEARD_AGAIN_AFTER)
+                self._due_locked(entry, min(entry.next_try_at, again))
+            if entry.proven_at is None and nodeid is not None:
+                entry.nodeid = nodeid
+                self._next_due = min(self._next_due, now)
+            return False
+
+    def found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> bool:
+        """We dialed ``address`` and ``nodeid`` said hello; whether that is newly proven.
+
+        Whether it lets us in is another matter: see ``welcomed`` and ``failed``.  If it was a
+        ``probe``, and dials had failed before, the next one is due now.
+        """
+        with self._lock:
+            entry = self._entry_locked(address, now)
+            if entry is None:
+                return False
+            if probe and entry.failing_since is not None:
+                entry.failures = min(entry.failures, 1)
+                self._due_locked(entry, now)
+            entry.failing_since = None
+            entry.left = False
+            entry.mine = False
+            self._next_due = min(self._next_due, now)
+            return self._prove_locked(entry, nodeid, now)
+
+    def is_mine(self, address: Address, now: float) -> bool:
+        """Dialing ``address`` reached ourselves; whether that is new."""
+        with self._lock:
+            entry = self._entry_locked(address, now)
+            if entry is None or entry.mine:
+                return False
+            entry.mine = True
+            self._unprove_locked(entry)
+            return True
+
+    def welcomed(self, address: Address, now: float) -> None:
+        """The dial of ``address`` led to a peer."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is not None:
+                entry.dialing = False
+                entry.tried_at = now
+                entry.up_at = now
+                # Another address may have waited for what this one would turn out to be.
+                self._next_due = now
+
+    def ended(self, address: Address, now: float) -> None:
+        """The connection that a dial of ``address`` led to is over."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is not None:
+                entry.up_at = None
+                self._next_due = min(self._next_due, now)
+
+    def begin(self, address: Address) -> bool:
+        """Note that somebody is about to dial ``address``; ``False`` if it is being dialed."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is None:
+                return True
+            if entry.dialing:
+                return False
+            entry.dialing = True
+            return True
+
+    def failed(self, address: Address, now: float, peers: int, blame: bool = True) -> None:
+        """The dial of ``address`` led to no peer: wait longer before the next one.
+
+        ``peers`` is how many we have: with none, the fault is more likely ours, and it counts
+        against nobody; with few, bootstrap addresses do not wait long.  ``blame`` is false when
+        the node is there and is full.
+        """
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is None:
+                return
+            entry.dialing = False
+            entry.tried_at = now
+            entry.failures += 1
+            delay = _backoff(entry.failures)
+            if peers == 0 or (peers < ENOUGH_PEERS and entry.bootstrap):
+                entry.failing_since = None
+                delay = min(delay, BACKOFF_MAX_ALONE)
+                # No more than led to that delay: with peers again, it goes on from there.
+                entry.failures = min(entry.failures, FAILURES_ALONE)
+            elif blame:
+                if entry.failing_since is None:
+                    entry.failing_since = now
+                elif now - entry.failing_since > FORGET_AFTER and not entry.bootstrap:
+                    self._drop_locked(entry)
+                    return
+            entry.next_try_at = now + delay * (1.0 + self._rng.random() / 2.0)
+            # Another address of the same node may have been passed over while this one was
+            # being dialed: look again at once.
+            self._next_due = now
+
+    def lost(self, nodeid: str, now: float, stopping: bool) -> None:
+        """The connection to ``nodeid`` ended.  Redial soon, unless it said that it stops."""
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.nodeid != nodeid:
+                    continue
+                up_at, entry.up_at = entry.up_at, None
+                entry.left = stopping and not entry.bootstrap
+                if entry.left or entry.proven_at is None:
+                    continue
+                if up_at is None or now - up_at >= STABLE_AFTER:
+                    entry.failures = 0
+                else:
+                    entry.failures += 1
+                # Both ends redial; a little chance keeps them from meeting in the middle.
+                delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
+                self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
+
+    def hurry(self, now: float, everyone: bool) -> None:
+        """Few peers are left: do not wait for the backoff of bootstrap addresses, or of any."""
+        with self._lock:
+            for entry in self._entries.values():
+                if (everyone or entry.bootstrap) and entry.next_try_at > now:
+                    # Who had its chance just now gets the next one a little later: whoever
+                    # lets us in and hangs up must not be dialed the faster for it.
+                    at = now + BACKOFF_FIRST * self._rng.random()
+                    if now - entry.tried_at >= HEARD_AGAIN_AFTER:
+                        entry.failures = min(entry.failures, 1)
+                    else:
+                        at = entry.tried_at + HEARD_AGAIN_AFTER
+                    self._due_locked(entry, min(entry.next_try_at, at))
+
+    # -- what we answer -------------------------------------------------------------
+
+    def may_be_due(self, now: float) -> bool:
+        """Whether ``due`` has to look at all."""
+        with self._lock:
+            return now >= self._next_due
+
+    def due(self, now: float, connected: "frozenset[str]", most: int) -> "List[Address]":
+        """Up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
+        with self._lock:
+            if now < self._next_due or most <= 0:
+                return []
+            ready: List[Entry] = []
+            self._next_due = NEVER
+            # Two addresses of one node are dialed one after the other, not both at once.
+            busy = {entry.nodeid for entry in self._entries.values() if entry.dialing}
+            busy.discard(None)  # two that nobody has named are not one
+            busy.update(connected)
+            for entry in self._entries.values():
+                if entry.mine or entry.left or entry.dialing or entry.nodeid in busy:
+                    continue
+                if entry.up_at is not None:  # whoever answers there, with a new nodeid each time
+                    continue
+                if entry.next_try_at <= now:
+                    ready.append(entry)
+                self._next_due = min(self._next_due, entry.next_try_at)
+            # Sorting keeps the order of equals: among them chance decides.
+            self._rng.shuffle(ready)
+            ready.sort(key=lambda e: (e.proven_at is None, not e.bootstrap))
+            chosen: List[Address] = []
+            for entry in ready:
+                if len(chosen) >= most:
+                    break
+                if entry.nodeid in busy or not self._may_dial_locked(entry, now):
+                    continue
+                entry.dialing = True
+                chosen.append(entry.address)
+                if entry.nodeid is not None:
+                    busy.add(entry.nodeid)
+            if not chosen:  # the bucket is empty, perhaps: a walk is not free
+                self._next_due = max(self._next_due, now + 1.0 / UNPROVEN_A_SECOND)
+            return chosen
+
+    def wake(self) -> None:
+        """Who is connected has changed: somebody may be due who was not before."""
+        with self._lock:
+            self._next_due = float("-inf")
+
+    def proven(self, nodeids: "Iterable[str]") -> "List[Tuple[Address, str]]":
+        """Every address at which we have found one of ``nodeids`` by dialing it."""
+        with self._lock:
+            return [
+                (address, nodeid)
+                for nodeid in nodeids
+                for address in self._proven.get(nodeid, ())
+            ]
+
+    def has_proven(self, address: Address, nodeid: str) -> bool:
+        """Whether we have found ``nodeid`` by dialing ``address``."""
+        with self._lock:
+            return address in self._proven.get(nodeid, ())
+
+    def knows_as_mine(self, address: Address) -> bool:
+        """Whether ``address`` has turned out to be our own."""
+        with self._lock:
+            entry = self._entries.get(address)
+            return entry is not None and entry.mine
+
+    def nodeid_at(self, address: Address) -> "Optional[str]":
+        """Who is, or is said to be, at ``address``."""
+        with self._lock:
+            entry = self._entries.get(address)
+            return None if entry is None else entry.nodeid
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._entries)
+
+    def changes(self) -> int:
+        """A number that grows whenever what ``kept`` returns has changed."""
+        with self._lock:
+            return self._changes
+
+    def kept(self, now: float) -> Kept:
+        """What the peers file should remember: proven addresses, the freshest first, and others."""
+        proven: List[KeptAddress] = []
+        heard: List[HeardAddress] = []
+        with self._lock:
+            for entry in self._entries.values():
+                if not is_shareable(entry.address) or entry.mine:
+                    continue
+                if entry.proven_at is not None and entry.nodeid is not None:
+                    age = max(0.0, now - entry.proven_at)
+                    proven.append(KeptAddress(entry.address, entry.nodeid, age))
+                elif entry.source is not None:
+                    heard.append(HeardAddress(entry.address, entry.nodeid, entry.source))
+        return Kept(sorted(proven, key=lambda kept: kept.age), heard)
+
+    # -- inside; the caller holds _lock -----------------------------------------------
+
+    def _insert_locked(self, address: Address, now: float) -> Entry:
+        entry = self._entries[address] = Entry(address, now)
+        self._next_due = min(self._next_due, now)
+        return entry
+
+    def _entry_locked(self, address: Address, now: float) -> "Optional[Entry]":
+        """The entry of ``address``, made if need be; ``None`` if the book is full."""
+        entry = self._entries.get(address)
+        if entry is None and self._room_locked():
+            entry = self._insert_locked(address, now)
+        return entry
+
+    def _room_locked(self) -> bool:
+        """Whether one more fits, if need be in place of something merely heard of."""
+        if len(self._entries) < MAX_BOOK:
+            return True
+        for theirs in self._heard_from.values():
+            for address in theirs:
+                entry = self._entries[address]
+                if not entry.dialing:
+                    self._drop_locked(entry)
+                    return True
+        return False
+
+    def _replace_locked(self, theirs: "Dict[Address, None]", now: float) -> bool:
+        """Drop the oldest of what one peer has told if it has failed for long; whether it had.
+
+        Else it goes to the end, so that the next time looks at another: a line with a hundred
+        new addresses costs a hundred looks, not a hundred times all.
+        """
+        address = next(iter(theirs))
+        entry = self._entries[address]
+        since = entry.failing_since
+        if since is None or now - since < REPLACED_AFTER or entry.dialing:
+            del theirs[address]
+            theirs[address] = None
+            return False
+        self._drop_locked(entry)
+        return True
+
+    def _may_dial_locked(self, entry: Entry, now: float) -> bool:
+        """Whether the pace allows it; then it is counted."""
+        if entry.bootstrap:
+            return True
+        buckets = [self._pace] if entry.source is None else [self._pace, self._hearsay]
+        if not all(bucket.spare(now) for bucket in buckets):
+            return False
+        for bucket in buckets:
+            bucket.spend(1, now)
+        return True
+
+    def _drop_locked(self, entry: Entry) -> None:
+        del self._entries[entry.address]
+        self._unprove_locked(entry)
+        self._own_locked(entry, None)
+
+    def _own_locked(self, entry: Entry, source: "Optional[str]") -> None:
+        """Charge an unproven entry to the peer that told it, or to nobody."""
+        if entry.source is not None:
+            theirs = self._heard_from[entry.source]
+            del theirs[entry.address]
+            if not theirs:
+                del self._heard_from[entry.source]
+        entry.source = source
+        if source is not None:
+            self._heard_from.setdefault(source, {})[entry.address] = None
+            self._changes += 1
+
+    def _prove_locked(self, entry: Entry, nodeid: str, at: float) -> bool:
+        new = entry.proven_at is None or entry.nodeid != nodeid
+        if new:
+            self._unprove_locked(entry)
+            self._own_locked(entry, None)
+            if is_shareable(entry.address):
+                self._proven.setdefault(nodeid, set()).add(entry.address)
+            entry.nodeid = nodeid
+        entry.proven_at = at
+        self._changes += 1
+        return new
+
+    def _unprove_locked(self, entry: Entry) -> None:
+        if entry.proven_at is not None and entry.nodeid is not None:
+            addresses = self._proven.get(entry.nodeid, set())
+            addresses.discard(entry.address)
+            if not addresses:
+                self._proven.pop(entry.nodeid, None)
+            entry.proven_at = None
+            self._changes += 1
+
+    def _due_locked(self, entry: Entry, at: float) -> None:
+        entry.next_try_at = at
+        self._next_due = min(self._next_due, at)
+
+
+def _backoff(failures: int) -> float:
+    """Seconds to wait after that many failures in a row, chance not included."""
+    doublings = min(failures - 1, 30)  # far beyond the ceiling, far below an overflow
+    return min(BACKOFF_FIRST * 2.0 ** doublings, BACKOFF_MAX)
+
+
+# -- on disk ----------------------------------------------------------------------
+
+
+def save(path: str, kept: Kept, wall_now: float) -> None:
+    """Write the peers file so that at every moment the old or the new one is there, whole.
+
+    To a temporary file in the same folder (a rename across file systems is no rename), to the
+    disk, then over the old one.  Raises ``OSError``; the old file is then as it was.
+    """
+    document = {
+        "format": "p2p_plain peers",
+        "version": FILE_VERSION,
+        "peers": [
+            {"address": str(k.address), "nodeid": k.nodeid, "proven": round(wall_now - k.age)}
+            for k in kept.proven
+        ],
+        "heard": [
+            {"address": str(k.address), "nodeid": k.nodeid, "from": k.source} for k in kept.heard
+        ],
+    }
+    temporary = "%s.%d.tmp" % (path, os.getpid())
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+
+
+def sweep(path: str, wall_now: float) -> None:
+    """Remove what ``save`` left where its process died before the rename.
+
+    Not the young ones: they may be another process's, at work.
+    """
+    folder, base = os.path.split(path)
+    try:
+        for name in os.listdir(folder or os.curdir):
+            middle = name[len(base) + 1 : -len(".tmp")]
+            if name == "%s.%s.tmp" % (base, middle) and middle.isdigit():
+                left = os.path.join(folder, name)
+                if wall_now - os.stat(left).st_mtime > SAVE_INTERVAL:
+                    os.unlink(left)
+    except OSError:
+        pass  # a little litter is no reason to bother anyone
+
+
+def load(path: str, wall_now: float) -> Kept:
+    """What ``save`` wrote; nothing if there is no such file.
+
+    Raises ``ValueError`` if it is not such a file, ``OSError`` if it cannot be read, and
+    ``CannotStart`` if it is a folder, say: somebody mistyped, and it is not ours to move.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+            raise CannotStart("%s is not a regular file; see --peers-file" % path)
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MAX_FILE)
+        if not text:  # made by touch(1) or mktemp(1), to be filled by us
+            return Kept()
+        document = json.loads(text)
+    except FileNotFoundError:
+        return Kept()
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
+        raise ValueError("not a p2p_plain peers file")
+    if document.get("version") != FILE_VERSION:
+        version = document.get("version")
+        raise ValueError("version %r; this program reads %d" % (version, FILE_VERSION))
+    peers, heard = document.get("peers"), document.get("heard", [])
+    if not isinstance(peers, list) or not isinstance(heard, list):
+        raise ValueError("it has no list of peers")
+    return Kept(
+        [_read_proven(entry, wall_now) for entry in peers[:MAX_BOOK]],
+        [_read_heard(entry) for entry in heard[:MAX_BOOK]],
+    )
+
+
+def _read_proven(entry: "Any", wall_now: float) -> KeptAddress:
+    address = _read_address(entry)
+    if not is_nodeid(entry.get("nodeid")):
+        raise ValueError("an entry without a nodeid")
+    proven = entry.get("proven")
+    if isinstance(proven, bool) or not isinstance(proven, (int, float)):
+        raise ValueError("an entry without the time when it was proven")
+    if not abs(proven) < 1e12:  # NaN fails every comparison
+        raise ValueError("an entry with an impossible time")
+    return KeptAddress(address, entry["nodeid"].lower(), max(0.0, wall_now - proven))
+
+
+def _read_heard(entry: "Any") -> HeardAddress:
+    address = _read_address(entry)
+    nodeid, source = entry.get("nodeid"), entry.get("from")
+    if not is_nodeid(source) or not (nodeid is None or is_nodeid(nodeid)):
+        raise ValueError("a heard address of nobody, or from nobody")
+    return HeardAddress(address, nodeid and nodeid.lower(), source.lower())
+
+
+def _read_address(entry: "Any") -> Address:
+    if not isinstance(entry, dict):
+        raise ValueError("an entry that is not an object")
+    address = parse_wire(entry.get("address"))
+    if not is_shareable(address):
+        raise ValueError("%s is not an address to dial" % (address,))
+    return address

@@ -1,0 +1,1 @@
+"""The status page: server, pages, feed, metrics, page.html."""

@@ -1,0 +1,366 @@
+"""One connection to any node: what it is told, how long that takes, and what becomes of liars."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+from tests.support import PATIENCE, free_port, new_id, wait_until
+from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wait_for_the_end
+
+from p2p_plain.common.address import Address
+from p2p_plain.commands.client import Client, OtherNetwork, in_words
+from p2p_plain.common.config import MAX_ROWS
+from p2p_plain.common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved
+
+
+# -- a real node ----------------------------------------------------------------------------------
+
+
+def test_a_node_tells_how_old_a_row_may_be(make_node):
+    """Three of its ping intervals, which nobody can know from outside."""
+    node = make_node(ping_interval=600)
+    with Client(Address("127.0.0.1", node.port)) as client:
+        assert len(client.rows()) == 1
+        assert client.stale_after == node.stale_after() == 1800
+
+
+def test_a_node_answers_and_never_counts_us_as_a_peer(make_node):
+    node = make_node(name="alpha")
+    with Client(Address("127.0.0.1", node.port)) as client:
+        assert client.hello.name == "alpha"
+        assert client.hello.nodeid == node.nodeid
+        assert 0 < client.connect_seconds < 1
+        assert 0 < client.ping() < 1
+        assert 0 < client.ping() < 1
+        assert node.peers() == []
+
+
+def test_the_rows_of_two_real_nodes_name_both(make_node):
+    first = make_node(name="first")
+    second = make_node(name="second", bootstrap=first)
+
+    def rows():
+        with Client(Address("127.0.0.1", first.port)) as client:
+            return {row.nodeid: row for row in client.rows()}
+
+    found = wait_until(lambda: len(rows()) == 2 and rows())
+    assert found[first.nodeid].name == "first"
+    assert [entry["nodeid"] for entry in found[second.nodeid].links] == [first.nodeid]
+
+
+def test_a_real_node_of_another_network_is_told_by_its_name(make_node):
+    node = make_node(network="prod")
+    with pytest.raises(OtherNetwork) as error:
+        Client(Address("127.0.0.1", node.port))
+    assert in_words(error.value) == "the node belongs to another network; try --network 'prod'"
+    with Client(Address("127.0.0.1", node.port), network="prod") as client:
+        assert client.ping() > 0
+
+
+# -- what is asked and answered ---------------------------------------------------------------------
+
+
+def test_the_hello_is_that_of_a_guest():
+    with FakeNode(network="n") as node, Client(node.address, "n", name="ping") as client:
+        client.ping()
+        (hello,) = node.hellos
+        assert hello["probe"] is True
+        assert (hello["network"], hello["name"], hello["version"]) == ("n", "ping", 1)
+        assert hello["agent"].startswith("p2p_plain/")
+        assert "port" not in hello
+
+
+def test_rows_come_as_they_were_said_the_nodes_own_first():
+    with FakeNode(mesh(3)) as node, Client(node.address) as client:
+        rows = client.rows()
+        assert [row.name for row in rows] == ["node-01", "node-02", "node-03"]
+        assert rows[0].age == 0.5
+        assert rows[0].links[0] == link(ids(2)[1], "node-02")
+        assert len(client.rows()) == 3  # and again, on the same connection
+        assert node.connections == 1
+
+
+def test_of_two_rows_of_one_node_the_first_counts():
+    rows = mesh(2)
+    with FakeNode(rows + [dict(rows[0], age=99)]) as node, Client(node.address) as client:
+        assert [row.age for row in client.rows()] == [0.5, 0.5]
+
+
+def test_fields_that_we_do_not_know_are_not_kept():
+    rows = mesh(2)
+    rows[0]["links"][0]["ballast"] = [[]] * 1000
+    with FakeNode(rows) as node, Client(node.address) as client:
+        assert "ballast" not in client.rows()[0].links[0]
+
+
+def test_what_else_is_said_meanwhile_is_passed_over_and_a_ping_answered():
+    answered = []
+
+    def chatter(peer):
+        peer.hear("ping")
+        peer.say("weather", sun=True)
+        peer.say("addr", peers=[])
+        peer.say_raw(b"\r\n\n")
+        peer.say("ping")
+        answered.append(peer.hear_any())
+        peer.say("pong")
+        wait_for_the_end(peer)
+
+    with FakeNode(play=greeted_then(chatter)) as node, Client(node.address) as client:
+        assert client.ping() > 0
+    assert answered == [{"msgtype": "pong"}]
+
+
+# -- what goes wrong ----------------------------------------------------------------------------------
+
+
+def outcome(play=None, timeout=0.3, ask=Client.ping, **settings):
+    """The error that asking such a node ends in, and the seconds that it took."""
+    with FakeNode(play=play, **settings) as node:
+        began = time.monotonic()
+        with pytest.raises(P2PError) as error, Client(node.address, timeout=timeout) as client:
+            ask(client)
+        return error.value, time.monotonic() - began
+
+
+def test_nobody_there_is_refused():
+    with pytest.raises(DialFailed) as error:
+        Client(Address("127.0.0.1", free_port()))
+    assert error.value.verdict == "refused"
+    assert "nobody listens on that port" in in_words(error.value)
+
+
+def test_a_name_that_does_not_resolve_is_named(monkeypatch):
+    def no_such_name(*args):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    with pytest.raises(DialFailed) as error:
+        Client(Address("no-such-host.invalid", 6000))
+    assert in_words(error.value) == (
+        "cannot be dialed: no-such-host.invalid: Name or service not known"
+    )
+
+
+def drip(peer):
+    """A byte every now and then, and never a line."""
+    try:
+        while True:
+            peer.say_raw(b" ")
+            peer.sock.settimeout(0.02)
+            try:
+                peer.sock.recv(4096)
+            except socket.timeout:
+                pass
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "play, words",
+    [
+        (lambda peer, n: wait_for_the_end(peer), "timeout: no hello in time"),
+        (lambda peer, n: drip(peer), "timeout: no hello in time"),
+        (greeted_then(wait_for_the_end), "timeout: no pong in time"),
+        (greeted_then(drip), "timeout: no pong in time"),
+    ],
+)
+def test_one_deadline_for_the_whole_of_it_however_slowly_the_bytes_drip(play, words):
+    error, took = outcome(play)
+    assert isinstance(error, DialFailed)
+    assert error.verdict == "timeout"
+    assert in_words(error) == words
+    assert took < 2
+
+
+def test_rows_without_an_end_are_a_timeout_too():
+    row = json.dumps(mesh(2)[0]).encode() + b"\n"
+
+    def act(peer):
+        peer.hear("getlinks")
+        peer.say_raw(row)
+        wait_for_the_end(peer)
+
+    error, _ = outcome(greeted_then(act), ask=Client.rows)
+    assert in_words(error) == "timeout: no answer to getlinks in time"
+
+
+def close(peer, number=1):
+    peer.hear_any()
+
+
+def reset(peer, number=1):
+    peer.hear_any()
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+@pytest.mark.parametrize(
+    "play, words",
+    [
+        (close, "reset: closed before the hello"),
+        (reset, "reset: broken off before the hello"),
+        (greeted_then(close), "reset: closed before the pong"),
+        (greeted_then(reset), "reset: broken off before the pong"),
+    ],
+)
+def test_a_connection_that_ends_early_is_a_reset(play, words):
+    error, _ = outcome(play, PATIENCE)
+    assert isinstance(error, DialFailed)
+    assert error.verdict == "reset"
+    assert in_words(error) == words
+
+
+@pytest.mark.parametrize("when", ["before hello", "after hello"])
+def test_a_bye_is_told_with_its_reason(when):
+    def act(peer):
+        peer.hear_any()
+        peer.say("bye", reason="full", detail="\x1b[2Jno room")
+        wait_for_the_end(peer)
+
+    play = greeted_then(act) if when == "after hello" else lambda peer, n: act(peer)
+    error, _ = outcome(play, PATIENCE)
+    assert isinstance(error, PeerLeft)
+    assert in_words(error) == "the node is full: \\x1b[2Jno room"
+
+
+def hear_and_say(data):
+    def act(peer):
+        peer.hear_any()
+        try:
+            peer.say_raw(data)
+            wait_for_the_end(peer)
+        except OSError:
+            pass
+
+    return act
+
+
+HOSTILE = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"HTTP/1.0 400 Bad Request\r\n",
+    b"\xff\xfe{}\n",
+    b"[1,2]\n",
+    b'{"msgtype":"hello"}\n',
+    b'{"msgtype":"hello","nodeid":"\x1b[2J"}\n',
+    b'{"msgtype":"hello","nodeid":"%s","name":"\\u001b[2J"}\n' % new_id().encode(),
+    b'{"msgtype":"hello","nodeid":"%s","name":"%s"}\n' % (new_id().encode(), b"x" * 65536),
+    b'{"msgtype":"links","nodeid":"%s","links":[{"nodeid":[]}]}\n' % new_id().encode(),
+    b'{"msgtype":"links","nodeid":"%s","links":[],"age":1e999}\n' % new_id().encode(),
+    b'{"msgtype":"links","nodeid":"%s","links":[{"nodeid":"%s","dial":[]}]}\n'
+    % (new_id().encode(), new_id().encode()),
+    b"x" * 1000000,
+    b"[" * 60000 + b"\n",
+    b'{"msgtype":"bye","reason":"\x1b[2J"}\n',
+    b'{"msgtype":"bye","reason":"because"}\n',
+]
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=[repr(data[:45]) for data in HOSTILE])
+@pytest.mark.parametrize("greeted", [False, True])
+def test_whoever_breaks_the_rules_is_no_node(data, greeted):
+    """One line for it, without anything that plays with a terminal, and never another error."""
+    act = hear_and_say(data)
+    play = greeted_then(act) if greeted else lambda peer, n: act(peer)
+    with FakeNode(play=play) as node, pytest.raises(PeerMisbehaved) as error, Client(
+        node.address, timeout=PATIENCE
+    ) as client:
+        client.rows()
+    words = in_words(error.value)
+    assert words.isprintable()
+    assert words.startswith("whoever answers there is no node: ")
+    assert len(words) < 400
+
+
+def test_endless_rows_end_at_a_bound():
+    row = mesh(1)[0]
+
+    def act(peer):
+        peer.hear("getlinks")
+        try:
+            while True:
+                lines = [json.dumps(dict(row, nodeid=new_id())) for _ in range(64)]
+                peer.say_raw("".join(line + "\n" for line in lines).encode())
+        except OSError:
+            pass
+
+    error, _ = outcome(greeted_then(act), PATIENCE, Client.rows)
+    assert "more than %d rows" % MAX_ROWS in in_words(error)
+
+
+def test_endless_chatter_ends_at_the_deadline():
+    def act(peer):
+        try:
+            while True:
+                peer.say_raw(b'{"msgtype":"weather"}\n' * 1000)
+        except OSError:
+            pass
+
+    error, took = outcome(greeted_then(act))
+    assert in_words(error) == "timeout: no pong in time"
+    assert took < 3
+
+
+def test_an_answer_of_too_many_bytes_ends_at_a_bound(monkeypatch):
+    monkeypatch.setattr("p2p_plain.commands.client.MAX_ANSWER", 100000)
+
+    def act(peer):
+        try:
+            while True:
+                peer.say_raw(b'{"msgtype":"weather"}\n' * 1000)
+        except OSError:
+            pass
+
+    error, _ = outcome(greeted_then(act), PATIENCE)
+    assert "more than 100000 bytes for one answer" in in_words(error)
+
+
+def test_after_an_error_the_connection_is_over():
+    """A pong that comes too late must not be taken for the next one's."""
+    play = greeted_then(wait_for_the_end)
+    with FakeNode(play=play) as node, Client(node.address, timeout=PATIENCE) as client:
+        with pytest.raises(DialFailed):
+            client.ping(0.05)
+        assert client.closed
+        with pytest.raises(DialFailed):
+            client.ping()
+
+
+def test_another_thread_can_cut_a_request_short():
+    play = greeted_then(wait_for_the_end)
+    with FakeNode(play=play) as node, Client(node.address, timeout=60) as client:
+        timer = threading.Timer(0.1, client.cut)
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(DialFailed):
+            client.ping()
+        assert time.monotonic() - began < 5
+        timer.join()
+
+
+def test_another_server_is_known_by_what_it_says():
+    def ssh(peer, number):
+        peer.say_raw(b"SSH-2.0-OpenSSH_9.2p1\x1b]0;x\x07 \xff" + b"y" * 100 + b"\r\n")
+        wait_for_the_end(peer)
+
+    with FakeNode(play=ssh) as node, pytest.raises(PeerMisbehaved) as error:
+        Client(node.address, timeout=PATIENCE)
+    words = in_words(error.value)
+    assert words.startswith("whoever answers there is no node: it says SSH-2.0-OpenSSH_9.2p1\\x1b]0")
+    assert words.isprintable()
+    assert len(words) < 150
+
+
+def test_an_echo_is_no_node():
+    """Port 7 of old machines sends back what it gets, our own hello and our own ping among it."""
+
+    def echo(peer, number):
+        for line in iter(peer.hear_line, None):
+            peer.say_raw(line + b"\n")
+
+    with FakeNode(play=echo) as node, pytest.raises(PeerMisbehaved) as error, Client(
+        node.address, timeout=PATIENCE
+    ) as client:
+        client.ping()
+    assert in_words(error.value) == "whoever answers there is no node: it sends back what it is sent"

@@ -1,0 +1,145 @@
+"""Settings: a value that cannot be meant is refused at once, in words that name the setting."""
+
+import pytest
+
+from p2p_plain.common.address import Address
+from p2p_plain.common.config import DEFAULT_PORT, MAX_NAME, Config
+from p2p_plain.common.errors import UsageError
+
+
+def test_every_setting_has_the_default_that_the_manual_gives():
+    config = Config()
+    assert config.port == DEFAULT_PORT == 6000
+    assert config.bind is None
+    assert config.bootstrap == ()
+    assert config.advertise is None
+    assert config.name is None
+    assert config.network == ""
+    assert (config.ping_interval, config.ping_timeout, config.probe_interval) == (60, 20, 60)
+    assert (config.max_peers, config.max_rate) == (256, 200)
+    assert config.peers_file is None
+
+
+@pytest.mark.parametrize(
+    "setting, value",
+    [
+        ("port", -1),
+        ("port", 65536),
+        ("port", 80.5),
+        ("port", True),
+        ("port", "80"),
+        ("port", None),
+        ("port", float("nan")),
+        ("ping_interval", 0),
+        ("ping_interval", -1),
+        ("ping_interval", float("inf")),
+        ("ping_timeout", float("nan")),
+        ("ping_timeout", 0.0),
+        ("ping_timeout", True),
+        ("probe_interval", "60"),
+        ("probe_interval", 1e300),
+        ("max_peers", 0),
+        ("max_peers", -5),
+        ("max_peers", 2.5),
+        ("max_rate", -1),
+        ("max_rate", float("inf")),
+        ("max_rate", False),
+        ("name", ""),
+        ("name", "x" * (MAX_NAME + 1)),
+        ("name", "two\nlines"),
+        ("name", "\x1b[31mred"),
+        ("name", "\u202eright to left"),
+        ("name", 5),
+        ("network", "x" * 65),
+        ("network", "\x00"),
+        ("network", None),
+        ("bind", ""),
+        ("bind", "  "),
+        ("bind", 6000),
+        ("bind", "not an address"),
+        ("advertise", "host:0"),
+        ("advertise", "0.0.0.0:6000"),
+        ("advertise", "[::]:6000"),
+        ("advertise", "224.0.0.1:6000"),
+        ("advertise", "host:port"),
+        ("advertise", 6000),
+        ("bootstrap", "host:0"),
+        ("bootstrap", "0.0.0.0"),
+        ("bootstrap", "[ff02::1]:6000"),
+        ("bootstrap", "255.255.255.255:6000"),
+        ("bootstrap", "host:x"),
+        ("bootstrap", ["good:1", "bad:x"]),
+        ("bootstrap", [6000]),
+        ("bootstrap", [Address("host", 1)]),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused_by_name(setting, value):
+    with pytest.raises(UsageError) as caught:
+        Config(**{setting: value})
+    assert caught.value.setting == setting
+    assert str(caught.value).startswith(setting + ": ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["port", "ping_interval", "max_peers", "max_rate"])
+def test_a_number_too_large_to_hold_is_wrong_usage_too(setting):
+    """``--port`` and four hundred digits: one line on stderr, no traceback."""
+    with pytest.raises(UsageError):
+        Config(**{setting: 10 ** 400})
+
+
+def test_port_0_is_a_wish_for_any_free_port():
+    assert Config(port=0).port == 0
+
+
+def test_a_whole_number_may_come_as_a_float():
+    config = Config(port=6001.0, max_peers=3.0)
+    assert (config.port, config.max_peers) == (6001, 3)
+    assert isinstance(config.port, int)
+
+
+def test_no_limit_on_the_rate_is_written_as_0():
+    assert Config(max_rate=0).max_rate == 0
+
+
+def test_a_name_may_be_as_long_as_the_wire_takes():
+    assert Config(name="\u00e9" * MAX_NAME).name == "\u00e9" * MAX_NAME
+
+
+@pytest.mark.parametrize(
+    "given", ["a:1,b:2", "a:1, b:2,", ["a:1", "b:2"], ("a:1,b:2", "a:1"), iter(["A:1", "b:2", ""])]
+)
+def test_bootstrap_may_be_repeated_or_separated_by_comma(given):
+    assert Config(bootstrap=given).bootstrap == (Address("a", 1), Address("b", 2))
+
+
+def test_a_bootstrap_host_alone_means_our_own_port():
+    assert Config(port=7000, bootstrap="a").bootstrap == (Address("a", 7000),)
+    assert Config(port=0, bootstrap="a").bootstrap == (Address("a", DEFAULT_PORT),)
+
+
+@pytest.mark.parametrize(
+    "given, address",
+    [
+        ("node.example:7000", Address("node.example", 7000)),
+        ("node.example", Address("node.example", 6001)),
+        ("[2001:db8::1]:7000", Address("2001:db8::1", 7000)),
+    ],
+)
+def test_advertise_is_an_address_with_our_port_unless_it_says_otherwise(given, address):
+    assert Config(port=6001, advertise=given).advertise == address
+
+
+@pytest.mark.parametrize(
+    "given, host",
+    [("127.0.0.1", "127.0.0.1"), ("::", "::"), ("[::1]", "::1"), ("0.0.0.0", "0.0.0.0")],
+)
+def test_bind_takes_an_address_of_this_machine_the_unspecified_too(given, host):
+    assert Config(bind=given).bind == host
+
+
+def test_a_misspelt_setting_is_refused():
+    with pytest.raises(TypeError):
+        Config(prot=6000)
+    with pytest.raises(AttributeError):
+        Config().prot = 6000

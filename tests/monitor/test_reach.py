@@ -1,0 +1,425 @@
+"""Who can be dialed: rounds of probes, what they find, and when the next one is due."""
+
+import random
+
+import pytest
+from tests.support import new_id
+
+from p2p_plain.common.address import Address
+from p2p_plain.common.config import (
+    DIAL_TIMEOUT,
+    MAX_PROBES,
+    SCOUT_AGAIN_AFTER,
+    SCOUT_INTERVAL,
+    UNPROVEN_A_SECOND,
+    UNPROVEN_AT_ONCE,
+)
+from p2p_plain.monitor.reach import CLAIM_AGAIN_AFTER, CLAIMS_PROBED, LEISURE, Reach, Reachable
+
+INTERVAL = 60.0
+A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
+NODE, OTHER = (new_id() for _ in range(2))
+ALL = frozenset((NODE, OTHER))
+NOBODY = frozenset()
+
+
+class Told(list):
+    """Events, as they are emitted."""
+
+    def emit(self, event, **fields):
+        assert event == "reach"
+        self.append((fields["was"], fields["dial"], fields["address"]))
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+@pytest.fixture(params=range(3))
+def reach(request, told):
+    """Each test with three dice."""
+    return Reach(INTERVAL, random.Random(request.param), told.emit)
+
+
+def meet(reach, nodeid=NODE, address=A, now=0.0):
+    reach.met(nodeid, "a name", now)
+    return reach.claimed(nodeid, address, now)
+
+
+def round_of(reach, now, connected=ALL, **outcomes):
+    """Play a round: what was dialed, each answered as ``outcomes`` say by the last digit."""
+    dialed = []
+    while True:
+        probes = reach.due(now, connected)
+        if not probes:
+            return dialed
+        for probe in probes:
+            dialed.append(probe.address)
+            answer(reach, probe, outcomes["n" + probe.address.host[-1]], now)
+
+
+def answer(reach, probe, verdict, now=0.0):
+    reach.outcome(probe.nodeid, probe.address, verdict, 0.001 if verdict == "ok" else None, now)
+
+
+def test_who_is_met_is_probed_at_once_and_then_once_an_interval(reach):
+    assert meet(reach)
+    assert round_of(reach, 0.0, n1="ok") == [A]
+    now, at = 0.0, []
+    while now < 10 * INTERVAL:
+        now += 0.5
+        if round_of(reach, now, n1="ok"):
+            at.append(now)
+    gaps = [later - earlier for earlier, later in zip(at, at[1:])]
+    assert all(0.9 * INTERVAL <= gap <= INTERVAL + 0.5 for gap in gaps)
+    assert 0.1 * INTERVAL <= at[0] <= INTERVAL + 0.5
+
+
+def test_who_have_met_in_the_same_second_are_not_probed_again_in_the_same_second(told):
+    reach = Reach(INTERVAL, random.Random(1), told.emit)
+    nodeids = [new_id() for _ in range(MAX_PROBES // 2)]
+    for number, nodeid in enumerate(nodeids):
+        if number % 2:
+            meet(reach, nodeid)
+        else:  # dialed, and so found
+            reach.met(nodeid, "a name", 0.0)
+            reach.seen(nodeid, A, "ok", 0.001, 0.0)
+    all_up = frozenset(nodeids)
+    round_of(reach, 0.0, all_up, n1="ok")
+    again = [now for now in range(int(INTERVAL) + 1) for _ in round_of(reach, now, all_up, n1="ok")]
+    assert len(again) == len(nodeids)
+    assert max(again) - min(again) > INTERVAL / 4
+
+
+def test_that_all_is_well_at_first_is_no_news(reach, told):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    assert told == []
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.001, A, "a name")}
+
+
+def test_each_change_is_told_once(reach, told):
+    meet(reach)
+    for number, verdict in enumerate(["timeout", "timeout", "refused", "ok", "ok", "reset"]):
+        round_of(reach, number * INTERVAL, n1=verdict)
+    assert [(was, now) for was, now, _ in told] == [
+        ("unknown", "timeout"),
+        ("timeout", "refused"),
+        ("refused", "ok"),
+        ("ok", "reset"),
+    ]
+    assert reach.verdicts() == {NODE: Reachable("reset", None, A, "a name")}
+
+
+def test_what_went_wrong_on_our_side_is_no_verdict(reach, told):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    round_of(reach, INTERVAL, n1=None)
+    assert told == []
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.001, A, "a name")}
+    assert round_of(reach, 2 * INTERVAL, n1="ok") == [A]  # and its turn comes again
+
+
+def test_one_address_that_answers_is_enough(reach, told):
+    """A node behind a forwarded port: where it connects from nobody listens."""
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    assert round_of(reach, 0.0, n1="timeout", n2="ok") == [A, B]
+    assert told == []
+    assert round_of(reach, INTERVAL, n1="timeout", n2="ok") == [B]
+    assert reach.verdicts()[NODE].dial == "ok"
+
+
+def test_where_none_answers_the_first_one_counts(reach, told):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    for number in range(5):
+        assert round_of(reach, number * INTERVAL, n1="refused", n2="timeout") == [A, B]
+    assert told == [("unknown", "refused", str(A))]
+
+
+def test_a_claim_during_a_round_is_tried_in_it_even_after_an_answer(reach):
+    meet(reach)
+    (probe,) = reach.due(0.0, ALL)
+    assert not reach.claimed(NODE, B, 0.0)
+    answer(reach, probe, "ok")
+    assert round_of(reach, 0.0, n2="timeout") == [B]
+    assert reach.verdicts()[NODE].dial == "ok"
+
+
+def test_a_claim_that_can_wait_is_looked_at_in_a_few_seconds(reach):
+    reach.met(NODE, "a name", 0.0)
+    assert not reach.claimed(NODE, A, 0.0, leisurely=True)
+    assert reach.due(LEISURE[0] - 0.01, ALL) == []
+    assert [probe.address for probe in reach.due(LEISURE[1], ALL)] == [A]
+
+
+def test_a_claim_that_can_wait_does_not_wait_for_longer_than_an_interval(told):
+    reach = Reach(0.1, random.Random(1), told.emit)
+    reach.met(NODE, "a name", 0.0)
+    reach.claimed(NODE, A, 0.0, leisurely=True)
+    assert [probe.address for probe in reach.due(0.1, ALL)] == [A]
+
+
+def test_a_claim_that_takes_the_place_of_one_under_way_does_not_make_more_of_them(reach):
+    """It is dropped while it is dialed, and found all the same."""
+    claimed = [Address("192.0.2.%d" % number, 6000) for number in range(100, 100 + CLAIMS_PROBED)]
+    reach.met(NODE, "a name", 0.0)
+    for address in claimed:
+        reach.claimed(NODE, address, 0.0)
+    probes = []
+    while not probes or probes[-1].address != claimed[1]:  # the first to be claimed is the last
+        probes += reach.due(0.0, ALL)
+        if probes[-1].address != claimed[1]:
+            answer(reach, probes[-1], "refused", 0.0)
+    later = CLAIM_AGAIN_AFTER + 1.0
+    reach.claimed(NODE, A, later)
+    answer(reach, probes[-1], "ok", later)
+    assert reach.verdicts()[NODE].address == claimed[1]
+    nobody = dict.fromkeys(["n0", "n1", "n2", "n3"], "refused")
+    round_of(reach, later, **nobody)
+    assert len(round_of(reach, later + INTERVAL, **nobody)) == CLAIMS_PROBED
+
+
+def test_where_a_dial_has_found_it_is_where_it_lives(reach):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    reach.seen(NODE, B, "ok", 0.1, 1.0)
+    assert reach.verdicts()[NODE].address == B
+    assert round_of(reach, 1.0 + INTERVAL, n1="ok", n2="ok") == [B, A]
+
+
+def test_one_node_has_only_so_many_claims(reach):
+    meet(reach)
+    for number in range(10, 50):
+        reach.claimed(NODE, Address("192.0.2.%d" % number, 6000), 0.0)
+    assert len(round_of(reach, 0.0, n1="timeout", n0="timeout", n2="timeout")) == CLAIMS_PROBED
+
+
+def prove(reach, nodeid, address, now=0.0):
+    """Have it found there once."""
+    meet(reach, nodeid, address, now)
+    reach.seen(nodeid, address, "ok", 0.001, now)
+
+
+def test_only_so_many_probes_are_under_way_and_each_gets_its_turn(reach):
+    ids = [new_id() for _ in range(3 * MAX_PROBES)]
+    for number, nodeid in enumerate(ids):
+        prove(reach, nodeid, Address("10.0.0.%d" % number, 6000))
+    seen = []
+    for _ in range(3):
+        probes = reach.due(INTERVAL, frozenset(ids))
+        assert len(probes) == MAX_PROBES
+        assert reach.due(INTERVAL, frozenset(ids)) == []
+        seen.extend(probe.nodeid for probe in probes)
+        for probe in probes:
+            answer(reach, probe, "ok", INTERVAL)
+    assert sorted(seen) == sorted(ids)
+
+
+def test_a_crowd_that_never_answers_keeps_nobody_from_being_looked_for(reach):
+    """32 strangers, each claiming four addresses where a connection is accepted and that is all."""
+    crowd = [new_id() for _ in range(32)]
+    for number, nodeid in enumerate(crowd):
+        for claim in range(4):
+            meet(reach, nodeid, Address("10.0.%d.%d" % (number, claim), 6000))
+    prove(reach, NODE, A)
+    prove(reach, OTHER, B)
+    everyone = frozenset(crowd + [NODE])  # OTHER is missing
+    under_way, asked, now, newcomer = [], {}, 0.0, new_id()
+    while now < 300.0:
+        if now == 100.0:
+            meet(reach, newcomer, C, now)
+        for at, probe in [pair for pair in under_way if pair[0] <= now]:
+            under_way.remove((at, probe))
+            answer(reach, probe, "timeout", now)
+        for probe in reach.due(now, everyone | {newcomer}):
+            asked.setdefault(probe.nodeid, []).append(now)
+            under_way.append((now + 10.0, probe))
+        now += 0.5
+    assert len(asked[NODE]) >= 4
+    gaps = [later - earlier for earlier, later in zip(asked[OTHER], asked[OTHER][1:])]
+    assert max(gaps) <= 10.0 + SCOUT_AGAIN_AFTER + 1
+    assert asked[newcomer][0] - 100.0 <= 15.0
+
+
+def test_who_has_moved_four_times_is_still_looked_for_where_it_is_now(reach):
+    places = [Address("10.0.0.%d" % number, 6000) for number in range(8)]
+    for number, place in enumerate(places):
+        now = number * CLAIM_AGAIN_AFTER
+        meet(reach, NODE, place, now)
+        while True:
+            probes = reach.due(now, ALL)
+            if not probes:
+                break
+            for probe in probes:
+                answer(reach, probe, "ok" if probe.address == place else "refused", now)
+        assert reach.verdicts()[NODE].address == place
+        assert reach.verdicts()[NODE].dial == "ok"
+
+
+def test_claims_of_newcomers_are_tried_at_a_bounded_rate_and_who_is_known_before(reach):
+    prove(reach, OTHER, B)
+    tried, known, now = 0, 0, 0.0
+    while now < 600.0:
+        for _ in range(2 * MAX_PROBES):  # a crowd that connects, claims, and leaves
+            nodeid = new_id()
+            meet(reach, nodeid, A, now)
+            reach.claimed(nodeid, C, now)
+        for probe in reach.due(now, ALL):
+            known += probe.nodeid == OTHER
+            tried += probe.nodeid != OTHER
+            reach.forget(probe.nodeid) if probe.nodeid != OTHER else None
+            answer(reach, probe, "ok", now)
+        for nodeid in set(reach.verdicts()) - {OTHER}:
+            reach.forget(nodeid)
+        now += 0.2
+    assert known >= 9
+    assert tried <= UNPROVEN_AT_ONCE + 600 * UNPROVEN_A_SECOND + 1
+
+
+def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):
+    """Else whoever connects and leaves in a hurry could have us dial without bound."""
+    begun = []
+    for _ in range(5 * MAX_PROBES):
+        nodeid = new_id()
+        meet(reach, nodeid)
+        begun += reach.due(0.0, ALL)
+        reach.lost(nodeid, [], 0.0)
+    assert len(begun) == MAX_PROBES // 2
+    meet(reach)
+    assert reach.due(0.0, ALL) == []
+    for probe in begun:
+        answer(reach, probe, "ok")
+    (probe,) = reach.due(0.0, ALL)
+    assert (probe.nodeid, probe.address) == (NODE, A)
+    assert reach.verdicts()[NODE].dial == "unknown"  # those answers were to other questions
+
+
+def test_who_is_lost_is_looked_for_where_it_was_found(reach):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    reach.lost(NODE, [B], 0.0)
+    assert round_of(reach, 0.0, NOBODY, n2="refused") == [B]
+    assert round_of(reach, INTERVAL, NOBODY, n2="refused") == [B]
+
+
+def test_who_is_lost_is_looked_for_at_once(reach, told):
+    """The last probe, a moment ago, found it: that is no longer true."""
+    meet(reach)
+    assert round_of(reach, 0.0, n1="ok") == [A]
+    assert reach.due(1.0, ALL) == []
+    reach.lost(NODE, [A], 1.0)
+    assert round_of(reach, 1.0, NOBODY, n1="refused") == [A]
+    assert told == [("ok", "refused", str(A))]
+
+
+def test_who_was_never_found_and_is_lost_is_forgotten(reach):
+    meet(reach)
+    reach.lost(NODE, [], 0.0)
+    assert reach.verdicts() == {}
+    assert reach.due(LATER, NOBODY) == []
+
+
+LATER = 1e6
+
+
+def test_who_left_for_good_is_forgotten_even_in_the_middle_of_a_probe(reach, told):
+    meet(reach)
+    (probe,) = reach.due(0.0, ALL)
+    reach.forget(NODE)
+    answer(reach, probe, "refused", 1.0)
+    assert told == []
+    assert reach.due(LATER, NOBODY) == []
+
+
+def scouts(reach, missing, seconds):
+    """When each of ``missing`` is probed within ``seconds``, none of them answering."""
+    at = {nodeid: [] for nodeid in missing}
+    now = 1.0
+    while now < seconds:
+        for probe in reach.due(now, NOBODY):
+            at[probe.nodeid].append(now)
+            answer(reach, probe, "timeout", now)
+        now += 0.2
+    return at
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_the_missing_are_looked_for_in_turn(reach, count):
+    """All at once, then one every five seconds, the same one every fifteen.
+
+    So a cable that is back is noticed.
+    """
+    missing = [new_id() for _ in range(count)]
+    for number, nodeid in enumerate(missing):
+        address = Address("10.0.0.%d" % number, 6000)
+        prove(reach, nodeid, address)
+        reach.lost(nodeid, [address], 0.0)
+    found = scouts(reach, missing, 600.0)
+    together = sorted(moment for times in found.values() for moment in times)
+    assert together[:count] == [1.0 + 0.2 * (n // MAX_PROBES) for n in range(count)]
+    del together[: count - 1]
+    assert together[1] - together[0] <= SCOUT_AGAIN_AFTER + 0.5
+    del together[0]
+    longest = max(later - earlier for earlier, later in zip(together, together[1:]))
+    assert longest <= max(SCOUT_INTERVAL, SCOUT_AGAIN_AFTER / count) + 0.5
+    for times in found.values():
+        gaps = [later - earlier for earlier, later in zip(times, times[1:])]
+        assert all(SCOUT_AGAIN_AFTER - 0.01 <= gap <= INTERVAL for gap in gaps)
+    assert len(together) <= 600 / SCOUT_INTERVAL + 600 / INTERVAL * count + 1
+
+
+def test_who_is_connected_is_not_looked_for_more_often(reach):
+    meet(reach)
+    round_of(reach, 0.0, n1="timeout")
+    now = 0.0
+    while now < 0.9 * INTERVAL - 1:
+        now += 0.5
+        assert reach.due(now, ALL) == []
+
+
+def test_a_dial_that_made_a_peer_is_as_good_as_a_probe(reach, told):
+    reach.met(NODE, "a name", 0.0)
+    reach.seen(NODE, A, "ok", 0.002, 0.0)
+    assert reach.verdicts() == {NODE: Reachable("ok", 0.002, A, "a name")}
+    assert reach.due(0.1 * INTERVAL - 1, ALL) == []
+    assert round_of(reach, INTERVAL, n1="ok") == [A]
+    assert told == []
+
+
+def test_a_dial_that_made_no_peer_is_as_good_as_a_probe(reach, told):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    reach.lost(NODE, [A], 0.0)
+    reach.seen(NODE, A, "refused", None, 1.0)
+    assert told == [("ok", "refused", str(A))]
+    reach.seen(NODE, A, None, None, 2.0)
+    reach.seen(OTHER, A, "timeout", None, 2.0)
+    assert len(told) == 1
+
+
+def test_of_several_addresses_one_failed_dial_says_nothing(reach, told):
+    meet(reach)
+    reach.claimed(NODE, B, 0.0)
+    reach.lost(NODE, [A, B], 0.0)
+    reach.seen(NODE, A, "refused", None, 1.0)
+    assert told == []
+
+
+def test_a_dial_from_before_the_last_success_has_no_say_when_it_times_out(reach, told):
+    """The cable is back, a new dial gets through; those that began before wait out their time."""
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    reach.seen(NODE, A, "timeout", None, 100.0)
+    reach.seen(NODE, A, "ok", 0.001, 101.0)
+    told.clear()
+    reach.seen(NODE, A, "timeout", None, 101.0 + DIAL_TIMEOUT - 0.1)
+    (probe,) = reach.due(101.0 + INTERVAL, ALL)
+    reach.seen(NODE, A, "ok", 0.001, 101.0 + INTERVAL + 1.0)
+    answer(reach, probe, "timeout", 101.0 + INTERVAL + DIAL_TIMEOUT)
+    assert told == []
+    assert reach.verdicts()[NODE].dial == "ok"
+    reach.seen(NODE, A, "timeout", None, 300.0)
+    assert told == [("ok", "timeout", str(A))]

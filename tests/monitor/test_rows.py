@@ -1,0 +1,384 @@
+"""The rows of the matrix: whom to believe, what is kept, and what counts as the network's fault."""
+
+import json
+import random
+
+import pytest
+from tests.support import new_id
+from tests.support.simulation import World, mesh, raw_link, say
+
+from p2p_plain.node import messages
+from p2p_plain.common.config import FORGET_AFTER, MAX_LINE, MAX_LINKS, MAX_NAME, MAX_ROWS
+from p2p_plain.monitor.rows import Matrix, Spread, is_own_fault, own_lateness, read_row, spread
+from p2p_plain.node.messages import Links
+
+ME, NODE, OTHER, THIRD = (new_id() for _ in range(4))
+NOBODY = frozenset()
+
+
+@pytest.fixture
+def matrix():
+    return Matrix(ME)
+
+
+def tell(matrix, nodeid, source, peers=NOBODY, now=1000.0, age=0.0, links=(), name="a"):
+    line = messages.encode_links(Links(nodeid, tuple(links), name=name, age=age))[:-1]
+    return matrix.heard(messages.parse(line), line, source, frozenset(peers), now)
+
+
+def names(matrix, now=1000.0):
+    found = [read_row(row, now) for row in matrix.rows(now)]
+    return {row.nodeid: row.name for row in found}
+
+
+def test_a_peers_own_row_is_believed_and_replaces_the_one_before(matrix):
+    assert tell(matrix, NODE, NODE, [NODE], name="old")
+    assert tell(matrix, NODE, NODE, [NODE], name="new", age=50)  # it may have been suspended
+    assert names(matrix) == {NODE: "new"}
+
+
+def test_nobody_else_is_believed_about_a_peer_or_about_ourselves(matrix):
+    tell(matrix, NODE, NODE, [NODE, OTHER], name="true")
+    assert not tell(matrix, NODE, OTHER, [NODE, OTHER], name="false")
+    assert not tell(matrix, ME, OTHER, [NODE, OTHER], name="false")
+    assert names(matrix) == {NODE: "true"}
+
+
+def test_of_second_hand_rows_the_one_measured_last_wins(matrix):
+    assert tell(matrix, THIRD, NODE, [NODE, OTHER], name="fresh", age=10)
+    assert not tell(matrix, THIRD, OTHER, [NODE, OTHER], name="stale", age=60)
+    assert names(matrix) == {THIRD: "fresh"}
+    assert tell(matrix, THIRD, OTHER, [NODE, OTHER], name="newest", age=1)
+    assert names(matrix) == {THIRD: "newest"}
+
+
+def test_a_row_grows_old_and_is_dropped_after_a_day(matrix):
+    tell(matrix, NODE, NODE, age=5)
+    (row,) = matrix.rows(1060.0)
+    assert read_row(row, 1060.0).age == 65.0
+    assert matrix.rows(1000.0 + FORGET_AFTER) == []
+    assert not tell(matrix, THIRD, NODE, age=FORGET_AFTER + 1)
+
+
+def test_a_row_that_came_while_others_were_read_is_no_older_than_now(matrix):
+    tell(matrix, NODE, NODE, [NODE], now=1000.0)
+    (row,) = matrix.rows(999.9)
+    assert read_row(row, 999.9).age == 0.0
+
+
+def test_rows_are_bounded_and_those_of_peers_are_not_displaced(matrix):
+    peers = [new_id() for _ in range(MAX_ROWS - 1)]
+    for nodeid in peers:
+        tell(matrix, nodeid, nodeid, peers)
+    liar = peers[0]
+    for _ in range(50):
+        assert tell(matrix, new_id(), liar, peers)
+    assert len(matrix.rows(1000.0)) == MAX_ROWS
+    assert set(peers) < set(names(matrix))
+    assert tell(matrix, NODE, NODE, peers + [NODE])
+    assert not tell(matrix, new_id(), liar, peers + [NODE])
+
+
+def keep(matrix, now, name="unread", source=NODE, age=0.0):
+    """Whether a row that comes in is kept unread."""
+    line = messages.encode_links(Links(NODE, (), name=name, age=age))[:-1]
+    return matrix.keep(line, source, now)
+
+
+def test_most_rows_of_a_peer_are_kept_unread(matrix):
+    """The first is read, and then one after 5 s, 20 s, 80 s, then every five minutes."""
+    assert not keep(matrix, 1000.0)
+    read_at = []
+    for now in range(1000, 3000):
+        if not keep(matrix, float(now), name=str(now)):
+            tell(matrix, NODE, NODE, [NODE], now=float(now), name=str(now))
+            read_at.append(now - 1000)
+        assert names(matrix, float(now)) == {NODE: str(now)}
+    gaps = [later - earlier for earlier, later in zip(read_at, read_at[1:])]
+    assert gaps == [5, 20, 80, 300, 300, 300, 300, 300, 300]
+
+
+def test_what_is_not_surely_a_peers_own_row_of_this_moment_is_read(matrix):
+    tell(matrix, NODE, NODE, [NODE])
+    assert keep(matrix, 1001.0)
+    assert not keep(matrix, 1001.0, source=OTHER)
+    assert not keep(matrix, 1001.0, age=3.0)
+    assert not matrix.keep(messages.encode_end_of_links(NODE, 180.0)[:-1], NODE, 1001.0)
+    (row,) = matrix.rows(1004.0)
+    assert read_row(row, 1004.0).age == 3.0
+
+
+def test_a_larger_network_is_noticed_by_who_is_connected_to_whom(matrix):
+    """Then it is worth asking a peer for the rows of those whom we are not connected to."""
+    peers = frozenset((NODE, OTHER))
+    tell(matrix, NODE, NODE, peers, links=[{"nodeid": ME, "direction": "inbound"}])
+    assert not matrix.is_larger_than(peers)
+    tell(matrix, NODE, NODE, peers, links=[{"nodeid": THIRD, "direction": "none", "dial": "ok"}])
+    assert not matrix.is_larger_than(peers)
+    tell(matrix, NODE, NODE, peers, links=[{"nodeid": THIRD, "direction": "inbound"}])
+    assert matrix.is_larger_than(peers)
+
+
+def test_the_longest_row_fits_a_line():
+    """Names go first: they are in their own nodes' rows as well."""
+    link = {
+        "name": "\u00fc" * MAX_NAME,
+        "address": "[2001:db8:1111:2222:3333:4444:5555:6666]:65535",
+        "direction": "outbound",
+        "rtt_ms": 12345.678,
+        "rtt_p50_ms": 12345.678,
+        "rtt_max_ms": 12345.678,
+        "jitter_ms": 12345.678,
+        "dial": "unreachable",
+        "dial_ms": 12345.678,
+        "up_s": 31536000.5,
+    }
+    links = tuple(dict(link, nodeid=new_id()) for _ in range(2 * MAX_LINKS))
+    line = messages.encode_links(Links(NODE, links, name="a", lag_ms=0.1))
+    assert len(line) <= MAX_LINE
+    row = messages.parse(line[:-1])
+    assert len(row.links) >= MAX_LINKS // 2
+    assert "name" not in row.links[0]
+    assert "name" in messages.parse(
+        messages.encode_links(Links(NODE, links[:64], name="a"))[:-1]
+    ).links[0]
+
+
+def test_what_a_few_round_trips_have_in_common():
+    assert spread([]) == Spread()
+    assert spread([0.5]) == Spread(last=0.5, worst=0.5, jitter=0.0)
+    assert spread([0.5, 0.7, 0.6]).median == 0.6
+    assert spread([1.0, 2.0, 1.0, 4.0, 1.0]) == Spread(
+        last=1.0, median=1.0, worst=4.0, jitter=(1 + 1 + 3 + 3) / 4
+    )
+
+
+def test_one_late_beat_is_what_any_machine_has_and_many_are_ours():
+    assert own_lateness([]) == 0.0
+    assert own_lateness([0.0] * 48 + [0.3] * 2) == 0.0
+    assert own_lateness([0.0] * 40 + [0.3] * 10) == 0.3
+
+
+def test_a_round_trip_counts_unless_we_ran_late_ourselves():
+    assert not is_own_fault(0.080, 0.001)  # the network is slow
+    assert not is_own_fault(0.080, 0.010)
+    assert is_own_fault(0.080, 0.060)
+    assert not is_own_fault(0.0002, 0.004)  # so late is everyone
+
+
+# -- in a network ---------------------------------------------------------------------------
+
+
+def rows(node):
+    return {row.nodeid: row for row in node.overlay.rows()}
+
+
+def test_everyone_has_everyones_row_a_second_after_the_last_has_come():
+    world = World(21)
+    nodes = [world.node(number) for number in range(1, 13)]
+    world.run(5.0)
+    everyone = {node.nodeid for node in nodes}
+    for node in nodes:
+        found = rows(node)
+        assert set(found) == everyone
+        for nodeid, row in found.items():
+            assert {link["nodeid"] for link in row.links} == everyone - {nodeid}
+            assert all(link["dial"] == "ok" for link in row.links)
+            assert row.age <= 4.5
+
+
+def test_rows_are_sent_once_an_interval_and_not_more_than_once_a_second():
+    world = World(22)
+    node = world.node(1, ping_interval=10, ping_timeout=1000)
+    link = raw_link(node, new_id())
+    link.peer.hello.version = 1
+    world.run(100.0)
+    assert len([said for said in link.said if said["msgtype"] == "links"]) in (9, 10, 11)
+    before = len(link.said)
+    for number in range(50):  # a crowd that comes and goes
+        raw_link(node, new_id(), host="10.0.8.%d" % number).end("closed")
+        world.run(0.1)
+    assert len([said for said in link.said[before:] if said["msgtype"] == "links"]) <= 6
+
+
+def test_in_a_large_network_nobody_gets_more_than_twenty_rows_a_second():
+    """Many that start together change all the time; with a row each second they would drown."""
+    world = World(30)
+    nodes = [world.node(number) for number in range(1, 33)]
+    world.run(10.0)
+    assert mesh(nodes)
+    one = nodes[10]
+    heard = []
+    believe = one.overlay.matrix.heard
+    one.overlay.matrix.heard = lambda *args: heard.append(world.now) or believe(*args)
+    victims = nodes[20:30]
+    for victim in victims:  # something changes every second
+        nodes.remove(victim)
+        victim.crash()
+        world.run(1.0)
+    assert 100 < len(heard) <= 20 * 10 + 32
+    world.run(10.0)
+    assert len(rows(one)) == 32
+
+
+def test_a_row_is_not_old_before_the_next_ones_are_due():
+    """Among many nodes that comes later than a ping interval."""
+    world = World(31)
+    node = world.node(1, ping_interval=1, ping_timeout=1000)
+    assert node.overlay.stale_after() == 3.0
+    links = [raw_link(node, new_id(), host="10.0.8.%d" % number) for number in range(80)]
+    links[0].peer.hello.version = 1
+    world.run(1.0)
+    said = links[0].said
+    told = []
+    for _ in range(100):
+        before = len(said)
+        world.run(0.5)
+        if any(message["msgtype"] == "links" for message in said[before:]):
+            told.append(world.now)
+    longest = max(late - early for early, late in zip(told, told[1:]))
+    assert longest > 3.0
+    assert 2 * longest < node.overlay.stale_after()
+
+
+def test_a_node_that_runs_late_tells_its_row_less_often_and_before_it_is_old():
+    world = World(32)
+    node = world.node(1, ping_interval=10, ping_timeout=1000)
+    link = raw_link(node, new_id())
+    link.peer.hello.version = 1
+    told = []
+    end = world.now + 200.0
+    while world.now < end:
+        before = len(link.said)
+        world.stand_still(0.25)
+        world.run(0.2)
+        if any(message["msgtype"] == "links" for message in link.said[before:]):
+            told.append(world.now)
+    gaps = [later - earlier for earlier, later in zip(told[3:], told[4:])]
+    assert min(gaps) > 15.0
+    assert max(gaps) < node.overlay.stale_after() == 30.0
+
+
+def test_what_is_measured_while_this_node_runs_late_does_not_count():
+    world = World(23)
+    node = world.node(1)
+    link = raw_link(node, new_id())
+
+    def ping_that_takes(seconds):
+        node.overlay.table.ping_sent(link.peer, world.now, world.now + 60, 1e9)
+        world.run(seconds)
+        link.arrive(messages.PONG[:-1])
+        (peer,) = node.overlay.peers()
+        return peer.rtt_max_ms
+
+    world.run(3.0)
+    assert ping_that_takes(0.03) == pytest.approx(30)
+    world.stand_still(0.5)
+    assert ping_that_takes(0.4) == pytest.approx(30)
+    world.run(3.0)
+    assert ping_that_takes(0.4) == pytest.approx(400)
+
+
+def test_where_nothing_has_counted_yet_the_next_ping_does_not_wait_for_its_interval():
+    world = World(28)
+    node = world.node(1)
+    world.stand_still(0.5)
+    world.run(0.2)
+    link = raw_link(node, new_id())
+    for _ in range(5):  # late again and again: no figure, and no flood of pings either
+        world.run(1.3)
+        world.stand_still(0.5)
+        world.run(0.2)
+        link.arrive(messages.PONG[:-1])
+        (peer,) = node.overlay.peers()
+    pings = [said for said in link.said if said["msgtype"] == "ping"]
+    assert 3 <= len(pings) <= 8
+    world.run(1.3)
+    link.arrive(messages.PONG[:-1])
+    (peer,) = node.overlay.peers()
+    assert peer.rtt_ms is not None
+
+
+def test_a_node_that_runs_late_says_so_in_its_row():
+    world = World(24)
+    node = world.node(1)
+    world.run(20.0)
+    assert node.overlay.own_row().lag_ms == 0.0
+    for _ in range(20):
+        world.stand_still(0.25)
+        world.run(0.2)
+    assert node.overlay.own_row().lag_ms == pytest.approx(250, abs=60)
+
+
+def test_two_behind_nat_learn_each_others_rows_from_a_third():
+    """They cannot meet, and still everyone gives the same picture."""
+    world = World(25)
+    middle = world.node(1, ping_interval=5)
+    hidden = [world.node(number, ping_interval=5) for number in (2, 3)]
+    for node in hidden:
+        world.deaf.add(node)
+    hidden[1].book.add_bootstrap([middle.address], world.now)
+    world.run(30.0)
+    assert not mesh(hidden)
+    for node in [middle] + hidden:
+        assert set(rows(node)) == {n.nodeid for n in [middle] + hidden}
+
+
+def test_who_left_on_purpose_leaves_no_row_and_who_crashed_does():
+    world = World(26)
+    nodes = [world.node(number) for number in range(1, 5)]
+    world.run(5.0)
+    leaver, victim = nodes[2], nodes[3]
+    leaver.overlay.stop()
+    for peer in leaver.table.up():
+        peer.link.close("stopping")
+    leaver.alive = False
+    victim.crash()
+    world.run(70.0)
+    for node in nodes[:2]:
+        found = rows(node)
+        assert leaver.nodeid not in found
+        assert found[victim.nodeid].age > 60
+        for row in (found[nodes[0].nodeid], found[nodes[1].nodeid]):
+            links = {link["nodeid"]: link for link in row.links}
+            assert leaver.nodeid not in links
+            assert links[victim.nodeid]["direction"] == "none"
+            assert links[victim.nodeid]["dial"] == "refused"
+
+
+@pytest.mark.parametrize("host", ["fe80::7%eth0", "2001:db8::7", "10.0.0.7"])
+@pytest.mark.parametrize("name", [None, "a", "\u00fc" * 64])
+def test_whatever_a_peer_is_like_our_row_about_it_is_one_that_others_accept(host, name):
+    world = World(29)
+    node = world.node(1)
+    link = raw_link(node, new_id(), port=6000, host=host)
+    link.peer.hello.name = name
+    world.run(12.0)
+    link.end("closed")
+    messages.parse(messages.encode_links(node.overlay.own_row())[:-1])
+    link = raw_link(node, new_id(), port=6000, host=host)
+    row = messages.parse(messages.encode_links(node.overlay.own_row())[:-1])
+    assert link.peer.nodeid in {told["nodeid"] for told in row.links}
+
+
+def test_rows_of_any_kind_do_not_hurt(matrix):
+    """Whatever passes the vocabulary can be kept, read again, and sent on."""
+    rng = random.Random(5)
+    world = World(27)
+    node = world.node(1)
+    link = raw_link(node, NODE)
+    for _ in range(200):
+        links = [
+            {
+                "nodeid": rng.choice([ME, NODE, OTHER, node.nodeid, new_id()]),
+                "dial": rng.choice(["ok", "timeout", "unknown"]),
+                "direction": rng.choice(["none", "inbound"]),
+                "rtt_ms": rng.choice([None, 0, 1e300, 5]),
+                "later": {"field": [1, 2]},
+            }
+            for _ in range(rng.randrange(4))
+        ]
+        say(link, msgtype="links", nodeid=rng.choice([NODE, OTHER, ME]), links=links, age=rng.random())
+        assert link.open
+    for line in node.overlay._all_rows():
+        json.loads(line.decode())

@@ -1,0 +1,215 @@
+"""Dialing: what comes of it, in words; that it can be given up; that the pool is bounded."""
+
+import socket
+import threading
+import time
+
+import pytest
+from tests.support import RawListener, free_port, wait_until
+
+from p2p_plain.node import connector
+from p2p_plain.common.address import Address
+from p2p_plain.common.config import MAX_DIALS
+from p2p_plain.node.connector import Connector, Order, dial
+from p2p_plain.common.errors import DialFailed
+from p2p_plain.common.threads import Crew
+
+
+def test_dial_connects():
+    with RawListener() as home:
+        sock, seconds = dial(Address("127.0.0.1", home.port), 5)
+        with sock:
+            assert sock.getpeername() == ("127.0.0.1", home.port)
+        assert 0 < seconds < 5
+
+
+def test_a_name_is_looked_up_and_each_of_its_addresses_tried(monkeypatch):
+    """localhost may be ::1 first, where nobody listens, and 127.0.0.1 next."""
+    with RawListener() as home:
+        places = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", free_port())),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", home.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args: places)
+        with dial(Address("two-addresses.test", home.port), 5)[0] as sock:
+            assert sock.getpeername()[1] == home.port
+
+
+def test_of_a_names_addresses_those_that_are_ours_are_passed_over(monkeypatch):
+    """One name for the whole cluster, given to every node, leads each to itself as well."""
+    with RawListener() as home, RawListener() as mine:
+        places = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", mine.port)),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", home.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args: places)
+        name = Address("cluster.test", 6000)
+        ours = {Address("127.0.0.1", mine.port)}
+        with dial(name, 5, is_mine=ours.__contains__)[0] as sock:
+            assert sock.getpeername()[1] == home.port
+        with pytest.raises(DialFailed) as failed:
+            dial(name, 5, is_mine=lambda address: True)
+        assert failed.value.verdict == "self"
+
+
+def test_an_address_that_never_answers_leaves_time_for_the_next(monkeypatch, full_listener):
+    """IPv6 that goes nowhere, in front of an IPv4 address that works."""
+    with RawListener() as home:
+        places = [
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", tuple(full_listener)),
+            (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", home.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args: places)
+        sock, seconds = dial(Address("two-addresses.test", 6000), 1.0)
+        with sock:
+            assert sock.getpeername()[1] == home.port
+        assert seconds < 0.4  # of the address that answered, not of the wait for the other
+
+
+def failure(address, timeout=5.0, stopping=None):
+    with pytest.raises(DialFailed) as failed:
+        dial(address, timeout, stopping)
+    return failed.value
+
+
+def test_nobody_listening_is_refused():
+    assert failure(Address("127.0.0.1", free_port())).verdict == "refused"
+
+
+def test_a_name_that_does_not_resolve_is_unknown_and_named(monkeypatch):
+    def no_such_name(*args):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    failed = failure(Address("no-such-host.invalid", 6000))
+    assert failed.verdict == "unknown"
+    assert "no-such-host.invalid" in failed.detail
+
+
+def test_a_host_name_that_cannot_be_encoded_is_unknown():
+    assert failure(Address("x" * 70 + ".example", 6000)).verdict == "unknown"
+
+
+@pytest.fixture
+def full_listener():
+    """A port that never answers: its queue is full, so the kernel drops further attempts."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        crowd = []
+        for _ in range(8):
+            sock = socket.socket()
+            sock.setblocking(False)
+            sock.connect_ex(listener.getsockname())
+            crowd.append(sock)
+        yield Address("127.0.0.1", listener.getsockname()[1])
+        for sock in crowd:
+            sock.close()
+
+
+def test_no_answer_is_a_timeout(full_listener):
+    began = time.monotonic()
+    assert failure(full_listener, 0.3).verdict == "timeout"
+    assert time.monotonic() - began < 3
+
+
+def test_a_dial_is_given_up_when_the_node_stops(full_listener):
+    stopping = threading.Event()
+    threading.Timer(0.1, stopping.set).start()
+    began = time.monotonic()
+    failure(full_listener, 30, stopping)
+    assert time.monotonic() - began < 3
+
+
+def test_reaching_oneself_through_ones_own_outgoing_port_is_nobody(monkeypatch):
+    """TCP allows it: dial a free port, and be given that very port to dial from."""
+    real = socket.socket.connect_ex
+
+    def connect_from_the_target(sock, sockaddr):
+        sock.bind(sockaddr)
+        return real(sock, sockaddr)
+
+    monkeypatch.setattr(socket.socket, "connect_ex", connect_from_the_target)
+    assert failure(Address("127.0.0.1", free_port())).verdict == "refused"
+
+
+class Pool:
+    """A connector whose outcomes are collected."""
+
+    def __init__(self):
+        self.errors, self.connected, self.failed = [], [], []
+        self.crew = Crew(self.errors.append)
+        self.connector = Connector(
+            self.crew,
+            lambda order, sock, seconds: self.connected.append((order, sock)),
+            lambda order, failed: self.failed.append((order, failed.verdict)),
+            lambda address: False,
+        )
+
+    def stop(self):
+        self.connector.stop()
+        assert self.crew.wait(time.monotonic() + 5) == 0
+        for _, sock in self.connected:
+            sock.close()
+        assert self.errors == []
+
+
+@pytest.fixture
+def pool():
+    made = Pool()
+    yield made
+    made.stop()
+
+
+def test_orders_are_dialed_and_handed_over(pool):
+    with RawListener() as home:
+        pool.connector.order(Address("127.0.0.1", home.port), False, None)
+        nobody = Address("127.0.0.1", free_port())
+        pool.connector.order(nobody, True, "someone")
+        wait_until(lambda: pool.connected and pool.failed)
+        assert pool.connected[0][0] == Order(Address("127.0.0.1", home.port), False, None)
+        assert pool.failed[0] == (Order(nobody, True, "someone"), "refused")
+
+
+def test_threads_are_started_as_needed_and_no_more_than_the_bound(pool, full_listener):
+    for _ in range(3 * MAX_DIALS):
+        pool.connector.order(full_listener, False, None)
+    assert wait_until(lambda: pool.crew.running()) <= MAX_DIALS
+    began = time.monotonic()
+    pool.stop()
+    assert time.monotonic() - began < 2
+
+
+def test_one_order_at_a_time_needs_one_thread(pool):
+    nobody = Address("127.0.0.1", free_port())
+    for count in range(1, 20):
+        pool.connector.order(nobody, False, None)
+        wait_until(lambda count=count: len(pool.failed) == count and pool.connector._idle == 1)
+    assert pool.crew.running() == 1
+
+
+def test_threads_with_nothing_to_do_end_and_others_come_when_there_is(pool, monkeypatch):
+    monkeypatch.setattr(connector, "IDLE_TIMEOUT", 0.02)
+    nobody = Address("127.0.0.1", free_port())
+    for _ in range(30):
+        for _ in range(3):
+            pool.connector.order(nobody, False, None)
+        wait_until(lambda: pool.crew.running() == 0)
+        assert (pool.connector._threads, pool.connector._idle) == (0, 0)
+    assert len(pool.failed) == 90
+
+
+def test_no_thread_to_be_had_is_not_the_end(pool, monkeypatch):
+    """The order waits; the pinger's next beat tries again."""
+    start = pool.crew.start
+
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(pool.crew, "start", refuse)
+    pool.connector.order(Address("127.0.0.1", free_port()), False, None)
+    pool.connector.attend()
+    assert pool.crew.running() == 0
+    monkeypatch.setattr(pool.crew, "start", start)
+    pool.connector.attend()
+    wait_until(lambda: len(pool.failed) == 1)

@@ -1,0 +1,474 @@
+"""The vocabulary: after ``parse`` nobody needs to doubt a field."""
+
+import json
+
+import pytest
+
+from p2p_plain.node import messages
+from p2p_plain.common.address import Address
+from p2p_plain.node.codec import decode
+from p2p_plain.common.config import MAX_ADDRESSES, MAX_LINE, MAX_LINKS
+from p2p_plain.common.errors import MessageTooLong, PeerMisbehaved
+from p2p_plain.node.messages import (
+    BYE_REASONS,
+    LINK_FIELDS,
+    Addr,
+    Bye,
+    GetAddr,
+    GetLinks,
+    Hello,
+    Links,
+    Message,
+    Ping,
+    Pong,
+    Unknown,
+    parse,
+)
+
+ID = "01234567-89ab-4cde-8f01-23456789abcd"
+OTHER = "ffffffff-ffff-4fff-bfff-ffffffffffff"
+HERE = Address("192.0.2.1", 6000)
+
+MISSING = object()
+
+
+def said(msgtype, **fields):
+    """What a peer says, as the line without its newline."""
+    fields["msgtype"] = msgtype
+    return json.dumps({k: v for k, v in fields.items() if v is not MISSING}).encode()
+
+
+def refused(line):
+    """The detail with which ``line`` is refused."""
+    with pytest.raises(PeerMisbehaved) as caught:
+        parse(line)
+        pytest.fail("accepted %r" % line[:200])
+    assert caught.value.reason == "protocol"
+    return caught.value.detail
+
+
+# -- every message ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "msgtype, kind",
+    [("ping", Ping), ("pong", Pong), ("getaddr", GetAddr), ("getlinks", GetLinks)],
+)
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        b'{"msgtype":"%s"}',
+        b'{"msgtype": "%s"}',
+        b' { "msgtype" : "%s" } ',
+        b'{"msgtype":"%s","later":{"version":[2]}}',
+    ],
+)
+def test_a_message_without_fields_is_known_in_every_spelling(msgtype, kind, spelling):
+    assert type(parse(spelling % msgtype.encode())) is kind
+
+
+@pytest.mark.parametrize("msgtype", ["inv", "Hello", "HELLO", "", "hello ", "getblocks"])
+def test_an_unknown_type_is_left_to_be_ignored(msgtype):
+    assert parse(said(msgtype, nodeid=5)) == Unknown(msgtype)
+    assert type(parse(said(msgtype))) is Unknown
+
+
+@pytest.mark.parametrize("line", [b"{}", b'{"type":"ping"}', b'{"nodeid":"%s"}' % ID.encode()])
+def test_a_message_without_a_type_is_refused(line):
+    assert refused(line) == "no msgtype"
+
+
+@pytest.mark.parametrize("msgtype", [1, True, ["hello"], {"a": 1}])
+def test_a_type_that_is_not_a_string_is_refused(msgtype):
+    assert refused(said(msgtype)) == "msgtype is not a string"
+
+
+@pytest.mark.parametrize("line", [b'["ping"]', b"ping", b'{"msgtype":"ping"', b"\xff", b""])
+def test_what_is_no_object_is_refused(line):
+    refused(line)
+
+
+def test_a_field_twice_is_refused():
+    assert "twice" in refused(b'{"msgtype":"ping","msgtype":"pong"}')
+
+
+@pytest.mark.parametrize(
+    "text, is_one",
+    [
+        (ID, True),
+        (ID.upper(), True),
+        (ID + "\n", False),
+        (ID[:-1], False),
+        (ID + "0", False),
+        (ID.replace("-", ""), False),
+        ("{%s}" % ID, False),
+        ("urn:uuid:" + ID, False),
+        (ID.replace("0", "g"), False),
+        (ID.replace("0", "\u0660"), False),
+        ("", False),
+        (None, False),
+        (5, False),
+        ([ID], False),
+    ],
+)
+def test_a_nodeid_is_a_uuid_as_text(text, is_one):
+    assert messages.is_nodeid(text) is is_one
+
+
+# -- hello ------------------------------------------------------------------------
+
+
+def test_the_hello_of_the_article_is_enough():
+    line = ('{"nodeid": "%s", "msgtype": "hello"}' % ID).encode()
+    assert parse(line) == Hello(nodeid=ID)
+    assert parse(line).port is None
+    assert parse(line).network == ""
+    assert parse(line).probe is False
+
+
+def test_a_nodeid_in_upper_case_is_the_same_node():
+    assert parse(said("hello", nodeid=ID.upper())).nodeid == ID
+
+
+def test_a_hello_may_say_everything():
+    line = said(
+        "hello",
+        nodeid=ID,
+        port=6000,
+        name="kitchen \u00e9",
+        network="home",
+        version=2,
+        agent="other/1.0",
+        probe=True,
+        observed="[2001:DB8::1]:6000",
+        http=8080,
+        colour="blue",
+    )
+    assert parse(line) == Hello(
+        ID, 6000, "kitchen \u00e9", "home", 2, "other/1.0", True, Address("2001:db8::1", 6000), 8080
+    )
+
+
+NOT_PORTS = [True, False, "80", 80.0, 8e1, 0, -1, 65536, 10 ** 19, None, [80], {"port": 80}]
+
+
+@pytest.mark.parametrize(
+    "field, wrong",
+    [
+        ("nodeid", [MISSING, None, 5, "", "me", ID[:-1], ID + "\n", [ID]]),
+        ("port", NOT_PORTS),
+        ("http", NOT_PORTS),
+        ("name", [None, 5, "", "x" * 65, "\x1b[31m", "a\nb", "\u202e", "\ud83d", ["a"]]),
+        ("network", [None, 5, "x" * 65, ["a"]]),
+        ("version", [None, True, "1", 1.0, -1]),
+        ("agent", [None, 5, "x" * 65]),
+        ("probe", [None, 0, 1, "true", []]),
+        ("observed", [None, 5, "", "192.0.2.1", "host:80", ["192.0.2.1:80"]]),
+    ],
+)
+def test_a_hello_with_a_wrong_field_is_refused(field, wrong):
+    for value in wrong:
+        fields = {"nodeid": ID, field: value}
+        assert refused(said("hello", **fields)).startswith("hello: %s is " % field)
+
+
+def test_a_refusal_tells_a_missing_field_from_a_wrong_one():
+    assert refused(said("hello")) == "hello: nodeid is missing"
+    assert refused(said("hello", nodeid=5)) == "hello: nodeid is not a UUID"
+    assert refused(said("hello", nodeid=ID, port=0)) == "hello: port is not a port from 1 to 65535"
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_the_first_and_the_last_port_are_ports(port):
+    assert parse(said("hello", nodeid=ID, port=port)).port == port
+
+
+# -- addr ---------------------------------------------------------------------------
+
+
+def test_an_addr_holds_pairs_or_bare_strings():
+    peers = [["192.0.2.1:6000", OTHER.upper()], "[2001:db8::1]:6000", "192.0.2.2:6000"]
+    assert parse(said("addr", peers=peers)) == Addr(
+        (
+            (HERE, OTHER),
+            (Address("2001:db8::1", 6000), None),
+            (Address("192.0.2.2", 6000), None),
+        )
+    )
+
+
+def test_an_addr_may_be_empty_or_as_long_as_allowed():
+    assert parse(said("addr", peers=[])) == Addr(())
+    most = ["192.0.2.1:%d" % port for port in range(1, MAX_ADDRESSES + 1)]
+    assert len(parse(said("addr", peers=most)).peers) == MAX_ADDRESSES
+    assert "at most 100" in refused(said("addr", peers=[*most, "192.0.2.1:6000"]))
+
+
+@pytest.mark.parametrize(
+    "peers",
+    [
+        MISSING,
+        None,
+        "192.0.2.1:6000",
+        {"192.0.2.1:6000": ID},
+        [None],
+        [5],
+        [[]],
+        [{}],
+        [["192.0.2.1:6000"]],
+        [["192.0.2.1:6000", ID, ID]],
+        [["192.0.2.1:6000", None]],
+        [["192.0.2.1:6000", 5]],
+        [["192.0.2.1:6000", "me"]],
+        [[ID, "192.0.2.1:6000"]],
+        [[["192.0.2.1:6000"], ID]],
+        [["192.0.2.1", 6000]],
+        ["192.0.2.1"],
+        ["192.0.2.1:70000"],
+        ["host:6000"],
+        ["[fe80::1%eth0]:6000"],
+        ["192.0.2.1:6000", "192.0.2.1:six"],
+    ],
+)
+def test_an_addr_with_anything_else_in_it_is_refused(peers):
+    assert refused(said("addr", peers=peers)).startswith("addr: peers is ")
+
+
+# -- links --------------------------------------------------------------------------
+
+
+def link(**fields):
+    return dict({"nodeid": OTHER}, **fields)
+
+
+JUNK = [None, [], {}, [[]], True, 5, -1, 1.5, "", "x", "ok", "none", "192.0.2.1:6000", OTHER, "\x1b"]
+
+
+@pytest.mark.parametrize("field", LINK_FIELDS)
+def test_the_quick_look_at_a_link_and_the_thorough_one_agree(field):
+    """Whatever a stranger puts into a field: a refusal, or nothing; never an exception of ours."""
+    for junk in JUNK:
+        one = link(**{field: junk})
+        try:
+            messages._check_link(messages._Fields("links", one))
+            sound = True
+        except PeerMisbehaved:
+            sound = False
+        assert messages._is_sound(one) == sound, one
+        line = said("links", nodeid=ID, links=[one])
+        if sound:
+            parse(line)
+        else:
+            assert refused(line).startswith("links: " + field)
+
+
+def test_a_row_of_the_matrix_is_read():
+    row = [
+        link(
+            name="b",
+            address="192.0.2.1:6000",
+            direction="outbound",
+            rtt_ms=0.5,
+            rtt_p50_ms=1,
+            rtt_max_ms=2,
+            jitter_ms=0,
+            dial="wrong-peer",
+            dial_ms=None,
+            up_s=10,
+            later="yes",
+        ),
+        link(rtt_ms=None, direction="none", dial="unknown"),
+    ]
+    line = said("links", nodeid=ID.upper(), name="a", age=1.5, lag_ms=0, links=row)
+    assert parse(line) == Links(ID, tuple(row), "a", 1.5, 0.0, False, line)
+    line = said("links", nodeid=ID, links=[])
+    assert parse(line) == Links(ID, (), line=line)
+
+
+def test_a_nodeid_in_upper_case_is_the_same_node_in_a_link_too():
+    line = said("links", nodeid=ID, links=[{"nodeid": OTHER.upper()}])
+    assert parse(line).links[0]["nodeid"] == OTHER
+
+
+def test_the_end_of_an_answer_to_getlinks_is_marked():
+    line = messages.encode_end_of_links(ID, 180.0)[:-1]
+    assert parse(line) == Links(ID, (), end=True, line=line, stale_after=180.0)
+
+
+@pytest.mark.parametrize(
+    "field, wrong",
+    [
+        ("nodeid", [MISSING, None, "me"]),
+        ("links", [MISSING, None, {}, "none", [None], [[]], [OTHER], [link()] * (MAX_LINKS + 1)]),
+        ("name", ["", 5, "a\nb"]),
+        ("age", [-1, "1", True, []]),
+        ("lag_ms", [-0.1, "1", False]),
+        ("end", [None, 1, "true"]),
+        ("stale_after", [-1, "180", True]),
+    ],
+)
+def test_a_row_with_a_wrong_field_is_refused(field, wrong):
+    for value in wrong:
+        fields = {"nodeid": ID, "links": [], field: value}
+        assert refused(said("links", **fields)).startswith("links: %s is " % field)
+
+
+@pytest.mark.parametrize(
+    "field, wrong",
+    [
+        ("nodeid", [MISSING, None, "me"]),
+        ("name", [None, "", "\x1b"]),
+        ("address", [5, "host:80", "192.0.2.1"]),
+        ("direction", [None, "", "sideways", 5]),
+        ("dial", [None, "", "maybe", "x" * 1000]),
+        ("rtt_ms", [-1, "1", True]),
+        ("rtt_p50_ms", [[]]),
+        ("rtt_max_ms", [{}]),
+        ("jitter_ms", [False]),
+        ("dial_ms", ["fast"]),
+        ("up_s", [-0.5]),
+    ],
+)
+def test_a_link_with_a_wrong_field_is_refused_wherever_it_stands_in_the_row(field, wrong):
+    for value in wrong:
+        bad = {k: v for k, v in link(**{field: value}).items() if v is not MISSING}
+        line = said("links", nodeid=ID, links=[link(), bad, link()])
+        assert refused(line).startswith("links: %s is " % field)
+
+
+# -- message ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [None, False, 0, "", [], {"text": "\u00e9", "n": [1.5]}, "\ud83d"])
+def test_an_application_may_say_any_json_value(body):
+    line = messages.encode_message(ID, OTHER, body)
+    assert parse(line[:-1]) == Message(ID, OTHER, body, None, line)
+    line = messages.encode_message(ID, OTHER, body, to=ID)
+    assert parse(line[:-1]) == Message(ID, OTHER, body, ID, line)
+
+
+def test_a_message_keeps_its_line_byte_for_byte_to_be_passed_on():
+    line = (
+        '{ "msgtype":"message", "id":"%s","from":"%s",  "body":1.0, "later":"\u00e9" }'
+        % (ID.upper(), OTHER)
+    ).encode()
+    message = parse(line)
+    assert message.line == line + b"\n"
+    assert message.id == ID
+
+
+@pytest.mark.parametrize(
+    "field, wrong",
+    [
+        ("id", [MISSING, None, "1", 1]),
+        ("from", [MISSING, None, "me"]),
+        ("body", [MISSING]),
+        ("to", [None, "", "you", 5]),
+    ],
+)
+def test_a_message_with_a_wrong_field_is_refused(field, wrong):
+    for value in wrong:
+        fields = {"id": ID, "from": ID, "body": 1, field: value}
+        assert refused(said("message", **fields)).startswith("message: %s is " % field)
+
+
+def test_a_message_too_long_for_the_wire_is_refused_where_it_is_said():
+    with pytest.raises(MessageTooLong):
+        messages.encode_message(ID, ID, "x" * MAX_LINE)
+
+
+def deep(levels):
+    found = 0
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
+@pytest.mark.parametrize(
+    "body",
+    [10 ** 20, -(10 ** 20), deep(32), deep(100000), {1: "a", "1": "b"}],
+    ids=["integer", "negative", "nested", "nested-very-deep", "key-twice"],
+)
+def test_what_every_peer_would_refuse_is_refused_where_it_is_said(body):
+    """Else one call of the application costs the node all its peers, each with ``bye protocol``."""
+    with pytest.raises((TypeError, ValueError)):
+        messages.encode_message(ID, ID, body)
+
+
+def test_the_largest_body_that_is_said_is_also_heard():
+    body = [10 ** 20 - 1, deep(30)]
+    assert parse(messages.encode_message(ID, ID, body)[:-1]).body == body
+
+
+# -- bye ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", sorted(BYE_REASONS))
+def test_a_bye_gives_one_of_the_words(reason):
+    assert parse(said("bye", reason=reason)) == Bye(reason)
+    assert parse(messages.encode_bye(reason)[:-1]) == Bye(reason)
+    assert parse(messages.encode_bye(reason, "because")[:-1]) == Bye(reason, "because")
+
+
+@pytest.mark.parametrize(
+    "field, wrong",
+    [
+        ("reason", [MISSING, None, "", "bored", "STOPPING", 5, "x" * 1000]),
+        ("detail", [None, 5, "x" * 501]),
+    ],
+)
+def test_a_bye_with_a_wrong_field_is_refused(field, wrong):
+    for value in wrong:
+        fields = {"reason": "full", field: value}
+        assert refused(said("bye", **fields)).startswith("bye: %s is " % field)
+
+
+@pytest.mark.parametrize("character", ["x", "\u00e9", "\x1b", "\n", "\ud83d", "\U000e0001"])
+def test_whatever_the_detail_our_bye_can_be_read(character):
+    bye = parse(messages.encode_bye("protocol", character * 1000)[:-1])
+    assert bye.reason == "protocol"
+    assert bye.detail.isprintable()
+
+
+# -- what we say ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        Hello(ID, version=1),
+        Hello(ID, 6000, "n" * 64, "net", 1, "p2p_plain/0.1", True, HERE, 8080),
+        Hello(ID, observed=Address("2001:db8::1", 1), version=1),
+        Hello(ID, name="half a pair".upper(), network="\u00e9", version=1),
+    ],
+)
+def test_our_hello_is_read_as_it_was_meant(hello):
+    assert parse(messages.encode_hello(hello)[:-1]) == hello
+
+
+def test_our_hello_says_only_what_is_known():
+    line = messages.encode_hello(Hello(ID))
+    assert decode(line[:-1]) == {"msgtype": "hello", "nodeid": ID, "version": 1}
+
+
+def test_our_addr_is_what_the_article_sends():
+    line = messages.encode_addr([(HERE, ID), (Address("::1", 1), OTHER)])
+    assert decode(line[:-1]) == {
+        "msgtype": "addr",
+        "peers": [["192.0.2.1:6000", ID], ["[::1]:1", OTHER]],
+    }
+    assert parse(line[:-1]) == Addr(((HERE, ID), (Address("::1", 1), OTHER)))
+
+
+def test_the_longest_addr_fits_a_line():
+    address = Address("2001:db8:1111:2222:3333:4444:5555:6666", 65535)
+    line = messages.encode_addr([(address, ID)] * MAX_ADDRESSES)
+    assert len(parse(line[:-1]).peers) == MAX_ADDRESSES
+
+
+@pytest.mark.parametrize(
+    "line, kind", [(messages.PING, Ping), (messages.PONG, Pong), (messages.GETADDR, GetAddr)]
+)
+def test_the_lines_encoded_once_are_lines(line, kind):
+    assert line.endswith(b"\n")
+    assert type(parse(line[:-1])) is kind

@@ -1,0 +1,550 @@
+"""The lessons: each shows its mistake when it is naive, and does not when it is not."""
+
+import ast
+import glob
+import importlib
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tokenize
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.support import PATIENCE, ROOT, Program, free_port, wait_until
+
+FOLDER = os.path.join(ROOT, "scripts", "lessons")
+LESSONS = sorted(map(os.path.basename, glob.glob(os.path.join(FOLDER, "[0-9][0-9]_*.py"))))
+ALL = LESSONS + ["classroom.py", "whole.py", "wire.py"]
+AT_ONCE = 8
+"""Scenes played at the same time: they wait more than they work."""
+
+
+def source(name):
+    with open(os.path.join(FOLDER, name), encoding="utf-8") as file:
+        return file.read()
+
+
+class Terminal:
+    """A lesson in a terminal of its own: what it prints, and Ctrl-C."""
+
+    def __init__(self, lesson, *words, folder=FOLDER):
+        name = lesson if lesson in ALL else next(n for n in LESSONS if n.startswith(lesson))
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.join(folder, name)] + [str(word) for word in words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line.decode("utf-8").rstrip())
+
+    @property
+    def text(self):
+        return "\n".join(self.lines)
+
+    def count(self, words):
+        return self.text.count(words)
+
+    def wait_for(self, words, count=1):
+        try:
+            wait_until(lambda: self.count(words) >= count, 3 * PATIENCE)
+        except AssertionError:
+            raise AssertionError("no %r in:\n%s" % (words, self.text)) from None
+        return self
+
+    @property
+    def port(self):
+        self.wait_for("listening on port")
+        return int(re.search(r"listening on port (\d+)", self.text).group(1))
+
+    def wait(self):
+        """Until it ends by itself; what it printed."""
+        self.process.wait(3 * PATIENCE)
+        self._reader.join(PATIENCE)
+        return self.text
+
+    def stop(self):
+        """Ctrl-C; what it printed."""
+        self.process.send_signal(signal.SIGINT)
+        text = self.wait()
+        assert self.process.returncode == 0, text
+        assert "Traceback" not in text, text
+        return text
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(PATIENCE)
+        self.process.stdout.close()
+
+
+# -- the scenes: what the headers tell the reader to do ----------------------------------------
+
+
+def broken(lesson, naive=False, folder=FOLDER, until=None):
+    """Terminal 1 with the lesson, terminal 2 with --break; what both showed.
+
+    Until --break ends, or ``until`` appears in terminal 2 or in terminal 1.
+    """
+    words = ["--naive"] if naive else []
+    with Terminal(lesson, *(words + [0]), folder=folder) as first, Terminal(
+        lesson, "--break", first.port, folder=folder
+    ) as second:
+        if until is None:
+            second.wait()
+            assert second.process.returncode == 0, second.text
+        else:
+            wait_until(lambda: until in second.text or until in first.text, 3 * PATIENCE)
+        return first.stop(), second.text
+
+
+def edited(folder, lesson, *edits):
+    """A copy of the lessons with some lines changed, as an exercise tells the reader."""
+    copy = os.path.join(folder, "%s-%d" % (lesson, len(os.listdir(folder))))
+    shutil.copytree(FOLDER, copy)
+    (path,) = [os.path.join(copy, name) for name in LESSONS if name.startswith(lesson)]
+    with open(path, encoding="utf-8") as file:
+        text = file.read().split("# Exercises")[0]
+    for old, new in edits:
+        assert old in text, old
+        text = text.replace(old, new)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    return copy
+
+
+def tie(naive=False, folder=FOLDER):
+    """Two nodes that dial each other at the same moment."""
+    words = ["--naive"] if naive else []
+    here, there = free_port(), free_port()
+    with Terminal("09", *(words + [here, there]), folder=folder) as first, Terminal(
+        "09", *(words + [there, here]), folder=folder
+    ) as second:
+        for each in (first, second):
+            each.wait_for("is here")
+            if naive or folder != FOLDER:
+                each.wait_for("is gone: bye, duplicate")
+        end = time.monotonic() + 4.0
+        wait_until(lambda: time.monotonic() > end)  # would it still go wrong?
+        return first.text, second.text
+
+
+def stopping(naive=False, folder=FOLDER):
+    """Ctrl-C in terminal 1 while terminal 2 is connected."""
+    words = ["--naive"] if naive else []
+    with Terminal("10", *(words + [0]), folder=folder) as first, Terminal(
+        "10", "--break", first.port, folder=folder
+    ) as second:
+        second.wait_for("they say hello")
+        first.wait_for("is here")
+        return first.stop(), second.wait()
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Every scene, played at the same time; ``scenes(name)`` is what came of one."""
+    folder = str(tmp_path_factory.mktemp("exercises"))
+    stays = ("    connection.close()\n\n\nif", "    time.sleep(3)\n    connection.close()\n\n\nif")
+    copies = {
+        "2.1": edited(folder, "02", ('b"00 to zoe\\n"', 'b"00 to zoe\\npay 1 to z"')),
+        "2.2": edited(folder, "02", ("recv(4096)", "recv(1)")),
+        "2.3": edited(folder, "02", ("caller.shutdown(socket.SHUT_WR)", "caller.close()")),
+        "3.1": edited(folder, "03", ("sorted([source, target])", "[source, target]")),
+        "4.1": edited(folder, "04", ("settimeout(max(left, 0.001))", "settimeout(None)")),
+        "4.3": edited(folder, "04", ("PATIENCE\n    held", "PATIENCE\n    deadline += 3600\n    held")),
+        "6.1": edited(
+            folder,
+            "06",
+            ("    with lock:  # look", "    if True:  # look"),
+            ("not in peers\n", "not in peers\n        time.sleep(0.1)\n"),
+            ("import uuid", "import time\nimport uuid"),
+        ),
+        "9.2": edited(folder, "09", (" and (new in ours) == (who > ME)", "")),
+        "10.1": edited(folder, "10", stays),
+        "10.1 as well": edited(folder, "10", stays, ("connection.shutdown(SHUT_RDWR)", "pass")),
+    }
+    plays = {  # those that take long first
+        "7 naive": lambda: broken("07", naive=True),
+        "7": lambda: broken("07", until="is gone"),
+        "9 naive": lambda: tie(naive=True),
+        "9": tie,
+        "9.2": lambda: tie(folder=copies["9.2"]),
+        "4 naive": lambda: broken("04", naive=True),
+        "4": lambda: broken("04"),
+        "4.1": lambda: broken("04", folder=copies["4.1"]),
+        "4.3": lambda: broken("04", folder=copies["4.3"]),
+        "3 naive": lambda: broken("03", naive=True),
+        "3": lambda: broken("03"),
+        "3.1": lambda: broken("03", folder=copies["3.1"], until="no answer"),
+        "2 naive": lambda: broken("02", naive=True),
+        "2": lambda: broken("02"),
+        "2.1": lambda: broken("02", folder=copies["2.1"]),
+        "2.2": lambda: broken("02", folder=copies["2.2"]),
+        "2.3": lambda: broken("02", folder=copies["2.3"], until="Bad file descriptor"),
+        "10.1": lambda: stopping(folder=copies["10.1"]),
+        "10.1 as well": lambda: stopping(folder=copies["10.1 as well"]),
+        "10 naive": lambda: stopping(naive=True),
+        "10": stopping,
+        "1 naive": lambda: broken("01", naive=True, until="I hear"),
+        "1": lambda: broken("01"),
+        "5 naive": lambda: broken("05", naive=True),
+        "5": lambda: broken("05"),
+        "6 naive": lambda: broken("06", naive=True, until="peers: 4"),
+        "6": lambda: broken("06", until="'reason': 'duplicate'"),
+        "6.1": lambda: broken("06", folder=copies["6.1"]),
+        "8 naive": lambda: broken("08", naive=True),
+        "8": lambda: broken("08"),
+    }
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        playing = {name: pool.submit(play) for name, play in plays.items()}
+        yield lambda name: playing[name].result()
+
+
+def test_1_a_listening_socket_carries_nothing(scenes):
+    first, second = scenes("1 naive")
+    assert "cannot send on the listening socket" in first
+    assert second.count("connected to port") == 3
+    assert "I hear nothing" in second
+
+
+def test_1_each_accepted_call_is_a_connection_from_a_port_of_its_own(scenes):
+    first, second = scenes("1")
+    calls = re.findall(r"our end is port (\d+), their end is port (\d+)", first)
+    from_ports = re.findall(r"I called from port (\d+)", second)
+    assert [theirs for _, theirs in calls] == from_ports
+    assert len(set(from_ports)) == 3
+    assert {ours for ours, _ in calls}.isdisjoint(from_ports)
+    assert re.findall(r"I hear b'hello, port (\d+)", second) == from_ports
+
+
+ORDERS = ["pay 5 to ann", "pay 7 to bob", "pay 9 to eve", "pay 3 to joe", "pay 1000 to zoe"]
+
+
+def test_2_one_recv_is_not_one_order(scenes):
+    first, _ = scenes("2 naive")
+    heard = re.findall(r"order \d+: b'(.*)'", first)
+    assert [order.replace("\\n", "") for order in heard] != ORDERS
+    assert "pay 10" in heard
+
+
+def test_2_lines_are_orders_and_the_half_closed_caller_still_gets_its_answer(scenes):
+    first, second = scenes("2")
+    assert re.findall(r"order \d+: b'(.*)'", first) == ORDERS
+    assert "I heard 5 orders" in second
+
+
+def test_2_exercise_1_the_last_line_without_a_newline_is_never_seen(scenes):
+    first, _ = scenes("2.1")
+    assert re.findall(r"order \d+: b'(.*)'", first) == ORDERS
+
+
+def test_2_exercise_2_a_byte_at_a_time_changes_nothing(scenes):
+    first, _ = scenes("2.2")
+    assert re.findall(r"order \d+: b'(.*)'", first) == ORDERS
+
+
+def test_2_exercise_3_who_has_closed_hears_no_answer(scenes):
+    _, second = scenes("2.3")
+    assert "they say" not in second
+
+
+def test_3_one_silent_caller_keeps_all_others_waiting(scenes):
+    _, second = scenes("3 naive")
+    assert second.count("no answer for 3 s") == 2
+
+
+def test_3_with_a_thread_for_each_nobody_waits_and_the_money_adds_up(scenes):
+    first, second = scenes("3")
+    assert second.count("a hundred times") == 2
+    assert "{'ann': 100, 'bob': 100}" in first.splitlines()[-1]
+
+
+def test_3_exercise_1_two_locks_without_an_order_are_a_deadlock(scenes):
+    _, second = scenes("3.1")
+    assert "a hundred times" not in second
+
+
+def test_4_a_timeout_for_each_recv_does_not_bound_all_of_them(scenes):
+    _, second = scenes("4 naive")
+    assert "silent: they hung up" in second
+    assert "dripping: still there" in second
+
+
+def test_4_a_deadline_does(scenes):
+    _, second = scenes("4")
+    assert second.count("they hung up") == 2
+
+
+def test_4_exercise_1_without_a_timeout_silence_lasts_for_ever(scenes):
+    _, second = scenes("4.1")
+    assert second.count("still there") == 2
+
+
+def test_4_exercise_3_a_clock_that_is_set_back_is_no_deadline(scenes):
+    _, second = scenes("4.3")
+    assert second.count("still there") == 2
+
+
+def test_5_an_endless_line_is_held_without_end(scenes):
+    first, second = scenes("5 naive")
+    assert "I hold 6 MB of one line" in first
+    assert "they took it all" in second
+
+
+def test_5_a_bound_ends_it(scenes):
+    first, second = scenes("5")
+    assert "a line of 14 bytes" in first
+    assert "hanging up: a line of" in first
+    assert "they hung up" in second
+
+
+def test_6_by_its_address_nobody_recognises_itself_or_anyone(scenes):
+    first, _ = scenes("6 naive")
+    assert "peers: 4" in first
+
+
+def test_6_by_its_nodeid_it_does(scenes):
+    first, second = scenes("6")
+    assert "that is me" in first
+    assert re.findall(r"is here; peers: (\d)", first) == ["1"]
+    assert "'reason': 'duplicate'" in second
+
+
+def test_6_exercise_1_without_the_lock_both_threads_let_it_in(scenes):
+    first, _ = scenes("6.1")
+    assert first.count("c0ffee00-0000-4 is here") == 2
+
+
+def test_7_who_is_not_pinged_is_never_found_dead(scenes):
+    first, second = scenes("7 naive")
+    assert "and is put back" in second
+    assert "dead0000 is here" in first
+    assert "timed out" not in first
+
+
+def test_7_who_is_pinged_and_silent_is_dead(scenes):
+    first, second = scenes("7")
+    assert "dead0000 is gone: timed out; peers: 0" in first
+    assert "my cable is pulled" in second
+    assert "and is put back" not in second
+
+
+def test_8_the_port_that_a_call_comes_from_cannot_be_dialed(scenes):
+    _, second = scenes("8 naive")
+    assert "I dialed it: Connection refused" in second
+
+
+def test_8_the_port_of_the_hello_can(scenes):
+    _, second = scenes("8")
+    assert "somebody answers" in second
+
+
+def test_9_the_first_stays_loses_both(scenes):
+    for text in scenes("9 naive"):
+        assert "is gone: bye, duplicate; peers: 0" in text
+
+
+def test_9_exercise_2_the_last_stays_is_as_bad(scenes):
+    for text in scenes("9.2"):
+        assert "is gone: bye, duplicate; peers: 0" in text
+
+
+def test_9_by_the_smaller_nodeid_one_stays_and_it_is_the_same_at_both_ends(scenes):
+    first, second = scenes("9")
+    assert "is gone" not in first + second
+    ids = [re.search(r"I am (\w+),", text).group(1) for text in (first, second)]
+    kept = [re.findall(r"is here, (\w+) dialed", text)[-1] for text in (first, second)]
+    assert sorted(kept) == ["they", "we"]
+    if "we have another one" in first + second:  # so there was a tie
+        assert kept == (["we", "they"] if ids[0] < ids[1] else ["they", "we"])
+
+
+def test_10_a_closed_socket_wakes_nobody_and_says_nothing(scenes):
+    first, second = scenes("10 naive")
+    assert "threads that still wait in recv: 1" in first
+    assert "bye" not in second
+
+
+def test_10_who_stops_says_why_and_leaves_no_thread(scenes):
+    first, second = scenes("10")
+    assert "threads that still wait in recv: 0" in first
+    assert "they say bye stopping" in second
+
+
+def test_10_exercise_1_a_peer_that_stays_is_cut_off(scenes):
+    first, second = scenes("10.1")
+    assert "threads that still wait in recv: 0" in first
+    assert "they say bye stopping" in second
+    first, _ = scenes("10.1 as well")
+    assert "threads that still wait in recv: 1" in first
+
+
+# -- with real nodes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lesson", ["07", "08", "09", "whole.py"])
+def test_a_lessons_node_is_a_peer_of_a_real_one(lesson):
+    with Program("--port", "0", "--bind", "127.0.0.1") as real, Terminal(
+        lesson, 0, real.port
+    ) as terminal:
+        terminal.wait_for("%s is here" % real.nodeid[:8])
+        real.wait_for("peer_up")
+        real.wait_for("rtt")
+        assert not real.events("peer_down")
+        real.stop()
+        terminal.wait_for("is gone: ")
+        if lesson != "08":
+            assert "bye, stopping" in terminal.text
+        terminal.stop()
+
+
+def test_a_real_node_dials_lesson_10():
+    with Terminal("10", 0) as terminal:
+        place = "127.0.0.1:%d" % terminal.port
+        with Program("--port", "0", "--bind", "127.0.0.1", "--bootstrap", place) as real:
+            real.wait_for("rtt")
+            assert "threads that still wait in recv: 0" in terminal.stop()
+            assert real.wait_for("peer_down")[0]["reason"] == "stopping"
+
+
+@pytest.mark.parametrize("lesson", ["08", "whole.py"])
+def test_one_address_is_enough_to_find_everyone(lesson):
+    """As the header of lesson 8 has it: the last one is given the second's address alone."""
+    with Program("--port", "0", "--bind", "127.0.0.1") as real, Terminal(
+        lesson, 0, real.port
+    ) as second:
+        second.wait_for("is here")
+        with Terminal(lesson, 0, second.port) as third:
+            third.wait_for("%s is here" % real.nodeid[:8])
+            third.wait_for("peers: 2")
+            real.wait_for("peer_up", 2)
+            third.stop()
+        second.stop()
+
+
+# -- what they look like -----------------------------------------------------------------------
+
+
+def code_lines(text):
+    """How many lines have code on them: no docstrings, comments or blank lines."""
+    beside = (tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    found, statement = set(), []
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.NEWLINE:
+            if [each.type for each in statement] != [tokenize.STRING]:
+                found |= {n for t in statement for n in range(t.start[0], t.end[0] + 1)}
+            statement = []
+        elif token.type not in beside:
+            statement.append(token)
+    return len(found)
+
+
+def test_there_are_ten():
+    assert [name[:2] for name in LESSONS] == ["%02d" % number for number in range(1, 11)]
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_is_short_and_has_a_header_and_exercises(lesson):
+    text = source(lesson)
+    assert code_lines(text) <= 80
+    assert len(text.splitlines()) <= 135
+    header = ast.get_docstring(ast.parse(text))
+    assert header.startswith("Lesson %d: " % int(lesson[:2]))
+    labels = re.findall(r"^(\w+(?: \w+)?)  ", header, re.M)
+    wanted = ["New", "Terminal 1", "Terminal 2", "See", "Then", "For real"]
+    assert [label for label in labels if label in wanted] == wanted
+    exercises = text.split("\n# Exercises\n")[1]
+    assert re.findall(r"^# (\d)\. ", exercises, re.M) in (["1", "2"], ["1", "2", "3"])
+    assert all(line.startswith("#") for line in exercises.strip().splitlines())
+
+
+def test_the_whole_takes_two_pages():
+    assert code_lines(source("whole.py")) <= 110
+
+
+def resolve(name):
+    """What a dotted name stands for in the package."""
+    module, _, rest = name.partition(".")
+    (path,) = glob.glob(os.path.join(ROOT, "p2p_plain", "*", module + ".py"))
+    folder = os.path.basename(os.path.dirname(path))
+    found = importlib.import_module("p2p_plain.%s.%s" % (folder, module))
+    for part in filter(None, rest.split(".")):
+        found = getattr(found, part)
+    return found
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_what_is_for_real_is_in_the_package(lesson):
+    """In the header all that is quoted; elsewhere what looks like a class or a constant."""
+    text = source(lesson)
+    real = ast.get_docstring(ast.parse(text)).split("\nFor real")[1]
+    names = re.findall(r"`([\w.]+)`", real)
+    assert names
+    modules = "|".join(
+        os.path.basename(path)[:-3] for path in glob.glob(os.path.join(ROOT, "p2p_plain", "*", "*.py"))
+    )
+    names += re.findall(r"\b((?:%s)\.[A-Z]\w*(?:\.\w+)*)" % modules, text)
+    for name in names:
+        assert resolve(name) is not None
+
+
+@pytest.mark.parametrize("lesson", ALL)
+def test_every_command_in_a_text_is_one_that_runs(lesson):
+    for name, words in re.findall(r"scripts/(lessons/\w+|\w+)\.py((?: [-\w.:]+)*)", source(lesson)):
+        path = os.path.join(ROOT, "scripts", name + ".py")
+        assert os.path.exists(path), path
+        if name.startswith("lessons/"):
+            flags = set(re.findall(r"--\w+", words))
+            assert flags <= {"--naive", "--break"}, words
+            with open(path, encoding="utf-8") as file:
+                assert "--break" not in flags or "def break_it" in file.read()
+
+
+# -- what can go wrong -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words", [["--naiv"], ["--naive", "--break"], ["65536"], ["1", "2"], ["7001", "--break", "-1"]]
+)
+def test_what_cannot_be_meant_is_one_line(words):
+    with Terminal("01", *words) as terminal:
+        text = terminal.wait()
+        assert terminal.process.returncode == 2
+        assert text.startswith("usage: 01_listen.py [--naive | --break] [PORT]")
+        assert text.count("\n") == 0
+
+
+def test_help_is_the_header():
+    with Terminal("09", "--help") as terminal:
+        text = terminal.wait()
+        assert terminal.process.returncode == 0
+        assert text == ast.get_docstring(ast.parse(source("09_ties.py")))
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with Terminal("04", 0) as first, Terminal("05", first.port) as second:
+        text = second.wait()
+        assert second.process.returncode == 3
+        assert text == "port %d: Address already in use" % first.port
+
+
+def test_a_peer_that_comes_too_early_is_told_so():
+    with Terminal("07", "--break", free_port()) as terminal:
+        text = terminal.wait()
+        assert terminal.process.returncode == 1
+        assert "first start the lesson in another terminal" in text

@@ -1,0 +1,220 @@
+"""A simulated network: overlays on a made-up clock, with dice from one seed and links of two objects."""
+
+import heapq
+import json
+import random
+from p2p_plain.node import messages
+from p2p_plain.common.address import Address
+from p2p_plain.node.address_book import AddressBook
+from p2p_plain.common.config import DIAL_TIMEOUT, Config
+from p2p_plain.common.errors import PeerLeft, Refused
+from p2p_plain.common.events import Events
+from p2p_plain.node.overlay import Myself, Overlay
+from p2p_plain.node.peer_table import Link, PeerTable
+
+
+TICK = 0.2
+
+
+class World:
+    """A clock, dice, and what is going to happen when."""
+
+    def __init__(self, seed):
+        self.now = 1000.0
+        self.rng = random.Random(seed)
+        self.towns = {}
+        self.cut = set()
+        """These are cut off from all others."""
+        self.broken = set()
+        """These two from each other."""
+        self.deaf = set()
+        """These get no connections, but can make some."""
+        self.one_way = set()
+        """Of each of these pairs the first cannot dial the second."""
+        self._queue = []
+        self._count = 0
+
+    def clock(self):
+        return self.now
+
+    def later(self, seconds, function, *args):
+        self._count += 1
+        heapq.heappush(self._queue, (self.now + seconds, self._count, function, args))
+
+    def run(self, seconds):
+        end = self.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            self.now, _, function, args = heapq.heappop(self._queue)
+            function(*args)
+        self.now = end
+
+    def stand_still(self, seconds):
+        """Time passes, and nobody does anything: the whole process was suspended."""
+        self.now += seconds
+        self._queue = [(at + seconds, n, f, args) for at, n, f, args in self._queue]
+
+    def node(self, number, **settings):
+        settings.setdefault("bootstrap", ["10.0.0.%d:6000" % (number - 1)] if number > 1 else [])
+        node = SimulatedNode(self, number, settings)
+        self.towns[node.address] = node
+        return node
+
+    def reachable(self, one, other):
+        if {one, other} == self.broken:
+            return False
+        return not (one in self.cut) ^ (other in self.cut)
+
+
+class SimulatedNode:
+    """An overlay with everything around it played."""
+
+    def __init__(self, world, number, settings):
+        self.world = world
+        self.address = Address("10.0.0.%d" % number, 6000)
+        config = Config(**settings)
+        self.told = []
+        events = Events(world.clock)
+        events.emit = self.emit
+        myself = Myself(
+            messages.new_uuid(world.rng), "n%d" % number, "test", "", 6000, None, (), (self.address,)
+        )
+        self.table = PeerTable(myself.nodeid, config.max_peers, world.clock, self.emit)
+        self.book = AddressBook(world.rng)
+        self.overlay = Overlay(
+            myself, config, self.table, self.book, events, self.dial, world.clock, world.rng, TICK
+        )
+        self.nodeid = myself.nodeid
+        self.dials = []
+        self.alive = True
+        self.book.add_bootstrap(config.bootstrap, world.now)
+        self.overlay.start()
+        world.later(TICK, self.tick)
+
+    def emit(self, event, **fields):
+        self.told.append((event, fields))
+
+    def count(self, name):
+        return sum(told == name for told, _ in self.told)
+
+    def tick(self):
+        if self.alive:
+            self.overlay.tick()
+            self.world.later(TICK, self.tick)
+
+    def dial(self, address, probe, wanted):
+        self.dials.append((self.world.now, address, probe))
+        self.world.later(self.world.rng.uniform(0.001, 0.02), self.connect, address, probe, wanted)
+
+    def connect(self, address, probe, wanted):
+        other = self.world.towns.get(address)
+        if not self.alive:
+            return
+        lost = other is not None and not self.world.reachable(self, other)
+        if lost or other in self.world.deaf or (self, other) in self.world.one_way:
+            self.world.later(DIAL_TIMEOUT, self.fail, address, probe, wanted, "timeout")
+            return
+        if other is None or not other.alive:
+            self.fail(address, probe, wanted, "refused")
+            return
+        ours = SimulatedLink(self, address, Address("10.0.0.99", 40000), address, probe, wanted)
+        theirs = SimulatedLink(other, Address(self.address.host, 40000), address)
+        ours.other, theirs.other = theirs, ours
+        ours.send(self.overlay.greeting(ours))
+
+    def fail(self, address, probe, wanted, reason):
+        if self.alive:
+            self.overlay.dial_failed(address, probe, wanted, reason)
+
+    def peers(self):
+        return {peer.nodeid for peer in self.table.up()}
+
+    def crash(self):
+        self.alive = False
+        del self.world.towns[self.address]
+        for peer in list(self.table.up()):
+            peer.link.end("closed")
+
+
+class SimulatedLink(Link):
+    """One end of a connection; lines arrive at the other end a little later, in order."""
+
+    __slots__ = ("address", "node", "open", "other", "said")
+
+    def __init__(self, node, remote, local, *args):
+        super().__init__(remote, *args)
+        self.address = local
+        self.node = node
+        self.open = True
+        self.other = None
+        self.said = []
+
+    def local(self):
+        return self.address
+
+    def send(self, line, urgent=False):
+        if self.open:
+            for one in line.splitlines():
+                self.said.append(json.loads(one.decode()))
+                # A constant delay keeps the order; that is all TCP promises, too.
+                self.node.world.later(0.005, self.other.arrive, one)
+        return self.open
+
+    def arrive(self, line):
+        if not self.open or not self.node.alive:
+            return
+        if not self.node.world.reachable(self.node, self.other.node):
+            return
+        try:
+            for answer in self.node.overlay.receive(self, messages.parse(line)):
+                self.send(answer)
+        except PeerLeft as left:
+            self.end(left.reason)
+        except Refused as refused:
+            for word in refused.last_words:
+                self.send(word)
+            self.close(refused.reason, refused.detail)
+
+    def close(self, reason, detail=""):
+        if self.open:
+            self.send(messages.encode_bye(reason, detail))
+            self.end(reason)
+
+    def end(self, reason):
+        if self.open:
+            self.open = False
+            self.node.overlay.closed(self, reason)
+            self.node.world.later(0.006, self.other.hang_up)
+
+    def hang_up(self):
+        if self.node.world.reachable(self.node, self.other.node):
+            self.end("closed")
+
+
+def mesh(nodes):
+    everyone = {node.nodeid for node in nodes}
+    return all(node.peers() == everyone - {node.nodeid} for node in nodes)
+
+
+def lonely_pair(seed=0, **settings):
+    world = World(seed)
+    first, second = world.node(1, **settings), world.node(2, **settings)
+    world.run(5.0)
+    assert mesh([first, second])
+    return world, first, second
+
+
+def raw_link(node, nodeid, port=None, host="10.0.0.77"):
+    """A link that a node has accepted, its other end deaf; greeted."""
+    link = SimulatedLink(node, Address(host, 40000), node.address)
+    link.other = SimulatedLink(node, node.address, Address(host, 40000))
+    link.other.other, link.other.open = link, False
+    hello = {"msgtype": "hello", "nodeid": nodeid}
+    if port:
+        hello["port"] = port
+    link.arrive(json.dumps(hello).encode())
+    link.arrive(messages.PONG[:-1])
+    return link
+
+
+def say(link, **message):
+    link.arrive(json.dumps(message).encode())

@@ -1,0 +1,191 @@
+"""Systems on which these tests do not run: each difference to Linux, played by a fake.
+
+More of them stand with their subjects: the port that Windows must be asked for alone and IPv6
+that is switched off (``test_listener``), waiting without ``poll`` (``test_transport``, where every
+test runs both ways), Ctrl-Break and no SIGTERM (``test_signals``).
+"""
+
+import errno
+import io
+import socket
+import sys
+
+import pytest
+
+from p2p_plain.node import connector, listener, node
+from p2p_plain.terminal import output, screen
+from p2p_plain.commands import run
+from p2p_plain.node.listener import Listener
+from p2p_plain.terminal.output import Output, wants_colour
+from p2p_plain.commands.watch_panel import BLOCKS
+from p2p_plain.terminal.text import as_encoded
+from p2p_plain.common.threads import Crew
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    monkeypatch.setattr(output, "on_windows", lambda: True)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+# -- the console --------------------------------------------------------------------------------------
+
+
+def test_a_console_of_western_europe_gets_what_it_has_and_an_escape_for_the_rest():
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="cp1252", newline="\r\n")
+    Output(stream).write("z\u00fcrich \u2192 \u6771\u4eac")
+    assert raw.getvalue() == b"z\xfcrich \\u2192 \\u6771\\u4eac\r\n"
+
+
+def test_what_watch_draws_fits_that_console():
+    blocks = as_encoded(BLOCKS, "cp1252")
+    assert blocks.encode("cp1252").startswith(b"\\u2581")  # so it draws with ASCII_BLOCKS
+
+
+def test_a_pipe_that_nobody_reads_is_noticed_on_windows(windows, tmp_path):
+    """There writing to it is an "invalid argument"."""
+    told = []
+    with open(str(tmp_path / "pipe"), "w") as stream:
+
+        class Pipe(io.StringIO):
+            def flush(self):
+                told.append("tried")
+                raise OSError(errno.EINVAL, "Invalid argument")
+
+            def fileno(self):
+                return stream.fileno()
+
+        out = Output(Pipe())
+        assert out.write("hello") is False
+        assert out.write("hello") is True
+    assert told == ["tried"]
+
+
+def test_elsewhere_an_invalid_argument_says_nothing_about_readers():
+    class Odd(io.StringIO):
+        def flush(self):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    assert Output(Odd()).write("hello") is True
+
+
+@pytest.mark.parametrize(
+    "environ, coloured", [({}, False), ({"WT_SESSION": "1"}, True), ({"TERM": "xterm"}, False)]
+)
+def test_colour_only_in_the_newer_terminal_of_windows(windows, environ, coloured):
+    assert wants_colour(Terminal(), environ) is coloured
+
+
+def test_without_termios_watch_prints_blocks(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    assert screen.is_screen(Terminal())
+    monkeypatch.setattr(screen, "termios", None)
+    assert not screen.is_screen(Terminal())
+
+
+# -- sockets --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listen():
+    made = []
+
+    def go(bind=None):
+        made.append(Listener(bind, 0, Crew(print), lambda sock, place: sock.close()))
+        return made[-1]
+
+    yield go
+    for one in made:
+        one.stop()
+
+
+def test_a_system_whose_ipv6_sockets_take_no_ipv4_is_listened_on_by_ipv4(listen, monkeypatch):
+    """OpenBSD: more of the world can reach an IPv4 address."""
+
+    class Separate(socket.socket):
+        def setsockopt(self, *args):
+            if args[1:] == (socket.IPV6_V6ONLY, 0):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            super().setsockopt(*args)
+
+    monkeypatch.setattr(socket, "socket", Separate)
+    assert listen().listening.wildcard == (4,)
+
+
+def test_windows_before_python_3_8_has_no_name_for_the_level_of_an_option(listen, monkeypatch):
+    asked = []
+
+    class Fake(socket.socket):
+        def setsockopt(self, *args):
+            asked.append(args)
+
+    monkeypatch.setattr(socket, "socket", Fake)
+    monkeypatch.delattr(socket, "IPPROTO_IPV6")
+    assert listen().listening.port
+    assert (41, socket.IPV6_V6ONLY, 0) in asked or not socket.has_ipv6
+
+
+def test_a_python_without_ipv6_listens_on_ipv4(listen, monkeypatch):
+    monkeypatch.setattr(socket, "has_ipv6", False)
+    assert listen().listening.wildcard == (4,)
+
+
+def test_where_nobody_tells_of_interfaces_loopback_is_left(monkeypatch):
+    """No route, no ``fcntl``, no ``/proc``: a laptop with Windows and no network."""
+
+    class Nowhere(socket.socket):
+        def connect(self, address):
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    def no_file(*args, **more):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(socket, "socket", Nowhere)
+    monkeypatch.setattr(listener, "open", no_file, raising=False)
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    for wildcard, host in (((4,), "127.0.0.1"), ((4, 6), "127.0.0.1"), ((6,), "::1")):
+        (address,) = listener.dialable_addresses(listener.Listening(6000, "", wildcard))
+        assert address.host == host
+
+
+def test_a_dial_that_windows_calls_under_way_is_waited_for(monkeypatch):
+    """There ``connect_ex`` says WSAEWOULDBLOCK, where others say EINPROGRESS."""
+
+    class Slow(socket.socket):
+        def connect_ex(self, address):
+            super().connect_ex(address)
+            return errno.EWOULDBLOCK
+
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        there.listen(1)
+        monkeypatch.setattr(socket, "socket", Slow)
+        sock, _ = connector.dial(connector.Address("127.0.0.1", there.getsockname()[1]), 5)
+        sock.close()
+
+
+# -- limits -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_limit_of_descriptors_peers_are_as_many_as_wished(monkeypatch):
+    monkeypatch.setitem(sys.modules, "resource", None)
+    run._raise_descriptor_limit()
+    assert node.descriptors() == sys.maxsize
+
+
+def test_a_system_that_does_not_raise_the_limit_is_left_alone(monkeypatch):
+    """macOS calls "unlimited" a limit that it does not accept."""
+    resource = pytest.importorskip("resource")
+
+    def refuse(*args):
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    run._raise_descriptor_limit()
+    assert node.descriptors() == 256

@@ -1,0 +1,568 @@
+"""The library: nodes in one process, as a program that imports them uses them."""
+
+import errno
+import gc
+import logging
+import os
+import socket
+import threading
+import time
+
+import pytest
+from tests.support import BUSY, RawListener, RawPeer, free_port, new_id, wait_until
+
+from p2p_plain import MessageTooLong, Node, NotConnected, P2PError, UsageError
+from p2p_plain.node import address_book
+from p2p_plain.common.errors import CannotStart
+
+
+def tasks():
+    """Threads of this process as the kernel counts them, those unknown to Python included."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+linux = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
+
+
+def test_the_readmes_example_two_nodes_talk(make_node):
+    """Said right after the start, before anyone is connected: heard all the same."""
+    first = make_node()
+    with Node(port=0, bind="127.0.0.1", bootstrap=["127.0.0.1:%d" % first.port]) as node:
+        node.broadcast({"text": "hello, everyone"})
+        heard = next(e for e in first.events(timeout=10) if e["event"] == "message")
+        assert heard["body"] == {"text": "hello, everyone"}
+        assert heard["from"] == heard["nodeid"] == node.nodeid
+        names = [event["event"] for event in node.events(timeout=0.1)]
+        assert names[0] == "listening"
+
+
+def test_three_nodes_find_each_other_through_the_middle_one(make_node):
+    first = make_node(name="first")
+    second = make_node(name="second", bootstrap=first)
+    third = make_node(name="third", bootstrap=second)
+    everyone = [first, second, third]
+    wait_until(lambda: all(len(node.peers()) == 2 for node in everyone))
+    wait_until(lambda: all(p.rtt_ms is not None for node in everyone for p in node.peers()))
+    assert sorted(peer.name for peer in third.peers()) == ["first", "second"]
+
+
+def test_peers_is_a_copy_with_units_in_its_names(make_node):
+    first = make_node(name="first")
+    second = make_node(name="second", bootstrap=first)
+    wait_until(lambda: second.peers() and second.peers()[0].rtt_ms)
+    (peer,) = second.peers()
+    assert peer.nodeid == first.nodeid
+    assert peer.name == "first"
+    assert peer.address == "127.0.0.1:%d" % first.port
+    assert peer.direction == "outbound"
+    assert 0 < peer.rtt_ms < 5000
+    assert 0 <= peer.up_seconds < 60
+
+
+def test_send_reaches_one_peer_and_broadcast_everyone(make_node):
+    first = make_node()
+    second = make_node(bootstrap=first)
+    third = make_node(bootstrap=first)
+    everyone = [first, second, third]
+    heard = {node: [] for node in everyone}
+    for node in everyone:
+        node.on("message", heard[node].append)
+    wait_until(lambda: all(len(node.peers()) == 2 for node in everyone))
+    id = first.send(second.nodeid.upper(), [1, {"a": None}, "\u00e9"])
+    wait_until(lambda: heard[second])
+    assert heard[second][0]["body"] == [1, {"a": None}, "\u00e9"]
+    assert len(id) == 36
+    second.broadcast("to all")
+    wait_until(lambda: heard[first] and heard[third])
+    assert len(heard[second]) == 1  # one does not hear oneself
+    assert [e["body"] for e in heard[third]] == ["to all"]
+    assert [e["from"] for e in heard[first]] == [second.nodeid]
+
+
+def test_a_broadcast_reaches_nodes_that_are_not_neighbours_exactly_once(make_node):
+    """A line of four, kept apart: each dials only its predecessor and has room for no more."""
+    line = [make_node(max_peers=2)]
+    for _ in range(3):
+        line.append(make_node(max_peers=2, bootstrap=line[-1]))
+    heard = [[] for _ in line]
+    for node, found in zip(line, heard):
+        node.on("message", found.append)
+    wait_until(lambda: [len(node.peers()) for node in line] == [1, 2, 2, 1])
+    assert line[3].nodeid not in [p.nodeid for p in line[0].peers()]
+    line[0].broadcast("pass it on")
+    wait_until(lambda: all(heard[1:]))
+    line[3].broadcast("and back")
+    wait_until(lambda: all(len(found) >= much for found, much in zip(heard, [1, 2, 2, 1])))
+    assert [[e["body"] for e in found] for found in heard] == [
+        ["and back"],
+        ["pass it on", "and back"],
+        ["pass it on", "and back"],
+        ["pass it on"],
+    ]
+    assert heard[3][0]["from"] == line[0].nodeid
+    assert heard[3][0]["nodeid"] == line[2].nodeid  # who handed it to us
+
+
+def test_sending_to_nobody_and_saying_what_json_cannot_are_errors_of_the_caller(make_node):
+    node = make_node()
+    with pytest.raises(NotConnected):
+        node.send(new_id(), "hello?")
+    with pytest.raises(MessageTooLong):
+        node.broadcast("x" * 70000)
+    for body in (float("nan"), b"bytes", object()):
+        with pytest.raises((TypeError, ValueError)):
+            node.broadcast(body)
+
+
+def test_dial_makes_a_peer_or_an_event_that_says_why_not(make_node):
+    first, second = make_node(), make_node()
+    first.dial("127.0.0.1:%d" % second.port)
+    wait_until(lambda: first.peers())
+    port = free_port()
+    first.dial("127.0.0.1:%d" % port)
+    for event in first.events(timeout=10):
+        if event["event"] == "refused":
+            assert (event["address"], event["reason"]) == ("127.0.0.1:%d" % port, "refused")
+            break
+    else:
+        pytest.fail("no event told that nobody is there")
+    for nobody in ("nonsense:port", "0.0.0.0:6000", "127.0.0.1:0", "224.0.0.1:6000"):
+        with pytest.raises(UsageError):
+            first.dial(nobody)
+
+
+def test_a_name_that_does_not_resolve_is_refused_as_unknown(make_node, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    node = make_node(bootstrap="no-such-host.invalid:6000")
+    event = next(e for e in node.events(timeout=10) if e["event"] == "refused")
+    assert (event["address"], event["reason"]) == ("no-such-host.invalid:6000", "unknown")
+
+
+def no_such_name(host, *args):
+    """What a name server says, without asking one."""
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def test_settings_that_cannot_be_meant_are_refused_by_name():
+    for setting, value in [("port", 70000), ("ping_interval", 0), ("max_peers", 0), ("name", "")]:
+        with pytest.raises(UsageError) as error:
+            Node(**{setting: value})
+        assert error.value.setting == setting
+    with pytest.raises(TypeError):
+        Node(colour="green")
+
+
+def test_a_port_that_is_taken_cannot_be_listened_on(make_node):
+    node = make_node()
+    with pytest.raises(CannotStart) as error:
+        Node(port=node.port, bind="127.0.0.1").start()
+    assert "taken" in str(error.value)
+    assert isinstance(error.value, P2PError)
+
+
+def test_events_ends_after_its_timeout_and_when_the_node_stops(make_node):
+    node = make_node()
+    began = time.monotonic()
+    assert [e["event"] for e in node.events(timeout=0.2)] == ["listening"]
+    assert 0.15 < time.monotonic() - began < 5
+    stopper = threading.Timer(0.1, node.stop)
+    stopper.start()
+    assert [e["event"] for e in node.events()] == ["listening", "stopped"]
+    stopper.join()
+
+
+def test_on_hears_by_name_and_star_hears_everything(make_node):
+    node = Node(port=0, bind="127.0.0.1")
+    named, everything = [], []
+    node.on("listening", named.append)
+    node.on("*", everything.append)
+    with node:
+        wait_until(lambda: everything)
+    assert [e["event"] for e in named] == ["listening"]
+    assert [e["event"] for e in everything] == ["listening", "stopped"]
+
+
+def test_a_callback_that_fails_is_logged_and_disturbs_nobody(make_node, no_errors_logged):
+    node = Node(port=0, bind="127.0.0.1")
+    heard = []
+    node.on("listening", lambda event: 1 / 0)
+    node.on("listening", heard.append)
+    with node:
+        wait_until(lambda: heard)
+    wait_until(lambda: no_errors_logged)
+    assert "ZeroDivisionError" in no_errors_logged[0].getMessage()
+    del no_errors_logged[:]
+
+
+# -- stopping ------------------------------------------------------------------------------------
+
+
+@linux
+def test_stop_leaves_no_thread_and_no_socket(make_node):
+    tasks_before, descriptors_before = tasks(), descriptors()
+    nodes = [make_node()]
+    for _ in range(4):
+        nodes.append(make_node(bootstrap=nodes[0]))
+    wait_until(lambda: all(len(node.peers()) == 4 for node in nodes))
+    began = time.monotonic()
+    for node in nodes:
+        node.stop()
+    assert time.monotonic() - began < len(nodes) * 1.0
+    wait_until(lambda: tasks() <= tasks_before, timeout=2)
+    assert descriptors() <= descriptors_before
+
+
+def test_stop_takes_less_than_a_second_whatever_the_peers_do(make_node):
+    """Silent, half-greeted, stalled, flooding, and one that is dialed and never answers."""
+    with RawListener() as mute, RawListener(backlog=0) as deaf:
+        crowd = [RawPeer.dial(deaf.port) for _ in range(1)]
+        node = make_node(bootstrap=[mute.address, deaf.address], max_rate=1)
+        with RawPeer.dial(node) as silent, RawPeer.dial(node) as halfway, RawPeer.dial(node) as busy:
+            halfway.hello()
+            halfway.hear("hello")
+            busy.become_peer()
+            busy.say_raw(b'{"msgtype":"ping"}\n' * 5000)
+            silent.say_raw(b"{")
+            wait_until(lambda: len(node._sessions.all()) >= 4)
+            began = time.monotonic()
+            node.stop()
+            assert time.monotonic() - began < 1.0 + BUSY
+            assert node._crew.running() == 0
+        for peer in crowd:
+            peer.sock.close()
+
+
+def test_stop_may_be_called_twice_before_start_and_from_two_threads(make_node):
+    node = make_node()
+    threads = [threading.Thread(target=node.stop) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2)
+        assert not thread.is_alive()
+    node.stop()
+    never = Node(port=0)
+    never.stop()
+    with pytest.raises(RuntimeError):
+        never.start()
+    with pytest.raises(RuntimeError):
+        node.start()
+
+
+def test_stop_may_be_called_from_a_callback(make_node):
+    first = make_node()
+    second = Node(port=0, bind="127.0.0.1", bootstrap="127.0.0.1:%d" % first.port)
+    second.on("peer_up", lambda event: second.stop())
+    second.start()
+    assert [e["event"] for e in second.events(timeout=10)][-1] == "stopped"
+    wait_until(lambda: second._crew.running() == 0)
+    wait_until(lambda: not first.peers())
+
+
+def test_stop_from_the_first_callback_waits_for_the_start():
+    for _ in range(30):
+        node = Node(port=0, bind="127.0.0.1")
+        node.on("listening", lambda event, node=node: node.stop())
+        node.start()
+        assert [e["event"] for e in node.events(timeout=5)][-1] == "stopped"
+        wait_until(lambda node=node: not node._dispatcher.is_alive())
+        assert node._crew.running() == 0
+
+
+def test_stop_from_another_thread_during_the_start_leaves_nothing(make_node):
+    for number in range(40):
+        node = Node(port=0, bind="127.0.0.1")
+        stopper = threading.Timer(number * 0.0001, node.stop)
+        stopper.start()
+        try:
+            node.start()
+        except RuntimeError as error:
+            assert "only once" in str(error)  # the stop was faster
+        stopper.join()
+        assert node._crew.running() == 0
+        if node._running:
+            assert not node._dispatcher.is_alive()
+            assert not node._pinger.is_alive()
+
+
+def test_a_start_without_threads_to_be_had_is_undone(monkeypatch):
+    node = Node(port=0, bind="127.0.0.1")
+
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(node._crew, "start", refuse)
+    with pytest.raises(CannotStart, match="threads"):
+        node.start()
+    assert node._listener.socket.fileno() == -1
+    assert not node._dispatcher.is_alive()
+    assert not node._pinger.is_alive()
+    node.stop()
+
+
+def test_a_log_that_fails_does_not_silence_the_events(make_node, monkeypatch):
+    """Out of descriptors even ``import logging`` fails; so may a handler of our user's."""
+    node = make_node()
+
+    def fail(*args):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(logging.getLogger("p2p_plain"), "log", fail)
+    node._events.log(30, "something went wrong")
+    node.dial("127.0.0.1:%d" % free_port())
+    assert "refused" in [e["event"] for e in node.events(timeout=1)]
+
+
+def test_long_messages_are_told_but_not_remembered(make_node):
+    """Or a stranger could fill our memory with a thousand of them."""
+    node = make_node()
+    heard = []
+    node.on("message", heard.append)
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        for body in ("short", "x" * 5000):
+            peer.say("message", id=new_id(), body=body, **{"from": peer.nodeid})
+        wait_until(lambda: len(heard) == 2)
+    assert set(heard[1]) == {"event", "time", "nodeid", "from", "body"}
+    bodies = [e["body"] for e in node.events(timeout=0.1) if e["event"] == "message"]
+    assert bodies == ["short"]
+
+
+def test_an_iterator_that_nobody_iterates_is_forgotten(make_node):
+    node = make_node()
+    iterators = [node.events() for _ in range(5)]
+    assert len(node._events._streams) == 5
+    del iterators
+    gc.collect()
+    assert len(node._events._streams) == 0
+
+
+def test_peers_are_told_of_a_stop_and_do_not_redial(make_node):
+    first = make_node()
+    second = make_node(bootstrap=first)
+    downs, refused = [], []
+    wait_until(lambda: first.peers() and second.peers())
+    first.on("peer_down", downs.append)
+    first.on("refused", refused.append)
+    second.stop()
+    wait_until(lambda: downs)
+    assert downs[0]["reason"] == "stopping"
+    assert downs[0]["peers"] == 0
+    assert next(e for e in second.events(timeout=1) if e["event"] == "stopped")["peers"] == 1
+
+
+def test_before_start_questions_are_errors_that_say_so():
+    node = Node(port=0)
+    asks = [node.peers, lambda: node.broadcast("x"), lambda: node.dial("127.0.0.1:1")]
+    for ask in [*asks, lambda: node.port, lambda: node.addresses]:
+        with pytest.raises(RuntimeError) as error:
+            ask()
+        assert "started" in str(error.value)
+
+
+# -- where it listens ----------------------------------------------------------------------------------
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
+
+
+def own_addresses_heard_by(host, node):
+    """What a node advertises of itself to a peer that dials it there."""
+    with RawPeer(socket.create_connection((host, node.port), 5)) as peer:
+        peer.hello()
+        return peer.hear("addr")["peers"]
+
+
+@ipv6
+def test_a_node_on_all_addresses_advertises_the_one_that_the_connection_uses(make_node):
+    """Never the wildcard itself: nobody can dial 0.0.0.0."""
+    node = make_node(bind=None)
+    assert own_addresses_heard_by("127.0.0.1", node) == [
+        ["127.0.0.1:%d" % node.port, node.nodeid]
+    ]
+    assert own_addresses_heard_by("::1", node) == [["[::1]:%d" % node.port, node.nodeid]]
+    assert all(address.host not in ("0.0.0.0", "::") for address in node.addresses)
+
+
+def test_a_node_on_all_of_ipv4_advertises_the_one_that_the_connection_uses(make_node):
+    node = make_node(bind="0.0.0.0")
+    assert own_addresses_heard_by("127.0.0.2", node) == [
+        ["127.0.0.2:%d" % node.port, node.nodeid]
+    ]
+
+
+@ipv6
+def test_nodes_on_ipv6_alone_find_each_other(make_node):
+    first = make_node(bind="::1")
+    second = make_node(bind="::1", bootstrap="[::1]:%d" % first.port)
+    third = make_node(bind="::1", bootstrap="[::1]:%d" % second.port)
+    wait_until(lambda: all(len(node.peers()) == 2 for node in (first, second, third)))
+    assert all(p.address.startswith("[::1]:") for p in third.peers())
+
+
+@ipv6
+def test_a_node_on_ipv6_alone_is_not_advertised_at_the_ipv4_address_it_dials_from(make_node):
+    """Its hello names a port; that port on its IPv4 address reaches nobody."""
+    hub = make_node(bind=None)
+    only6 = make_node(bind="::1", bootstrap="127.0.0.1:%d" % hub.port)
+    wait_until(lambda: hub.peers() and hub.peers()[0].rtt_ms)
+    wanted = ["[::1]:%d" % only6.port, only6.nodeid]
+    with RawPeer.dial(hub) as asker:
+        asker.become_peer()
+
+        def advertised():
+            asker.say("getaddr")
+            return asker.hear("addr")["peers"]
+
+        wait_until(lambda: wanted in advertised())
+        assert advertised() == [wanted]
+
+
+@ipv6
+def test_a_mesh_of_nodes_on_ipv4_on_ipv6_and_on_both(make_node):
+    both = make_node(bind=None)
+    only4 = make_node(bind="127.0.0.1", bootstrap="127.0.0.1:%d" % both.port)
+    only6 = make_node(bind="::1", bootstrap="[::1]:%d" % both.port)
+    wait_until(lambda: all(len(node.peers()) == 2 for node in (both, only4, only6)))
+
+
+def test_advertise_is_what_others_are_told(make_node):
+    node = make_node(advertise="203.0.113.7:7000")
+    assert own_addresses_heard_by("127.0.0.1", node) == [["203.0.113.7:7000", node.nodeid]]
+    assert [str(address) for address in node.addresses] == ["203.0.113.7:7000"]
+
+
+def test_a_name_to_advertise_is_told_as_the_address_it_has(make_node, monkeypatch):
+    node = make_node(advertise="localhost:7000", bind="127.0.0.1")
+    (told,) = own_addresses_heard_by("127.0.0.1", node)
+    assert told[0] in ("127.0.0.1:7000", "[::1]:7000")
+    monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
+    with pytest.raises(CannotStart, match="gateway"):
+        Node(port=0, advertise="gateway.test:7000").start()
+
+
+# -- the peers file ------------------------------------------------------------------------------------
+
+
+def test_the_peers_file_brings_a_node_back_without_a_bootstrap_list(make_node, tmp_path):
+    path = str(tmp_path / "peers.json")
+    first = make_node()
+    second = make_node(bootstrap=first, peers_file=path)
+    wait_until(lambda: second.peers())
+    second.stop()
+    again = make_node(peers_file=path)
+    wait_until(lambda: again.peers())
+    assert again.peers()[0].nodeid == first.nodeid
+    assert os.listdir(str(tmp_path)) == ["peers.json"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b'{"format": "other"}', b"[" * 100000])
+def test_a_damaged_peers_file_is_moved_aside_and_the_node_starts(
+    make_node, tmp_path, caplog, content
+):
+    path = tmp_path / "peers.json"
+    path.write_bytes(content)
+    node = make_node(peers_file=str(path))
+    wait_until(lambda: caplog.records)
+    assert len(caplog.records) == 1
+    assert "damaged" in caplog.records[0].getMessage()
+    node.stop()
+    assert (tmp_path / "peers.json.bad").read_bytes() == content
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_a_peers_file_may_be_a_link_and_stays_one(make_node, tmp_path):
+    (tmp_path / "real").mkdir()
+    os.symlink(str(tmp_path / "real" / "peers.json"), str(tmp_path / "link"))
+    first = make_node()
+    second = make_node(bootstrap=first, peers_file=str(tmp_path / "link"))
+    wait_until(lambda: second.peers())
+    second.stop()
+    assert os.path.islink(str(tmp_path / "link"))
+    assert os.listdir(str(tmp_path / "real")) == ["peers.json"]
+
+
+def test_a_peers_file_in_no_folder_is_said_at_the_start(tmp_path):
+    with pytest.raises(CannotStart, match="no folder"):
+        Node(port=0, peers_file=str(tmp_path / "absent" / "peers.json")).start()
+
+
+def test_a_peers_file_that_is_a_folder_stops_the_start(tmp_path):
+    with pytest.raises(CannotStart, match="not a regular file"):
+        Node(port=0, peers_file=str(tmp_path)).start()
+
+
+def test_a_peers_file_that_the_disk_does_not_give_is_moved_aside(
+    make_node, tmp_path, caplog, monkeypatch
+):
+    """Not readable for us, or a bad sector: a warning, and the node starts without it."""
+    path = tmp_path / "peers.json"
+    path.write_bytes(b"precious")
+
+    def unreadable(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(address_book, "load", unreadable)
+    make_node(peers_file=str(path)).stop()
+    (record,) = caplog.records
+    assert "Input/output error" in record.getMessage()
+    assert (tmp_path / "peers.json.bad").read_bytes() == b"precious"
+
+
+def test_a_damaged_file_that_cannot_be_moved_is_left_and_never_overwritten(
+    make_node, tmp_path, caplog, monkeypatch
+):
+    path = tmp_path / "peers.json"
+    path.write_bytes(b"precious")
+
+    def read_only(*args):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "replace", read_only)
+    first = make_node()
+    node = make_node(peers_file=str(path), bootstrap=first)
+    wait_until(lambda: node.peers())
+    monkeypatch.undo()
+    node.stop()
+    (record,) = caplog.records
+    assert "left there" in record.getMessage()
+    assert path.read_bytes() == b"precious"
+
+
+def test_how_late_it_runs_is_known(make_node):
+    node = make_node()
+    assert 0 <= node.lateness() < 60
+    with pytest.raises(RuntimeError):
+        Node(port=0, bind="127.0.0.1").lateness()
+
+
+
+def test_a_disk_that_stays_full_is_complained_of_once(make_node, tmp_path, caplog, monkeypatch):
+    calls = []
+
+    def full(*args):
+        calls.append(args)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("p2p_plain.node.node.SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr(address_book, "save", full)
+    first = make_node()
+    node = make_node(peers_file=str(tmp_path / "peers.json"), bootstrap=first)
+    wait_until(lambda: len(calls) >= 3)
+    assert len(node.peers()) == 1
+    node.stop()
+    (record,) = caplog.records
+    assert "No space left" in record.getMessage()

@@ -1,0 +1,108 @@
+"""What each start imports: nobody waits for what only another command needs.
+
+In the one file an import costs most, since Python compiles it anew each time.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tests.support import PATIENCE, ROOT
+
+
+A_NODE = {"p2p_plain.node.%s" % name for name in ("listener", "node", "overlay", "session")}
+
+NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
+NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile", "typing"}
+NEVER |= {"unittest", "urllib", "uuid", "zipfile"}
+"""Of the standard library, what nothing needs that has not gone wrong and serves no page."""
+
+AT_THE_END = """
+import atexit, json, sys
+before = set(sys.modules)
+atexit.register(lambda: print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr))
+"""
+
+AT_LISTENING = """
+import os, signal
+from p2p_plain.commands import run
+def told(self, event):
+    if event["event"] == "listening":
+        print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(0)
+run.Printer.event = told
+"""
+
+THE_PROGRAM = """
+from p2p_plain import cli
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def imported(code, *words):
+    """The modules that were imported: ours, and others."""
+    run = subprocess.run(
+        [sys.executable, "-S", "-c", code, *words],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    names = json.loads(run.stderr.decode().splitlines()[-1])
+    ours = {name for name in names if name.startswith("p2p_plain")}
+    return ours, {name for name in names if not name.startswith("p2p_plain")}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version"],
+        ["--help"],
+        ["ping", "127.0.0.1:1", "-c", "1"],
+        ["matrix", "--help"],
+        ["check", "127.0.0.1:1", "--within", "0"],
+        ["watch", "--help"],
+    ],
+)
+def test_a_command_that_runs_no_node_imports_none(words):
+    ours, others = imported(AT_THE_END + THE_PROGRAM, *words)
+    assert not ours & A_NODE
+    assert not others & NEVER
+
+
+def test_the_version_is_told_without_a_parser_a_socket_or_a_thread():
+    _, others = imported(AT_THE_END + THE_PROGRAM, "--version")
+    assert not others & {"argparse", "json", "re", "selectors", "signal", "socket", "threading"}
+
+
+def test_a_node_listens_before_it_has_imported_what_it_does_not_need():
+    code = AT_THE_END + AT_LISTENING + THE_PROGRAM
+    ours, others = imported(code, "--port", "0", "--bind", "127.0.0.1")
+    assert ours > A_NODE
+    assert not any(name.startswith(("p2p_plain.web.", "p2p_plain.tour.")) for name in ours)
+    assert not others & (NEVER | {"argparse", "gettext", "gzip", "shutil"})
+
+
+def test_the_library_imports_a_node_when_it_is_asked_for_one():
+    said = subprocess.check_output(
+        [
+            sys.executable,
+            "-S",
+            "-c",
+            "import sys, p2p_plain\n"
+            "assert 'p2p_plain.node.node' not in sys.modules\n"
+            "from p2p_plain import *\n"
+            "print(Node.__name__, PeerInfo.__name__, issubclass(UsageError, P2PError))\n"
+            "assert p2p_plain.Node is sys.modules['p2p_plain.node.node'].Node\n"
+            "try: p2p_plain.Nodes\n"
+            "except AttributeError as error: print(error)",
+        ],
+        cwd=ROOT,
+    )
+    assert said.decode().splitlines() == [
+        "Node PeerInfo True",
+        "module 'p2p_plain' has no attribute 'Nodes'",
+    ]

@@ -1,0 +1,257 @@
+"""What people see: aligned, rounded as people write, and unable to play with the terminal."""
+
+import pytest
+
+from p2p_plain.terminal import event_lines
+from p2p_plain.terminal.event_lines import count, duration, human, invitation, milliseconds, trace
+
+ID = "01234567-89ab-4cde-8f01-23456789abcd"
+
+TIME = "2016-02-04T12:00:00.123Z"
+
+EVENTS = {
+    "listening": {"nodeid": ID, "name": "a", "addresses": ["10.0.0.1:6000", "[::1]:6000"]},
+    "peer_up": {
+        "nodeid": ID,
+        "name": "a",
+        "address": "10.0.0.1:6000",
+        "direction": "inbound",
+        "peers": 1,
+    },
+    "peer_down": {
+        "nodeid": ID,
+        "name": "a",
+        "address": "10.0.0.1:6000",
+        "reason": "stopping",
+        "peers": 0,
+        "up_seconds": 61,
+    },
+    "self": {"address": "10.0.0.1:6000"},
+    "refused": {"address": "10.0.0.1:6000", "reason": "refused"},
+    "rtt": {"nodeid": ID, "name": "a", "rtt_ms": 0.31},
+    "reach": {
+        "nodeid": ID,
+        "name": "a",
+        "address": "10.0.0.1:6000",
+        "dial": "timeout",
+        "was": "ok",
+    },
+    "message": {"nodeid": ID, "from": ID, "body": {"text": "hello"}},
+    "stopped": {"reason": "SIGINT", "peers": 2, "uptime_seconds": 3725},
+}
+
+
+def event(word, **changes):
+    return dict(EVENTS[word], event=word, time="2016-02-04T12:00:00.123Z", **changes)
+
+
+def shown(word, **changes):
+    """The line without its time of day."""
+    line = human(event(word, **changes))
+    assert line[2] == line[5] == ":"
+    return " ".join(line[8:].split())
+
+
+@pytest.mark.parametrize(
+    "name, line",
+    [
+        ("listening", "listening 01234567 a on 10.0.0.1:6000, [::1]:6000"),
+        ("peer_up", "peer up 01234567 a 10.0.0.1:6000 inbound 1 peer"),
+        ("peer_down", "peer down 01234567 a 10.0.0.1:6000 stopping 0 peers left; was up 1 min 1 s"),
+        ("self", "self 10.0.0.1:6000 is this node itself; not dialed again"),
+        ("refused", "refused 10.0.0.1:6000 connection refused: nobody listens there"),
+        ("rtt", "rtt 01234567 a 0.31 ms"),
+        ("reach", "reach 01234567 a 10.0.0.1:6000 cannot be dialed: timeout, no answer (was ok)"),
+        ("message", 'message 01234567 {"text": "hello"}'),
+        ("stopped", "stopped SIGINT, after 1 h 2 min; said goodbye to 2 peers"),
+    ],
+)
+def test_each_event_is_told_in_one_line(name, line):
+    assert shown(name) == line
+
+
+def test_an_event_that_display_does_not_know_still_shows_its_fields():
+    assert human({"event": "new_kind", "time": TIME, "a": "\x1b"}).endswith("new kind   a=\\x1b")
+
+
+def test_a_refusal_without_a_sentence_of_its_own_shows_its_word():
+    assert shown("refused", reason="wrong-peer") == "refused 10.0.0.1:6000 wrong-peer"
+
+
+HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
+
+
+@pytest.mark.parametrize(
+    "name, changes",
+    [
+        ("listening", {"name": HOSTILE}),
+        ("peer_up", {"name": HOSTILE}),
+        ("peer_down", {"name": HOSTILE}),
+        ("rtt", {"name": HOSTILE}),
+        ("reach", {"name": HOSTILE}),
+        ("message", {"body": HOSTILE}),
+        ("message", {"body": {HOSTILE: [HOSTILE]}}),
+    ],
+)
+def test_what_a_peer_chose_cannot_play_with_the_terminal(name, changes):
+    line = human(event(name, **changes))
+    assert line.isprintable()
+    line.encode("utf-8")
+
+
+def test_a_long_message_is_cut():
+    assert len(human(event("message", body="x" * 60000))) < 600
+
+
+@pytest.mark.parametrize("name", sorted(EVENTS))
+def test_colour_changes_nothing_but_colour(name):
+    plain, coloured = human(event(name))[8:], human(event(name), colour=True)[8:]
+    coloured = coloured.replace("\x1b[0m", "")
+    if "\x1b[" in coloured:
+        start = coloured.index("\x1b[")
+        coloured = coloured[:start] + coloured[coloured.index("m", start) + 1 :]
+    assert coloured.rstrip() == plain
+
+
+def test_names_of_different_lengths_leave_the_columns_where_they_are():
+    lines = [human(event("peer_up", name=name)) for name in ("a", "abcdefgh")]
+    assert len({line.index("10.0.0.1") for line in lines}) == 1
+
+
+# -- the trace ------------------------------------------------------------------------
+
+
+def traced(line, thread="reader-1", peer="10.0.0.1:6000", **more):
+    fields = {"line": line, "thread": thread, "peer": peer, "direction": ">"}
+    return trace(dict(fields, event="trace", time=101.5), 100.0, **more)
+
+
+def test_a_traced_line_has_time_thread_peer_and_direction():
+    assert traced('{"msgtype":"ping"}').split() == [
+        "1.5000",
+        "reader-1",
+        "10.0.0.1:6000",
+        ">",
+        '{"msgtype":"ping"}',
+    ]
+
+
+def test_a_traced_line_is_escaped_and_cut():
+    assert traced(HOSTILE).isprintable()
+    line = traced("x" * 65535)
+    assert line.endswith("x... (65535 characters)")
+    assert line.count("x") == event_lines.TRACE_WIDTH
+    whole = traced("x" * event_lines.TRACE_WIDTH)
+    assert whole.count("x") == event_lines.TRACE_WIDTH
+    assert "characters" not in whole
+
+
+def test_a_trace_may_be_coloured_by_direction():
+    assert traced("x", colour=True).startswith("\x1b[2m")
+    assert traced("x", colour=True).endswith("x\x1b[0m")
+
+
+@pytest.mark.parametrize("width", [80, 99, 100, 120, 200])
+@pytest.mark.parametrize("line", ["x" * 200, "x" * 65535, HOSTILE * 30, "\u6771" * 150])
+def test_on_a_terminal_a_traced_line_fits_its_width_and_says_what_is_missing(width, line):
+    shown = traced(line, width=width)
+    assert width - 1 <= sum(1 if character < "\u1100" else 2 for character in shown) <= width
+    assert shown.endswith("...(%d)" % len(line))
+    assert shown.isprintable()
+
+
+def test_a_traced_line_that_just_fits_is_whole():
+    head = len(traced("", width=80))
+    assert traced("x" * (80 - head), width=80).endswith(" " + "x" * (80 - head))
+    assert traced("x" * (81 - head), width=80).endswith("...(%d)" % (81 - head))
+
+
+@pytest.mark.parametrize("width", [80, 120, None])
+def test_the_columns_of_a_trace_stay_where_they_are(width):
+    """With the threads and addresses that a node has on one machine."""
+    lines = [
+        traced("{}", width=width, thread=thread, peer=peer)
+        for thread in ("pinger", "MainThread", "inbound-1", "outbound-9")
+        for peer in ("127.0.0.1:80", "127.0.0.1:65535", "192.168.0.2:600")
+    ]
+    assert len({line.index("{}") for line in lines}) == 1
+
+
+def test_a_trace_on_a_terminal_that_is_too_narrow_still_shows_a_little_of_each_line():
+    assert traced("x" * 40, width=10).endswith("xxxxxxxxx...(40)")
+
+
+# -- figures --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (None, "-"),
+        (0, "0.00 ms"),
+        (0.314, "0.31 ms"),
+        (9.5, "9.50 ms"),
+        (12.42, "12.4 ms"),
+        (153.2, "153 ms"),
+        (1000, "1.00 s"),
+        (1204, "1.20 s"),
+    ],
+)
+def test_milliseconds_show_the_digits_that_matter(value, text):
+    assert milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [
+        (0, "0.0 s"),
+        (0.44, "0.4 s"),
+        (9.94, "9.9 s"),
+        (9.96, "10 s"),
+        (26.6, "27 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (182, "3 min 2 s"),
+        (3600, "1 h"),
+        (3601, "1 h"),
+        (3900, "1 h 5 min"),
+        (2 * 86400 + 3 * 3600 + 59, "2 d 3 h"),
+        (400 * 86400, "400 d"),
+    ],
+)
+def test_a_duration_has_its_two_largest_units(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("number, text", [(0, "0 peers"), (1, "1 peer"), (2, "2 peers")])
+def test_one_peer_is_not_one_peers(number, text):
+    assert count(number, "peer") == text
+
+
+# -- the invitation --------------------------------------------------------------------
+
+
+def test_the_invitation_is_a_command_to_type_elsewhere():
+    lines = invitation(["10.0.0.1:6000", "[::1]:6000"], "", "python3 -m p2p_plain")
+    assert lines[0].endswith("python3 -m p2p_plain --bootstrap 10.0.0.1:6000")
+
+
+@pytest.mark.parametrize(
+    "network, quoted",
+    [("lab 1", "'lab 1'"), ("it's", "'it'\\''s'"), ("$HOME;rm", "'$HOME;rm'")],
+)
+def test_a_network_in_the_invitation_survives_the_shell(network, quoted):
+    assert invitation(["10.0.0.1:6000"], network, "p")[0].endswith(" --network " + quoted)
+
+
+def test_nobody_is_invited_where_nobody_can_come():
+    assert invitation([], "lab", "p") == []
+
+
+@pytest.mark.parametrize(
+    "offset, shown", [(0, "12:00:00"), (3600, "13:00:00"), (-13 * 3600, "23:00:00"), (19800, "17:30:00")]
+)
+def test_people_see_the_time_of_the_event_on_their_own_clock(offset, shown):
+    """Not the time of printing: after Ctrl-S and Ctrl-Q every line still tells its own."""
+    assert event_lines.clock(TIME, offset) == shown
+    assert human(event("self"), offset).startswith(shown + "  self")

@@ -1,0 +1,94 @@
+"""stdout as it may be: closed, a pipe that nobody reads, a full disk, ASCII only."""
+
+import io
+import os
+import struct
+
+import pytest
+
+from p2p_plain.terminal.output import Output, wants_colour
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_line_is_written_at_once():
+    stream = io.StringIO()
+    assert Output(stream).write("hello")
+    assert stream.getvalue() == "hello\n"
+
+
+def test_a_line_that_may_wait_is_written_with_the_next_flush(tmp_path):
+    path = tmp_path / "out"
+    with path.open("w") as stream:
+        output = Output(stream)
+        assert output.write("one", now=False) and output.write("two", now=False)
+        assert path.read_text() == ""
+        assert output.flush()
+        assert path.read_text() == "one\ntwo\n"
+
+
+def test_a_stream_that_is_not_there_swallows_everything():
+    assert Output(None).write("hello")
+    assert Output(None).flush()
+
+
+def test_what_the_encoding_cannot_say_is_escaped():
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Output(stream).write("z\u00fcrich \u2192")
+    assert raw.getvalue() == b"z\\xfcrich \\u2192\n"
+
+
+def test_a_pipe_without_a_reader_is_told_once_and_then_forgotten():
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        output = Output(stream)
+        assert output.write("hello", now=False) is True
+        assert output.flush() is False
+        assert output.write("hello") is True
+        assert output.flush() is True
+
+
+def test_a_full_disk_loses_the_line_and_nothing_else():
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    assert Output(Full()).write("hello")
+
+
+@pytest.mark.parametrize(
+    "environ, coloured",
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),  # "present and not an empty string", says no-color.org
+        ({"TERM": "dumb"}, False),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="depends on the terminal there")
+def test_colour_is_for_terminals_whose_user_wants_it(environ, coloured):
+    assert wants_colour(Terminal(), environ) is coloured
+    assert wants_colour(io.StringIO(), environ) is False
+
+
+def test_only_a_terminal_has_a_width_and_it_may_change():
+    assert Output(None).columns() is None
+    assert Output(io.StringIO()).columns() is None
+    fcntl = pytest.importorskip("fcntl")
+    termios = pytest.importorskip("termios")
+    master, slave = os.openpty()
+    with os.fdopen(slave, "w") as stream:
+        output = Output(stream)
+        for columns, told in ((0, None), (80, 80), (120, 120)):
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+            assert output.columns() == told
+    os.close(master)
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as stream:
+        assert Output(stream).columns() is None

@@ -1,0 +1,218 @@
+"""The metrics, read by a parser that is stricter than Prometheus' own."""
+
+import math
+import re
+import shutil
+import subprocess
+
+import pytest
+from tests.support import new_id, wait_until
+from tests.support.page_node import Fake, full_mesh, link
+
+from p2p_plain.web import metrics
+from p2p_plain.common.counters import BUCKETS
+from p2p_plain.node.messages import Links
+from p2p_plain.web.metrics import peer_labels
+from p2p_plain.monitor.view import summary
+
+NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
+LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"'
+SAMPLE = re.compile(r"(%s)(?:\{(%s(?:,%s)*)\})? (\S+)\Z" % (NAME, LABEL, LABEL))
+BASE_UNITS = ("_seconds", "_bytes")
+OTHER_UNITS = re.compile("_(ms|milliseconds|us|minutes|kb|mb|kilobytes|percent)(_|$)")
+
+
+def parse(text):
+    """``{family: (kind, {(sample name, labels): value})}``; fails at whatever is not as it should."""
+    assert text.endswith("\n") and "\r" not in text
+    families, helped, current = {}, set(), None
+    for line in text[:-1].split("\n"):
+        if line.startswith("# HELP "):
+            name, help = re.match("# HELP (%s) (.+)" % NAME, line).groups()
+            assert name not in helped and name not in families, "twice: " + line
+            assert help.strip() == help and "\\" not in help
+            helped.add(name)
+            continue
+        if line.startswith("# TYPE "):
+            current, kind = re.match("# TYPE (%s) (counter|gauge|histogram)\\Z" % NAME, line).groups()
+            assert current in helped and current not in families, "twice, or without help: " + line
+            families[current] = (kind, {})
+            continue
+        found = SAMPLE.match(line)
+        assert found, "not a sample: %r" % line
+        name, value = found.group(1), found.group(len(found.groups()))
+        kind, samples = families[current]
+        endings = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+        assert name in [current + ending for ending in endings], "outside its family: " + line
+        labels = re.findall(LABEL, found.group(2) or "")
+        assert [key for key, _ in labels] == sorted({key for key, _ in labels}), "labels: " + line
+        said = ",".join('%s="%s"' % pair for pair in labels)
+        assert (found.group(2) or "") == said, "more than labels: " + line
+        key = (name, tuple(labels))
+        assert key not in samples, "twice: " + line
+        samples[key] = float(value)
+        assert not math.isnan(samples[key])
+    for name, (kind, samples) in families.items():
+        assert (kind == "counter") == name.endswith("_total"), name
+        assert not OTHER_UNITS.search(name), name
+        if kind == "counter":
+            assert all(value >= 0 for value in samples.values())
+        if kind == "histogram":
+            check_histogram(name, samples)
+    return families
+
+
+def check_histogram(name, samples):
+    buckets = [(dict(labels)["le"], value) for (n, labels), value in samples.items() if n == name + "_bucket"]
+    bounds = [float(le) for le, _ in buckets]
+    assert bounds == sorted(set(bounds)) and bounds[-1] == math.inf
+    counts = [value for _, value in buckets]
+    assert counts == sorted(counts)
+    assert samples[name + "_count", ()] == counts[-1]
+    assert samples[name + "_sum", ()] >= 0
+
+
+def exposition(rows, **counters):
+    """Both as families and as text."""
+    said = Fake(rows).counters()
+    said.update(counters)
+    text = metrics.exposition(rows[0], summary(rows, 3.0), said, metrics.process()).decode("utf-8")
+    return parse(text), text
+
+
+def by_peer(families, name):
+    """The values of a family by the label ``peer``."""
+    return {dict(labels)["peer"]: value for (_, labels), value in families[name][1].items()}
+
+
+def test_every_family_that_is_promised_is_there():
+    families, _ = exposition(full_mesh(["a", "b", "c"]))
+    kinds = {name: kind for name, (kind, _) in families.items()}
+    promised = {
+        "p2p_plain_build_info": "gauge",
+        "p2p_plain_peers": "gauge",
+        "p2p_plain_peer_up": "gauge",
+        "p2p_plain_ping_duration_seconds": "histogram",
+        "p2p_plain_ping_last_seconds": "gauge",
+        "p2p_plain_dial_up": "gauge",
+        "p2p_plain_dial_failures_total": "counter",
+        "p2p_plain_messages_total": "counter",
+        "p2p_plain_bytes_total": "counter",
+        "p2p_plain_self_lag_seconds": "gauge",
+        "p2p_plain_directions": "gauge",
+        "process_cpu_seconds_total": "counter",
+    }
+    assert {name: kinds.get(name) for name in promised} == promised
+
+
+def test_figures_arrive_in_base_units():
+    families, text = exposition(full_mesh(["a", "b", "c"]))
+    assert by_peer(families, "p2p_plain_ping_last_seconds") == {"b": 0.0003, "c": 0.0003}
+    assert 'p2p_plain_ping_last_seconds{peer="b"} 0.0003\n' in text
+    assert 'p2p_plain_ping_duration_seconds_bucket{le="0.0005"} 5\n' in text
+    assert 'p2p_plain_ping_duration_seconds_bucket{le="+Inf"} 7\n' in text
+    assert 'p2p_plain_peers{direction="outbound"} 2\n' in text
+    assert 'p2p_plain_messages_total{direction="in",msgtype="pong"} 7\n' in text
+    assert 'p2p_plain_directions{state="up"} 6\n' in text
+
+
+def test_the_first_buckets_are_of_one_machine_and_the_last_of_a_timeout():
+    assert BUCKETS[0] == 50e-6
+    assert BUCKETS[-1] == 20
+    assert list(BUCKETS) == sorted(set(BUCKETS))
+
+
+def test_a_refused_dial_is_never_up_though_a_connection_stands():
+    me = new_id()
+    links = (
+        link(new_id(), "blocked", dial="timeout", direction="inbound"),
+        link(new_id(), "gone", dial="refused", direction="none"),
+        link(new_id(), "new", dial="unknown", direction="inbound"),
+        link(new_id(), "fine", dial_ms=0.25),
+    )
+    families, _ = exposition([Links(me, links, name="me")])
+    assert by_peer(families, "p2p_plain_dial_up") == {"blocked": 0, "gone": 0, "fine": 1}
+    assert by_peer(families, "p2p_plain_peer_up") == {"blocked": 1, "gone": 0, "new": 1, "fine": 1}
+    assert set(by_peer(families, "p2p_plain_ping_last_seconds")) == {"blocked", "new", "fine"}
+    assert by_peer(families, "p2p_plain_dial_last_seconds") == {"fine": 0.00025}
+
+
+def test_failures_begin_at_zero():
+    families, _ = exposition(full_mesh(["a", "b"]), dial_failures={"timeout": 3, "other": 1})
+    found = {dict(labels)["reason"]: n for (_, labels), n in families["p2p_plain_dial_failures_total"][1].items()}
+    assert found == {
+        "refused": 0, "reset": 0, "timeout": 3, "unreachable": 0, "wrong-peer": 0, "other": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', "a\\b", "a\\n", "a\nb", 'x"} 1', "\u00e9\u4e2d", "{}", "a,b=\"c\"", "\ud800"]
+)
+def test_no_name_can_end_its_label(name):
+    families, _ = exposition(full_mesh(["me", name]))
+    (label,) = by_peer(families, "p2p_plain_peer_up")
+    plain = re.sub(r"\\(.)", lambda m: {"n": "\n"}.get(m.group(1), m.group(1)), label)
+    assert plain == name.replace("\ud800", "?")
+
+
+def test_no_nodeid_is_ever_a_label():
+    rows = full_mesh(["a", "b", "b", "c"])
+    del rows[0].links[2]["name"]
+    _, text = exposition(rows)
+    for row in rows:
+        assert row.nodeid not in text and row.nodeid[:8] not in text
+
+
+def test_names_that_are_shared_are_told_apart_by_address():
+    def labels(*nodes):
+        known = [dict(zip(("nodeid", "name", "address"), ("%d" % i,) + node)) for i, node in enumerate(nodes)]
+        found = peer_labels(known)
+        assert len(set(found.values())) == len(nodes)
+        return [found["%d" % i] for i in range(len(nodes))]
+
+    assert labels(("web", "192.0.2.1:6000"), ("db", "192.0.2.2:6000")) == ["web", "db"]
+    assert labels(("web", "192.0.2.1:6000"), ("web", "[2001:db8::1]:6000")) == [
+        "web (192.0.2.1)",
+        "web (2001:db8::1)",
+    ]
+    assert labels(("web", "192.0.2.1:6000"), ("web", "192.0.2.1:6001")) == [
+        "web (192.0.2.1:6000)",
+        "web (192.0.2.1:6001)",
+    ]
+    assert labels(("web",), ("web",), ("web",)) == [
+        "web (address unknown)",
+        "web (address unknown) #2",
+        "web (address unknown) #3",
+    ]
+    assert labels(("web", "a:1"), ("web", "b:1"), ("web (a)", "c:1"))  # who imitates such a label
+    assert labels(("x",), ("x",), ("x (address unknown) #2",), ("x (address unknown)",))
+
+
+def test_series_of_forgotten_nodes_end():
+    rows = full_mesh(["a", "b", "c"])
+    assert 'peer="c"' in exposition(rows)[1]
+    rows[0].links = rows[0].links[:1]
+    assert 'peer="c"' not in exposition(rows[:2])[1]
+
+
+def test_real_nodes_are_well_spoken(make_node):
+    first = make_node(name="first", ping_interval=0.2)
+    second = make_node(name="second", bootstrap=first, ping_interval=0.2)
+    wait_until(lambda: first.counters()["pings"]["count"] and second.peers())
+    rows = first.rows()
+    text = metrics.exposition(rows[0], summary(rows, 0.6), first.counters(), metrics.process())
+    families = parse(text.decode("utf-8"))
+    assert by_peer(families, "p2p_plain_peer_up") == {"second": 1}
+    bounds = [dict(labels).get("le") for _, labels in families["p2p_plain_ping_duration_seconds"][1]]
+    assert float(bounds[0]) == 50e-6
+    if shutil.which("promtool"):
+        subprocess.run(["promtool", "check", "metrics"], input=text, check=True)
+
+
+def test_the_process_is_told_as_prometheus_libraries_do():
+    found = metrics.process()
+    assert found["process_cpu_seconds_total"] > 0
+    if "process_open_fds" in found:
+        assert found["process_open_fds"] >= 3
+        assert found["process_resident_memory_bytes"] > 2 ** 20
+        assert 1.4e9 < found["process_start_time_seconds"] < 1e10
