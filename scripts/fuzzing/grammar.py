@@ -142,14 +142,16 @@ class Grammar:
         rng = self.rng
         links = []
         for _ in range(rng.randrange(4)):
-            link = {"nodeid": self.any_nodeid(), "name": rng.choice(NAMES), "rtt_ms": 0.25}
+            link: Dict[str, Any] = {"nodeid": self.any_nodeid(), "name": rng.choice(NAMES)}
+            link["rtt_ms"] = 0.25
             if rng.random() < 0.5:
                 link["dial"] = rng.choice(("ok", "refused", "wrong-peer", "unknown"))
                 link["direction"] = rng.choice(("outbound", "inbound", "none"))
                 link["address"] = self.address()
                 link["up_s"] = rng.choice((None, 0, 1.5, 1e300))
             links.append(link)
-        message = {"msgtype": "links", "nodeid": self.any_nodeid(), "links": links}
+        message: Dict[str, Any] = {"msgtype": "links", "nodeid": self.any_nodeid()}
+        message["links"] = links
         if rng.random() < 0.3:
             message["age"] = rng.choice((0, 1.5, None))
             message["end"] = rng.random() < 0.5

@@ -1,11 +1,10 @@
 """Broken lines, made of valid ones, each with what the node is expected to do with it."""
 
 import json
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Tuple
 
 from .grammar import ACCEPT, EITHER, KINDS, REJECT, Grammar, Line, expected_if_valid
 from .harmless import is_harmless
-from .wire import MAX_FIRST_LINE, MAX_LINE
 
 REQUIRED = {
     "addr": ("peers",),
@@ -14,7 +13,9 @@ REQUIRED = {
     "links": ("nodeid", "links"),
     "message": ("id", "from", "body"),
 }
-ALWAYS_TYPED = frozenset("nodeid port http id from to peers links reason".split())
+ALWAYS_TYPED = frozenset((
+    "nodeid", "port", "http", "id", "from", "to", "peers", "links", "reason",
+))
 """Fields for which each of ``ODD_VALUES`` has the wrong type."""
 
 ODD_VALUES = tuple(
@@ -51,8 +52,11 @@ BAD_ADDRESSES = (
     "0x7f.0.0.1:%d", "127.0.0.\u0661:%d", "127.0.0.1:\u0661\u0662", "[::1]", "[::1", "::1:%d",
     "[::1%%lo]:%d", "[127.0.0.1]:%d", "[::1]x:%d", "[[::1]]:%d", "", "\x00", "\ud800", "x" * 3000,
 )
-BAD_ENTRIES = (None, True, 0, 1.5, {}, [], [[]], ["127.0.0.1:0"], [1, 2], ["a", "b", "c"])
-SIZES = tuple(bound + more for bound in (MAX_FIRST_LINE, MAX_LINE) for more in (-1, 0, 1)) + (70000,)
+BAD_ENTRIES: Tuple[Any, ...] = (
+    None, True, 0, 1.5, {}, [], [[]], ["127.0.0.1:0"], [1, 2], ["a", "b", "c"],
+)
+SIZES = (4095, 4096, 4097, 65535, 65536, 65537, 70000)
+"""Around the bounds of the first line and of all others."""
 
 
 class Mutator:

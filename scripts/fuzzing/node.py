@@ -17,7 +17,9 @@ OPTIONS = (
     "--json --port 0 --bind 127.0.0.1 --max-rate 0 --ping-interval 1 --ping-timeout %g"
     " --probe-interval 2 --log-level error --name victim --network %s" % (TIMEOUT, NETWORK)
 ).split()
-EVENTS = frozenset("listening peer_up peer_down self refused rtt reach message stopped".split())
+EVENTS = frozenset((
+    "listening", "peer_up", "peer_down", "self", "refused", "rtt", "reach", "message", "stopped",
+))
 MAX_ERRORS = 20000
 """Bytes of stderr that are kept."""
 

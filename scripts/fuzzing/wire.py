@@ -18,8 +18,12 @@ MAX_FIRST_LINE = 4 * 1024
 TIMEOUT = 5.0
 """Seconds: the node's ``--ping-timeout``, and how long everyone here waits for an answer."""
 
-REASONS = frozenset("stopping self duplicate full network unauthorised timeout protocol".split())
-MSGTYPES = frozenset("hello ping pong getaddr addr links getlinks message bye".split())
+REASONS = frozenset((
+    "stopping", "self", "duplicate", "full", "network", "unauthorised", "timeout", "protocol",
+))
+MSGTYPES = frozenset((
+    "hello", "ping", "pong", "getaddr", "addr", "links", "getlinks", "message", "bye",
+))
 
 PING = b'{"msgtype":"ping"}'
 PONG = b'{"msgtype":"pong"}'

@@ -1,5 +1,6 @@
-"""The fuzzer: it finds a node well that is well, can say that one is not, and dials nobody else."""
+"""The fuzzer passes a good node, finds each kind of bad one, and leads no node elsewhere."""
 
+import hashlib
 import ipaddress
 import json
 import os
@@ -11,15 +12,24 @@ import sys
 import threading
 
 import pytest
-from tests.support import ROOT
+from tests.support import ROOT, wait_until
 
-from p2p_plain.node import messages
 from p2p_plain.common.address import is_dialable
 from p2p_plain.common.errors import PeerMisbehaved
-from scripts import fuzz
+from p2p_plain.node import messages
+from scripts.fuzzing import conversation, dialog, grammar
+from scripts.fuzzing.cases import CASES
+from scripts.fuzzing.expectation import Expectation, expect
+from scripts.fuzzing.harmless import is_harmless
+from scripts.fuzzing.judge import judge
+from scripts.fuzzing.node import Vitals
+from scripts.fuzzing.polite import PolitePeers
+from scripts.fuzzing.run import POOL_THREADS, left_behind
+from scripts.fuzzing.wire import POLITE_IDS
+from scripts.fuzzing.world import World
 
 FUZZ = os.path.join(ROOT, "scripts", "fuzz.py")
-WORLD = fuzz.World(
+WORLD = World(
     nodeid="22222222-2222-4222-8222-222222222222",
     node_port=40000,
     listeners=("127.0.0.1:40001", "[::1]:40002"),
@@ -27,41 +37,50 @@ WORLD = fuzz.World(
 )
 
 
-def run_fuzz(*options, timeout=120):
-    """Exit code, and what it printed."""
+def run_fuzz(*options):
+    """Return the exit code and what the fuzzer printed, started from an unrelated folder."""
     run = subprocess.run(
         [sys.executable, FUZZ] + list(options),
+        cwd=os.path.dirname(sys.executable),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=timeout,
+        timeout=120,
     )
     return run.returncode, run.stdout.decode("utf-8", "replace")
+
+
+def check_failed(code, output, seed):
+    """A failed run exits with 1, says how to repeat it, and shows no traceback."""
+    assert code == 1, output
+    assert "FAILED (seed %d)" % seed in output
+    assert "Traceback" not in output
 
 
 # -- against a node --------------------------------------------------------
 
 
-def test_three_thousand_lines_do_a_node_no_harm():
-    code, said = run_fuzz("--seed", "1", "--lines", "3000")
-    assert code == 0, said
-    assert "seed 1" in said
-    assert int(re.search(r"lines sent +(\d+)", said).group(1)) > 2500
-    assert "bye protocol" in said
-    assert "polite during" in said
+def test_a_good_node_passes():
+    """Exit code 0, and a summary of what was sent and how polite peers fared."""
+    code, output = run_fuzz("--seed", "1", "--lines", "3000")
+    assert code == 0, output
+    assert output.startswith("seed 1")
+    assert int(re.search(r"lines sent +(\d+)", output).group(1)) > 2500
+    for label in ("bye protocol", "polite before", "polite during", "stopped in", "all is well"):
+        assert label in output
 
 
-def test_each_kind_of_bad_input_is_answered_in_time():
-    code, said = run_fuzz("--cases")
-    assert code == 0, said
-    for name, _ in fuzz.CASES:
-        assert said.count("\n%-30s " % name) == 2, name  # before hello, and after
+def test_a_good_node_answers_each_kind_of_bad_input():
+    code, output = run_fuzz("--cases")
+    assert code == 0, output
+    for name, _ in CASES:
+        assert output.count("\n%-30s " % name) == 2, name  # before hello, and after
 
 
 def test_one_conversation_can_be_repeated_alone():
-    code, said = run_fuzz("--seed", "1", "--only", "17")
-    assert code == 0, said
-    assert "connections    1 dialed" in said
+    code, output = run_fuzz("--seed", "1", "--only", "17")
+    assert code == 0, output
+    assert "connections    1 dialed" in output
 
 
 @pytest.mark.parametrize(
@@ -75,14 +94,16 @@ def test_one_conversation_can_be_repeated_alone():
         ("--what",),
     ],
 )
-def test_wrong_usage_is_two_and_no_traceback(options):
-    code, said = run_fuzz(*options)
+def test_wrong_usage_is_exit_code_2(options):
+    """It is also said in words; the network address shows that only this machine is tested."""
+    code, output = run_fuzz(*options)
     assert code == 2
-    assert "Traceback" not in said
+    assert "fuzz.py: error: " in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to another process there")
-def test_ctrl_c_reports_what_there_is():
+def test_ctrl_c_stops_the_node_and_reports():
     fuzzer = subprocess.Popen(
         [sys.executable, "-u", FUZZ, "--seed", "5", "--lines", "100000000"],
         stdin=subprocess.DEVNULL,
@@ -92,27 +113,26 @@ def test_ctrl_c_reports_what_there_is():
     try:
         assert fuzzer.stdout.readline().startswith(b"seed 5")
         fuzzer.send_signal(signal.SIGINT)
-        said = fuzzer.communicate(timeout=60)[0].decode()
+        output = fuzzer.communicate(timeout=60)[0].decode()
     finally:
         fuzzer.kill()
         fuzzer.wait()
-    assert "interrupted" in said
-    assert "lines sent" in said
-    assert "Traceback" not in said
+    assert output.startswith("interrupted")
+    assert "Traceback" not in output
 
 
-# -- against what is no good node: each invariant can fail ------------------------------------
+# -- against bad nodes --------------------------------------------------------
 
 
 class Stub:
-    """A server that plays a bad node: ``answer(line)`` is what it says to a line, or ``None``."""
+    """A server that plays a bad node: ``answer(line)`` is its answer, ``None`` closes."""
 
     def __init__(self, answer):
         self._answer = answer
         self._listener = socket.socket()
         self._listener.bind(("127.0.0.1", 0))
         self._listener.listen(100)
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.port = self._listener.getsockname()[1]
 
     def _accept(self):
         while True:
@@ -150,8 +170,8 @@ class Stub:
 HELLO = b'{"msgtype":"hello","nodeid":"33333333-3333-4333-8333-333333333333"}\n'
 
 
-def polite_only(line):
-    """Answers what the polite peers say, and only that."""
+def well(line):
+    """Answer what the polite peers send, and only that."""
     if b'"hello"' in line:
         return HELLO
     return messages.PONG if line == messages.PING else b""
@@ -160,46 +180,67 @@ def polite_only(line):
 @pytest.mark.parametrize(
     "answer, complaint",
     [
-        (lambda line: HELLO if b"hello" in line else b"", "a polite peer: no pong"),
         (lambda line: None, "a polite peer: the node closed"),
-        (lambda line: polite_only(line) + b'{"msgtype":"bye","reason":"full"}\n', "sent away"),
-        (lambda line: polite_only(line) + b"what?\n", "a polite peer: heard"),
-        (lambda line: polite_only(line) + b'{"msgtype":"zap"}\n', "unknown msgtype"),
-        (polite_only, "without a bye"),  # it takes everything, however bad
-        (lambda line: None if b"NaN" in line else polite_only(line), "without a bye"),
+        (lambda line: well(line) + b'{"msgtype":"bye","reason":"full"}\n', "peer: received"),
+        (lambda line: well(line) + b"what?\n", "peer: received"),
+        (lambda line: well(line) + b'{"msgtype":"zap"}\n', "unknown msgtype"),
+        (well, "without a bye"),
+        (lambda line: None if b"NaN" in line else well(line), "without a bye"),
     ],
-    ids=["mute", "hangs up", "bye", "nonsense", "unknown", "takes all", "closes at once"],
+    ids=["hangs up", "bye", "nonsense", "unknown", "accepts all", "closes at once"],
 )
-def test_a_node_that_breaks_the_rules_is_found_out(answer, complaint):
-    """Exit code 1, and the seed, so that it can be repeated."""
+def test_a_node_that_breaks_the_rules_fails(answer, complaint):
     with Stub(answer) as stub:
-        code, said = run_fuzz("--seed", "3", "--lines", "2000", "--against", stub.address)
-    assert code == 1, said
-    assert "FAILED (seed 3)" in said
-    assert complaint in said
-    assert "Traceback" not in said
+        against = "127.0.0.1:%d" % stub.port
+        code, output = run_fuzz("--seed", "3", "--lines", "2000", "--against", against)
+    check_failed(code, output, 3)
+    assert complaint in output
 
 
-SICK = [
-    ("echo no such luck >&2; exit 3 # %s", "the node does not start: no such luck"),
-    ('echo oops >&2; exec %s "$@"', "stderr: oops"),
-    ('echo oops; exec %s "$@"', "stdout has 'oops"),
-    ("""echo '{"event": "zap", "time": "now"}'; exec %s "$@"  """, "no event that we know"),
-    ('%s "$@" & trap "kill $!" TERM; wait; wait; exit 7', "exit code is 7"),
-]
+def test_a_node_that_does_not_answer_pings_fails():
+    """Through ``PolitePeers``, because the timeout of a whole run is 5 s."""
+    complaints = []
+    with Stub(lambda line: HELLO if b'"hello"' in line else b"") as stub:
+        polite = PolitePeers(("127.0.0.1", stub.port), 0.01, complaints.append, timeout=0.2)
+        try:
+            wait_until(lambda: complaints)
+            assert not polite.wait_ready()
+        finally:
+            polite.stop()
+    assert complaints == ["a polite peer: no pong within 0.2 s"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
-@pytest.mark.parametrize("script, complaint", SICK, ids=[complaint for _, complaint in SICK])
-def test_a_node_whose_process_is_sick_is_found_out(tmp_path, script, complaint):
+def python_that(tmp_path, script):
+    """Return the path of an executable that stands for the node's Python; ``%s`` is this one."""
     wrapper = tmp_path / "python"
     wrapper.write_text("#!/bin/sh\n" + script % sys.executable)
     wrapper.chmod(0o755)
-    code, said = run_fuzz("--seed", "4", "--lines", "300", "--python", str(wrapper))
-    assert code == 1, said
-    assert complaint in said
-    assert "seed 4" in said
-    assert "Traceback" not in said
+    return str(wrapper)
+
+
+needs_shell = pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+
+
+@needs_shell
+def test_a_node_that_does_not_start_fails_with_its_own_words(tmp_path):
+    python = python_that(tmp_path, "echo no such luck >&2; exit 3 # %s")
+    code, output = run_fuzz("--seed", "4", "--python", python)
+    check_failed(code, output, 4)
+    for complaint in ("the node does not start", "stderr: no such luck", "exit code is 3"):
+        assert complaint in output
+
+
+@needs_shell
+def test_a_node_whose_process_misbehaves_fails(tmp_path):
+    """Errors on stderr, lines on stdout that are no events, and an exit code are failures."""
+    script = """
+        echo oops >&2; echo no JSON; echo '{"event": "zap", "time": "now"}'
+        %s "$@" & trap "kill $!" TERM; wait; wait; exit 7"""
+    python = python_that(tmp_path, script)
+    code, output = run_fuzz("--seed", "4", "--lines", "300", "--python", python)
+    check_failed(code, output, 4)
+    for complaint in ("stderr: oops", "stdout has 'no JSON", "an unknown event", "exit code is 7"):
+        assert complaint in output
 
 
 DIES = """
@@ -210,7 +251,7 @@ from p2p_plain.node import messages
 parse, count = messages.parse, [0]
 def dying(line):
     count[0] += 1
-    if count[0] < 500:
+    if count[0] < 300:
         return parse(line)
     if %r:
         for sock in [held for held in gc.get_objects() if isinstance(held, socket.socket)]:
@@ -226,154 +267,144 @@ sys.exit(cli.main(sys.argv[3:]))
 """
 
 
-@pytest.mark.parametrize("later", [0.0, 1.0])
-def test_a_node_that_dies_is_found_out(tmp_path, later):
-    """By the five hundredth line that it parses, say; its connections may end before it does."""
-    (tmp_path / "dies.py").write_text(DIES % (later, later))
-    wrapper = tmp_path / "python"
-    wrapper.write_text('#!/bin/sh\nexec %s %s "$@"\n' % (sys.executable, tmp_path / "dies.py"))
-    wrapper.chmod(0o755)
-    code, said = run_fuzz("--seed", "4", "--lines", "100000", "--python", str(wrapper))
-    assert code == 1, said
-    assert "the node died, exit code 9" in said
-    assert "again: scripts/fuzz.py --seed 4 --only" in said
+@needs_shell
+@pytest.mark.parametrize("later", [0.0, 0.8])
+def test_a_node_that_dies_fails_and_the_suspects_are_shown(tmp_path, later):
+    """The node's connections may end before its process does."""
+    program = tmp_path / "dies.py"
+    program.write_text(DIES % (later, later))
+    python = python_that(tmp_path, 'exec %%s %s "$@"\n' % program)
+    code, output = run_fuzz("--seed", "4", "--lines", "100000", "--python", python)
+    check_failed(code, output, 4)
+    assert "the node died, exit code 9" in output
+    assert "again: scripts/fuzz.py --seed 4 --only" in output
 
 
-OPTIONS = fuzz.Options(1, 1, sys.executable, 1, None, None)
-CALM = fuzz.Vital(9, 7, 10000, 1.0)
+CALM = Vitals(9, 7, 10000, 1.0)
 
 
 @pytest.mark.parametrize(
     "after, up, well",
     [
-        (CALM, fuzz.POLITE_IDS, True),
-        (CALM._replace(threads=7 + fuzz.POOL), fuzz.POLITE_IDS, True),
-        (CALM._replace(fds=10), fuzz.POLITE_IDS, False),
-        (CALM._replace(threads=8 + fuzz.POOL), fuzz.POLITE_IDS, False),
-        (CALM, fuzz.POLITE_IDS[:2], False),
-        (CALM, fuzz.POLITE_IDS + (WORLD.nodeid,), False),
+        (CALM, POLITE_IDS, True),
+        (None, POLITE_IDS, True),
+        (CALM._replace(threads=7 + POOL_THREADS), POLITE_IDS, True),
+        (CALM._replace(fds=10), POLITE_IDS, False),
+        (CALM._replace(threads=8 + POOL_THREADS), POLITE_IDS, False),
+        (CALM, POLITE_IDS[:2], False),
+        (CALM, POLITE_IDS + (WORLD.nodeid,), False),
     ],
 )
-def test_what_is_left_behind_is_found_out(monkeypatch, after, up, well):
-    """A descriptor, a thread, a ghost among the peers."""
+def test_a_node_may_leave_nothing_behind(after, up, well):
+    """No descriptor, no thread beyond the pool's, no peer.
 
-    class FakeNode:
-        def __init__(self):
-            self.process = self
-            self.up = dict.fromkeys(up)
-
-        def vital(self):
-            return after
-
-        def poll(self):
-            return None
-
-    monkeypatch.setattr(fuzz, "SETTLE", 0.05)
-    run = fuzz.Run(OPTIONS)
-    run.node = FakeNode()
-    run._settle(CALM)
-    assert bool(run.failures) is not well
+    A pure function: a whole run waits half a minute before it calls something left behind.
+    """
+    assert (left_behind(CALM, after, up) is None) is well
 
 
-def dialog(expected, bye=None, ended="eof", half_closed=True, pongs=0):
-    """A connection that has ended like this."""
-    conversation = fuzz.Conversation(0, (), (), "wait", 0.0, expected)
+def ended(expected, bye=None, how="eof", half_closed=True, pongs=0):
+    """Return a dialog that has ended like this."""
+    made = conversation.Conversation(0, (), (), "wait", 0.0, expected)
     with socket.socket() as sock:
-        done = fuzz.Dialog(sock, conversation, accepted=False)
-    done.ended, done.half_closed, done.pongs = ended, half_closed, pongs
+        done = dialog.Dialog(sock, made, accepted=False)
+    done.ended, done.half_closed, done.pongs = how, half_closed, pongs
     done.bye = None if bye is None else {"msgtype": "bye", "reason": bye, "detail": "x"}
     return done
 
 
-FINE = fuzz.Expectation(frozenset(), False, False, 2, 2)
-DOOMED = fuzz.Expectation(frozenset(["protocol"]), True, False, None, 0)
+FINE = Expectation(frozenset(), False, False, 2, 2)
+DOOMED = Expectation(frozenset(["protocol"]), True, False, None, 0)
 
 
 @pytest.mark.parametrize(
     "done, problem",
     [
-        (dialog(FINE, pongs=2), None),
-        (dialog(FINE, pongs=1), "1 pongs to 2 pings"),
-        (dialog(FINE, bye="protocol"), "nothing called for"),
-        (dialog(FINE, half_closed=False), "without a bye"),
-        (dialog(FINE, ended="late"), "no answer"),
-        (dialog(FINE, ended="reset"), "2 pings"),
-        (dialog(DOOMED, bye="protocol"), None),
-        (dialog(DOOMED), "without a bye"),
-        (dialog(DOOMED, ended="reset"), "without a bye"),
-        (dialog(DOOMED, ended="late"), "no bye"),
-        (dialog(DOOMED, bye="full"), "nothing called for"),
-        (dialog(DOOMED, ended="ours"), None),
+        (ended(FINE, pongs=2), None),
+        (ended(FINE, pongs=1), "1 pongs to 2 pings"),
+        (ended(FINE, bye="protocol"), "without a cause"),
+        (ended(FINE, half_closed=False), "without a bye"),
+        (ended(FINE, how="late"), "no answer"),
+        (ended(FINE, how="reset"), "2 pings"),
+        (ended(DOOMED, bye="protocol"), None),
+        (ended(DOOMED), "without a bye"),
+        (ended(DOOMED, how="reset"), "without a bye"),
+        (ended(DOOMED, how="late"), "no bye"),
+        (ended(DOOMED, bye="full"), "without a cause"),
+        (ended(DOOMED, how="ours"), None),
     ],
 )
-def test_what_becomes_of_a_connection_is_judged(done, problem):
-    found = fuzz.judge(done)
+def test_each_way_in_which_a_connection_can_end_is_judged(done, problem):
+    found = judge(done)
     assert (found is None) == (problem is None)
     assert problem is None or problem in found
 
 
-# -- what is said --------------------------------------------------------
+# -- what is sent --------------------------------------------------------
 
 
-def conversations(seed, count, role="dialer"):
-    maker = fuzz.Maker(seed, WORLD)
-    return [maker.make(number, role) for number in range(count)]
+def conversations(seed, count, role=conversation.DIALER):
+    return [conversation.make_conversation(seed, n, WORLD, role) for n in range(count)]
 
 
-def test_the_same_seed_says_the_same_bytes():
-    for role in ("dialer", "acceptor"):
-        assert conversations(7, 100, role) == conversations(7, 100, role)
-        assert conversations(7, 100, role) != conversations(8, 100, role)
+@pytest.fixture(scope="module")
+def lines():
+    """Every line of many conversations, in both roles."""
+    made = conversations(11, 400) + conversations(11, 400, conversation.ACCEPTOR)
+    return [line for one in made for line in one.lines]
 
 
-def test_the_same_seed_says_the_same_bytes_in_another_process():
-    """Sets and their order have no part in it."""
+def test_the_same_seed_sends_the_same_bytes():
+    """Even in another process, whose sets have another order."""
     code = (
-        "from scripts import fuzz; import hashlib;"
-        "maker = fuzz.Maker(7, fuzz.World(*%r));"
-        "said = repr([maker.make(number).sends for number in range(50)]);"
-        "print(hashlib.sha256(said.encode()).hexdigest())" % (tuple(WORLD),)
+        "import hashlib\n"
+        "from scripts.fuzzing import conversation, world\n"
+        "where = world.World(*%r)\n"
+        "sends = [conversation.make_conversation(7, n, where).sends for n in range(50)]\n"
+        "print(hashlib.sha256(repr(sends).encode()).hexdigest())" % (tuple(WORLD),)
     )
-    digests = set()
-    for hash_seed in ("1", "2"):
-        env = dict(os.environ, PYTHONHASHSEED=hash_seed)
-        digests.add(subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=env))
-    assert len(digests) == 1
+    env = dict(os.environ, PYTHONHASHSEED="1")
+    digest = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=env).decode()
+    sends = [one.sends for one in conversations(7, 50)]
+    assert digest.strip() == hashlib.sha256(repr(sends).encode()).hexdigest()
 
 
-def test_a_conversation_does_not_depend_on_those_before_it():
-    assert fuzz.Maker(7, WORLD).make(41) == conversations(7, 42)[41]
+def test_seeds_roles_and_numbers_make_different_conversations():
+    """And a number alone makes the same one as in a row, so that ``--only`` can repeat it."""
+    made = conversations(7, 50)
+    assert made != conversations(8, 50)
+    assert made != conversations(7, 50, conversation.ACCEPTOR)
+    assert len({one.sends for one in made}) == 50
+    assert conversation.make_conversation(7, 41, WORLD) == made[41]
 
 
 def addresses_of(data):
-    """Every address that a node would take from these lines, in ``addr`` and in hellos."""
+    """Yield every address that a node would take from these lines, in ``addr`` and in hellos."""
     for line in data.split(b"\n"):
         try:
-            said = messages.parse(line.rstrip(b"\r"))
+            message = messages.parse(line.rstrip(b"\r"))
         except PeerMisbehaved:
             continue
-        if isinstance(said, messages.Addr):
-            for address, _ in said.peers:
+        if isinstance(message, messages.Addr):
+            for address, _ in message.peers:
                 yield address
-        elif isinstance(said, messages.Hello):
-            for port in (said.port, said.http):
+        elif isinstance(message, messages.Hello):
+            for port in (message.port, message.http):
                 if port is not None:
                     yield messages.Address("127.0.0.1", port)
 
 
-@pytest.mark.parametrize("role", ["dialer", "acceptor"])
-def test_nothing_that_is_said_leads_a_node_elsewhere(role):
-    """Each address is loopback, with a port of ours, or such that nobody dials it."""
-    told = 0
-    for conversation in conversations(11, 1500, role):
-        for line in conversation.lines:
-            assert fuzz.is_harmless(line.data, WORLD.ports), line
-            for address in addresses_of(line.data):
-                told += 1
-                if is_dialable(address):
-                    assert ipaddress.ip_address(address.host).is_loopback, line
-                    assert address.port in WORLD.ports, line
-    assert told > 1000
+def test_no_line_leads_a_node_elsewhere(lines):
+    """Each address that a node would dial is a loopback address with a port of the fuzzer's."""
+    dialable = 0
+    for line in lines:
+        assert is_harmless(line.data, WORLD.ports), line
+        for address in addresses_of(line.data):
+            if is_dialable(address):
+                dialable += 1
+                assert ipaddress.ip_address(address.host).is_loopback, line
+                assert address.port in WORLD.ports, line
+    assert dialable > 500
 
 
 @pytest.mark.parametrize(
@@ -405,8 +436,8 @@ def test_nothing_that_is_said_leads_a_node_elsewhere(role):
         "8.8.8.8:40003".encode("utf-16-le"),
     ],
 )
-def test_what_could_lead_elsewhere_is_left_out(text):
-    assert not fuzz.is_harmless(text, WORLD.ports)
+def test_text_that_could_lead_elsewhere_is_harmful(text):
+    assert not is_harmless(text, WORLD.ports)
 
 
 @pytest.mark.parametrize(
@@ -428,46 +459,45 @@ def test_what_could_lead_elsewhere_is_left_out(text):
         b'{"rtt_ms":1.5}',
     ],
 )
-def test_what_leads_nowhere_is_said(text):
-    assert fuzz.is_harmless(text, WORLD.ports)
+def test_text_that_leads_to_the_fuzzer_or_nowhere_is_harmless(text):
+    assert is_harmless(text, WORLD.ports)
 
 
-def verdict_of(line):
-    """What the package's own parser thinks of a line."""
+def what_a_node_does(line):
+    """Return what the package's own parser does with a line."""
     try:
         for piece in line.data[:-1].split(b"\n"):
             if piece.rstrip(b"\r"):
                 messages.parse(piece[:-1] if piece.endswith(b"\r") else piece)
     except PeerMisbehaved:
-        return fuzz.BAD
-    return fuzz.GOOD
+        return grammar.REJECT
+    return grammar.ACCEPT
 
 
-def test_the_verdicts_are_right():
-    """By the rules that the fuzzer has of its own, and by those of the package."""
+def test_the_fuzzer_and_the_node_agree_on_which_lines_are_bad(lines):
+    """The fuzzer has tables of its own; a difference is a mistake in one of the two."""
     seen = set()
-    for conversation in conversations(13, 1500):
-        for line in conversation.lines:
-            if line.verdict != fuzz.EITHER and line.what != "cut off":
-                expected = fuzz.BAD if line.verdict == fuzz.BAD else fuzz.GOOD
-                assert verdict_of(line) == expected, line
-                seen.add(line.what)
-    assert {"BOM", "not UTF-8", "no address", "name", "33 levels", "32 levels", "CRLF"} <= seen
+    for line in lines:
+        if line.expected != grammar.EITHER and line.what != "cut off":
+            expected = grammar.REJECT if line.expected == grammar.REJECT else grammar.ACCEPT
+            assert what_a_node_does(line) == expected, line
+            seen.add(line.what)
+    assert {"BOM", "not UTF-8", "bad address", "bad name", "33 levels", "32 levels", "CRLF"} <= seen
 
 
-def test_every_way_of_ending_and_every_reason_to_be_sent_away_comes_up():
-    made = conversations(17, 600)
-    assert {conversation.ending for conversation in made} == set(fuzz.ENDINGS)
-    reasons = {reason for c in made for reason in c.expected.reasons if c.expected.must}
+def test_every_ending_and_every_reason_for_a_bye_occurs():
+    made = conversations(17, 400)
+    assert {one.ending for one in made} == set(conversation.ENDINGS)
+    reasons = {reason for one in made for reason in one.expected.reasons if one.expected.must}
     assert reasons == {"protocol", "self", "network", "duplicate"}
-    assert any(c.expected.pongs for c in made)
-    assert any(c.deaf for c in made)
+    assert any(one.expected.pongs for one in made)
+    assert any(one.deaf for one in made)
 
 
 @pytest.mark.parametrize("size, fits", [(4096, True), (4097, False)])
-def test_the_bound_before_hello_is_known(size, fits):
+def test_the_bound_of_the_first_line_is_expected(size, fits):
     hello = json.dumps({"msgtype": "hello", "nodeid": WORLD.nodeid, "zz": ""})
     data = hello.replace('""', '"%s"' % ("x" * (size - len(hello) - 1))).encode() + b"\n"
     assert len(data) == size
-    line = fuzz.Line(data, fuzz.GOOD, "hello", "plain")
-    assert fuzz.expect([line], "plain").must is not fits
+    line = grammar.Line(data, grammar.ACCEPT, "hello", "plain")
+    assert expect([line], "plain").must is not fits
