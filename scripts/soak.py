@@ -35,7 +35,6 @@ import heapq
 import json
 import os
 import random
-import shutil
 import signal
 import statistics
 import sys
@@ -43,7 +42,12 @@ import time
 from collections import Counter
 from typing import IO, Dict, List, NamedTuple, Optional, Set, Tuple
 
-import lab
+from laboratory.arguments import Parser
+from laboratory.errors import DONE, INTERRUPTED, Failed, Problem, WrongUsage
+from laboratory.events import Record
+from laboratory.lab import Lab
+from laboratory.network import MAX_HOSTS
+from laboratory.private_world import enter_private_world
 
 ANCHORS = ("h1", "h3")
 """Nodes that are never stopped.  The first is one of the two that everybody is started with,
@@ -168,7 +172,7 @@ CALM = "calm"
 
 
 class Action(NamedTuple):
-    """One thing to do: a method of ``lab.Lab`` and its arguments, or a calm."""
+    """One thing to do: a method of ``Lab`` and its arguments, or a calm."""
 
     at: float  # seconds on the plan's clock
     kind: str
@@ -185,7 +189,7 @@ class Action(NamedTuple):
         between = " " if self.kind == "narrow" else ","
         return " ".join(filter(None, [self.kind, between.join(words)]))
 
-    def take(self, laboratory: lab.Lab) -> None:
+    def take(self, laboratory: Lab) -> None:
         """Do it.  A calm is more than this."""
         if self.kind == "add":
             added = laboratory.add()
@@ -351,7 +355,7 @@ class Ledger:
         for host in hosts:
             self._expected[host] = code
 
-    def hear(self, record: lab.Record) -> None:
+    def hear(self, record: Record) -> None:
         """Take one record."""
         if self._events is not None:
             self._events.write(json.dumps(record) + "\n")
@@ -364,17 +368,17 @@ class Ledger:
         else:
             self._event(record)
 
-    def _problem(self, record: lab.Record, text: str) -> None:
+    def _problem(self, record: Record, text: str) -> None:
         self.problems.append("%s %s (at %.3f)" % (record["host"], text, record["at"]))
 
-    def _ended(self, record: lab.Record) -> None:
+    def _ended(self, record: Record) -> None:
         expected = self._expected.pop(record["host"], None)
         if expected is None:
             self._problem(record, "ended by itself, exit code %d" % record["ended"])
         elif expected != record["ended"]:
             self._problem(record, "ended with exit code %d" % record["ended"])
 
-    def _event(self, record: lab.Record) -> None:
+    def _event(self, record: Record) -> None:
         event, host = record["event"], record["host"]
         if event == "listening":
             self.lives[host] = Life()
@@ -472,7 +476,7 @@ class Run:
     """One run of a plan in a laboratory that has been started."""
 
     def __init__(
-        self, laboratory: lab.Lab, ledger: Ledger, patience: float, lasting: float
+        self, laboratory: Lab, ledger: Ledger, patience: float, lasting: float
     ) -> None:
         self._lab = laboratory
         self._ledger = ledger
@@ -496,7 +500,7 @@ class Run:
             running = [name for name, host in self._lab.hosts.items() if host.node is not None]
             self._ledger.expect(0, *running)
             return self._lab.end()
-        except lab.Failed as error:
+        except Failed as error:
             return [str(error)]
 
     def _wait_for(self, action: Action) -> None:
@@ -545,7 +549,7 @@ class Run:
             if self._ledger.changed_at != changed_at:
                 continue
             if since - began > self._patience:
-                raise lab.Failed("the mesh came apart again %.3f s into the calm" % (since - began))
+                raise Failed("the mesh came apart again %.3f s into the calm" % (since - began))
             return since - began
 
     def _left(self, began: float) -> float:
@@ -558,7 +562,7 @@ class Run:
         try:
             return read_resources(node.process.pid, self._ledger.lives[name])
         except OSError:
-            raise lab.Failed("%s is gone" % name)
+            raise Failed("%s is gone" % name)
 
     def judge(self) -> List[str]:
         """Whether the anchors took too much.  The calm before the first unrest is no measure."""
@@ -600,34 +604,21 @@ def counted(counts: Dict[str, int]) -> str:
 
 def read_arguments(argv: List[str]) -> argparse.Namespace:
     """What the command line asks for, checked."""
-    parser = lab.Parser(
-        prog="soak.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(NODE_OPTIONS, "instead of: " + NODE_OPTIONS, prog="soak.py", description=__doc__)
     add = parser.add_argument
     add("--seed", type=int, required=True, metavar="N", help="the plan is drawn from this")
     add("--for", dest="seconds", type=float, required=True, metavar="SECONDS", help="how long")
     add("--hosts", type=int, default=DEFAULT_HOSTS, metavar="H", help="hosts at the most (12)")
-    add("--python", default=sys.executable, metavar="PATH", help="runs the nodes")
-    add("--node", default=NODE_OPTIONS, metavar="OPTIONS", help="instead of: " + NODE_OPTIONS)
     add("--patience", type=float, default=PATIENCE, metavar="SECONDS", help="for a mesh (40)")
     add("--events", metavar="PATH", help="write down all that the nodes tell, as JSON lines")
     add("--plan", action="store_true", help="only show what would happen")
-    if "--node" in argv[:-1]:
-        # Else argparse takes a single option in the next argument for one of ours.
-        at = argv.index("--node")
-        argv = argv[:at] + ["--node=" + argv[at + 1]] + argv[at + 2 :]
-    options = parser.parse_args(argv)
-    if not LEAST_HOSTS <= options.hosts <= lab.MAX_HOSTS:
-        raise lab.WrongUsage("--hosts: from %d to %d" % (LEAST_HOSTS, lab.MAX_HOSTS))
+    options = parser.read(argv)
+    if not LEAST_HOSTS <= options.hosts <= MAX_HOSTS:
+        raise WrongUsage("--hosts: from %d to %d" % (LEAST_HOSTS, MAX_HOSTS))
     if not 1 <= options.seconds <= 1e7:
-        raise lab.WrongUsage("--for: from one second to some months")
+        raise WrongUsage("--for: from one second to some months")
     if not 0 <= options.patience <= 1e7:
-        raise lab.WrongUsage("--patience: seconds, at least 0")
-    python = shutil.which(options.python)
-    if python is None:
-        raise lab.WrongUsage("--python %s: there is no such program" % options.python)
-    options.python = os.path.abspath(python)
-    options.node = lab.split_words(options.node)
+        raise WrongUsage("--patience: seconds, at least 0")
     return options
 
 
@@ -645,7 +636,7 @@ def open_events(path: Optional[str]) -> Optional[IO[str]]:
     try:
         return None if path is None else open(path, "w", encoding="utf-8")
     except OSError as error:
-        raise lab.WrongUsage("--events %s: %s" % (path, error.strerror))
+        raise WrongUsage("--events %s: %s" % (path, error.strerror))
 
 
 def main(argv: List[str]) -> int:
@@ -656,30 +647,27 @@ def main(argv: List[str]) -> int:
         if options.plan:
             for action in plan:
                 say("%8.3f  %s" % (action.at, action.text))
-            return lab.DONE
-        lab.enter_private_world(argv)
+            return DONE
+        enter_private_world(argv)
         return soak(options, plan)
-    except lab.WrongUsage as error:
-        complain(str(error))
-        return lab.WRONG_USAGE
-    except lab.CannotBuild as error:
-        complain(str(error))
-        return lab.CANNOT_BUILD
-    except lab.Failed as error:
-        complain("%s (seed %d)" % (error, options.seed))
-        return lab.FAILED
+    except Failed as failed:
+        complain("%s (seed %d)" % (failed, options.seed))
+        return failed.exit_code
+    except Problem as problem:
+        complain(str(problem))
+        return problem.exit_code
     except KeyboardInterrupt:
-        return lab.INTERRUPTED
+        return INTERRUPTED
 
 
 def soak(options: argparse.Namespace, plan: List[Action]) -> int:
     """Run the plan, inside the private world."""
     ledger = Ledger(open_events(options.events))
-    with lab.Lab(
+    with Lab(
         hosts_at_first(options.hosts),
         node_options=options.node,
         python=options.python,
-        tell=ledger.hear,
+        show=ledger.hear,
     ) as laboratory:
         run = Run(laboratory, ledger, options.patience, lasting(options.node))
         problems: List[str] = []
@@ -690,7 +678,7 @@ def soak(options: argparse.Namespace, plan: List[Action]) -> int:
     problems += ledger.problems + run.judge()
     if problems:
         tell_failure(problems, run.done, options.seed)
-    return lab.FAILED if problems else lab.DONE
+    return Failed.exit_code if problems else DONE
 
 
 def tell_failure(problems: List[str], done: List[str], seed: int) -> None:

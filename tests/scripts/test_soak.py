@@ -12,8 +12,8 @@ from tests.support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 sys.path.append(os.path.join(ROOT, "scripts"))  # as when it is run, for what it imports itself
 
 from scripts import soak  # noqa: E402
+from scripts.laboratory import lab, steps  # noqa: E402, F401  (lab declares the steps)
 
-lab = soak.lab
 SOAK = os.path.join(ROOT, "scripts", "soak.py")
 QUICK = "--ping-interval 1 --ping-timeout 1 --probe-interval 1"
 
@@ -79,7 +79,7 @@ def test_a_plan_leaves_the_anchors_and_three_nodes_awake_and_is_calm_in_a_calm(h
             if action.kind == "calm":
                 assert frozen | others == set()
                 continue
-            lab.read_step(lab.split_words(action.text), names)  # it is one
+            steps.read_step(steps.split_words(action.text), names)  # it is one
             if action.kind == "add":
                 names += action.arguments
                 assert len(names) <= hosts
@@ -234,7 +234,7 @@ def test_a_mesh_counts_from_its_last_change(changes, seconds):
 def test_a_mesh_that_comes_apart_too_late_is_none():
     ledger = soak.Ledger()
     run = soak.Run(ToyLab(ledger, [107.0, 115.0, 123.0]), ledger, patience=20.0, lasting=9.0)
-    with pytest.raises(lab.Failed, match=r"came apart again 23[.]000 s into"):
+    with pytest.raises(soak.Failed, match=r"came apart again 23[.]000 s into"):
         run._whole()
 
 

@@ -1,0 +1,343 @@
+"""The laboratory itself: its methods are the steps, and other scripts call them as well."""
+
+import signal
+import subprocess
+import sys
+import time
+from typing import Callable, Dict, Iterable, List, Optional, Tuple
+
+from . import peering
+from .errors import Failed, WrongUsage
+from .events import Record, Wanted
+from .journal import Journal
+from .network import LEFT, PORT, RIGHT, ROUTER, Device, Host, Router, bits_a_second, build_switches
+from .node import ROOT, Node
+from .steps import step
+
+PATIENCE = 30.0
+"""Seconds that ``mesh``, ``apart`` and ``expect`` wait by default."""
+
+START_PATIENCE = 20.0
+"""Seconds until a started node must listen: many start at once and share a few cores."""
+
+STOP_PATIENCE = 2.0
+"""Seconds that a node may take to stop after SIGTERM.  It promises 1 s; a busy machine adds some."""
+
+ASK_PATIENCE = 60.0
+"""Seconds that a command may take.  ``ping`` without ``-c`` would never end."""
+
+NETWORK = "lab"
+"""The ``--network`` of all nodes."""
+
+
+class Lab:
+    """Hosts, their cables and their nodes.  Use it in a ``with``, inside a private world.
+
+    Leaving the ``with`` kills the nodes; cables and names end with the private world.  One thread
+    calls the methods.  ``show`` is called with each record, under the journal's lock.  Methods
+    raise ``Failed`` if what they wait for does not happen.
+    """
+
+    def __init__(
+        self,
+        hosts: int = 4,
+        behind_nat: int = 0,
+        ipv6_only: bool = False,
+        node_options: Iterable[str] = (),
+        python: str = sys.executable,
+        show: Callable[[Record], None] = lambda record: None,
+    ) -> None:
+        self._ipv6_only = ipv6_only
+        self._program = [python, "-m", "p2p_plain"]
+        self._options = list(node_options)
+        self._journal = Journal(show)
+        self._router: Optional[Router] = None
+        build_switches()
+        made = [Host(number, ipv6_only) for number in range(1, hosts + 1)]
+        if behind_nat:
+            self._router = Router()
+            made += [Host(number, router=self._router) for number in range(1, behind_nat + 1)]
+        self.hosts: Dict[str, Host] = {host.name: host for host in made}
+
+    def __enter__(self) -> "Lab":
+        self._journal.start()
+        try:
+            self.start("h1")  # it listens before the others dial it
+            self.start(*[name for name in self.hosts if name != "h1"])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.close()
+        for host in self.hosts.values():
+            if host.node is not None:
+                host.node.kill()
+            host.widen()
+
+    def clock(self) -> float:
+        """Return the seconds since the start."""
+        return self._journal.clock()
+
+    def report(self, step: str) -> None:
+        """Show that a step begins."""
+        self._journal.report(step=step)
+
+    def change(self) -> None:
+        """Begin a step that changes something: ``expect`` and ``never`` look back no further."""
+        self._journal.change()
+
+    # -- waiting and looking --------------------------------------------------------------
+
+    @step("SECONDS", changes=False)
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(seconds)
+
+    @step("[SECONDS]", changes=False)
+    def mesh(self, seconds: float = PATIENCE) -> float:
+        """Wait until all nodes that can meet are peers.
+
+        Return the seconds from the last change to the last peer that came or went.
+        """
+        if not self._journal.wait_for(lambda: not peering.missing(self.hosts), seconds):
+            raise Failed("no mesh in %g s: %s" % (seconds, self._misses()))
+        return self._journal.report_time("mesh", self._journal.peers_changed_at)
+
+    @step("[SECONDS]", changes=False)
+    def apart(self, seconds: float = PATIENCE) -> float:
+        """Wait until all nodes have noticed a split.
+
+        No node counts a peer that it cannot reach, and all others are a mesh.  Return the same
+        seconds as ``mesh``.
+        """
+
+        def is_apart() -> bool:
+            return not peering.out_of_reach(self.hosts) and not peering.missing(self.hosts)
+
+        if not self._journal.wait_for(is_apart, seconds):
+            with self._journal.lock:
+                counts = peering.in_words("still counts", peering.out_of_reach(self.hosts))
+            faults = "; ".join(filter(None, [counts, self._misses()]))
+            raise Failed("not apart in %g s: %s" % (seconds, faults))
+        return self._journal.report_time("apart", self._journal.peers_changed_at)
+
+    def _misses(self) -> str:
+        with self._journal.lock:
+            return peering.in_words("misses", peering.missing(self.hosts))
+
+    @step("EVENT on HOST [about HOST] [FIELD=VALUE ...] [within SECONDS]", changes=False)
+    def expect(self, wanted: Wanted, seconds: float = PATIENCE) -> float:
+        """Wait for an event since the last change.
+
+        Return the seconds from the last change to it.
+        """
+        self._journal.wait_for(lambda: self._journal.find(wanted), seconds)
+        found = self._journal.find(wanted)
+        if found is None:
+            raise Failed("no event in %g s: %s" % (seconds, wanted))
+        return self._journal.report_time("expect", found["at"])
+
+    @step("EVENT on HOST [about HOST] [FIELD=VALUE ...]", changes=False)
+    def never(self, wanted: Wanted) -> None:
+        """Fail if there was such an event since the last change."""
+        found = self._journal.find(wanted)
+        if found is not None:
+            raise Failed("unwanted event at %.3f: %s" % (found["at"], wanted))
+
+    @step("", changes=False)
+    def show(self) -> None:
+        """Show a table: which nodes are peers."""
+        with self._journal.lock:
+            table = peering.table(self.hosts)
+        self._journal.report(result="show", table=table)
+
+    @step("HOST COMMAND [OPTION ...]", changes=False)
+    def ask(self, name: str, command: str, *options: str) -> None:
+        """Run ping, matrix or check on a host, about its node."""
+        words = [command, self.hosts[name].listens_at, "--network", NETWORK, *options]
+        try:
+            done = subprocess.run(
+                ["ip", "netns", "exec", name] + self._program + words,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=ASK_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            raise Failed("%s on %s took over %g s" % (command, name, ASK_PATIENCE)) from None
+        said = done.stdout.decode("utf-8", "replace").rstrip("\n")
+        self._journal.report(result="ask", said=said, code=done.returncode)
+
+    # -- cables and firewalls -------------------------------------------------------------
+
+    def _device(self, name: str) -> Device:
+        return self._router if self._router and name == ROUTER else self.hosts[name]
+
+    @step("CABLES", also="partition")
+    def split(self, *names: str) -> None:
+        """Move these cables to the right switch."""
+        for name in names:
+            self._device(name).move(RIGHT)
+
+    @step("")
+    def heal(self) -> None:
+        """Move all cables back to the left switch."""
+        for device in [*self.hosts.values(), *filter(None, [self._router])]:
+            if device.switch == RIGHT:
+                device.move(LEFT)
+
+    @step("CABLES")
+    def unplug(self, *names: str) -> None:
+        """Unplug these cables."""
+        for name in names:
+            self._device(name).set_plugged(False)
+
+    @step("CABLES")
+    def plug(self, *names: str) -> None:
+        """Plug them in again."""
+        for name in names:
+            self._device(name).set_plugged(True)
+
+    @step("HOST [from HOSTS]")
+    def drop(self, name: str, *sources: str) -> None:
+        """Let a firewall drop new connections."""
+        self.hosts[name].block([self.hosts[source] for source in sources], "drop")
+
+    @step("HOST [from HOSTS]")
+    def reject(self, name: str, *sources: str) -> None:
+        """Let it answer that they are prohibited."""
+        verdict = "reject with icmpx type admin-prohibited"
+        self.hosts[name].block([self.hosts[source] for source in sources], verdict)
+
+    @step("HOSTS")
+    def open(self, *names: str) -> None:
+        """Remove these firewalls."""
+        for name in names:
+            self.hosts[name].unblock()
+
+    @step("HOST RATE")
+    def narrow(self, name: str, rate: str) -> None:
+        """Limit a line to, say, 256kbit a second."""
+        self.hosts[name].narrow(bits_a_second(rate))
+
+    @step("HOSTS")
+    def wide(self, *names: str) -> None:
+        """Give these lines their full speed again."""
+        for name in names:
+            self.hosts[name].widen()
+
+    # -- nodes ----------------------------------------------------------------------------
+
+    @step("")
+    def add(self) -> str:
+        """Add a host on the left switch and start its node."""
+        host = Host(1 + sum(host.router is None for host in self.hosts.values()), self._ipv6_only)
+        with self._journal.lock:
+            self.hosts[host.name] = host
+        self.start(host.name)
+        return host.name
+
+    @step("HOSTS")
+    def start(self, *names: str) -> None:
+        """Start new nodes, and wait until they listen."""
+        for name in names:
+            if self.hosts[name].node is not None:
+                raise WrongUsage("a node runs on %s already" % name)
+        nodes = {name: self._start(self.hosts[name]) for name in names}
+        self._journal.wait_for(
+            lambda: all(node.nodeid or node.ended() for node in nodes.values()), START_PATIENCE
+        )
+        for name, node in nodes.items():
+            if not node.nodeid:
+                raise Failed("the node on %s does not start" % name)
+
+    def _start(self, host: Host) -> Node:
+        # Two addresses, so that h1 finds the network again after a restart.
+        first = [self.hosts[name].listens_at for name in ("h1", "h2") if name in self.hosts]
+        options = ["--json", "--port", str(PORT), "--network", NETWORK, "--name", host.name]
+        options += ["--bootstrap", ",".join(first), *self._options]
+
+        def hear(node: Node, record: Record) -> None:
+            with self._journal.lock:
+                record["host"] = host.name
+                record["about"] = self._about(record)
+                self._journal.write(record, node.take)
+
+        host.node = Node(["ip", "netns", "exec", host.name] + self._program + options, hear)
+        return host.node
+
+    def _about(self, record: Record) -> str:
+        """Return the host that an event is about, by its node's name or its address; or ``""``."""
+        if record.get("event") == "listening":
+            return ""
+        if "name" in record:
+            return str(record["name"])
+        address = str(record.get("address", "")).rpartition(":")[0].strip("[]")
+        return next((host.name for host in self.hosts.values() if address in host.addresses), "")
+
+    def _node(self, name: str) -> Node:
+        node = self.hosts[name].node
+        if node is None:
+            raise WrongUsage("no node runs on %s" % name)
+        return node
+
+    @step("HOSTS")
+    def kill(self, *names: str) -> None:
+        """Send SIGKILL: the nodes do not say goodbye."""
+        for name in names:
+            self._node(name).kill()
+            self.hosts[name].node = None
+
+    @step("HOSTS")
+    def stop(self, *names: str) -> None:
+        """Send SIGTERM, and wait until the nodes have ended."""
+        problems = self._stop([(name, self._node(name)) for name in names])
+        if problems:
+            raise Failed("; ".join(problems))
+
+    @step("HOSTS")
+    def restart(self, *names: str) -> None:
+        """Stop nodes and start new ones."""
+        self.stop(*names)
+        self.start(*names)
+
+    @step("HOSTS")
+    def freeze(self, *names: str) -> None:
+        """Send SIGSTOP: the connections stay open."""
+        for name in names:
+            self._node(name).send(signal.SIGSTOP)
+            self._node(name).frozen = True
+
+    @step("HOSTS")
+    def thaw(self, *names: str) -> None:
+        """Send SIGCONT."""
+        for name in names:
+            self._node(name).frozen = False
+            self._node(name).send(signal.SIGCONT)
+
+    def end(self) -> List[str]:
+        """Stop every node, and return the problems, a line each."""
+        return self._stop([(name, host.node) for name, host in self.hosts.items() if host.node])
+
+    def _stop(self, nodes: List[Tuple[str, Node]]) -> List[str]:
+        """Stop all at once.  Each must end with exit code 0, in time, without having complained."""
+        problems = ["%s had ended by itself" % name for name, node in nodes if node.ended()]
+        for _, node in nodes:
+            node.send(signal.SIGTERM)
+            node.send(signal.SIGCONT)  # a frozen node receives nothing else
+        deadline = time.monotonic() + STOP_PATIENCE
+        for name, node in nodes:
+            try:
+                code = node.wait(max(0.0, deadline - time.monotonic()))
+                if code:
+                    problems.append("%s ended with exit code %d" % (name, code))
+            except subprocess.TimeoutExpired:
+                node.kill()
+                problems.append("%s did not stop within %g s" % (name, STOP_PATIENCE))
+            if node.complaints:
+                problems.append("%s wrote to stderr: %s" % (name, node.complaints[0]))
+            self.hosts[name].node = None
+        return problems

@@ -1,0 +1,219 @@
+"""Hosts, cables, switches, firewalls and the router, made of Linux network namespaces.
+
+A host is a namespace.  Its cable is a pair of virtual interfaces (veth): the near end is ``eth0``
+of the host, and the far end, named after the host, is plugged into a bridge, which is the switch.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from typing import List, Optional, Set
+
+from .errors import WrongUsage
+from .node import Node
+from .programs import inside, ip, nft
+
+PORT = 6000
+"""The port of every node: each host has all ports to itself."""
+
+SWITCHES = "switches"
+"""The namespace of both switches.  No node runs there."""
+
+LEFT, RIGHT = "left", "right"
+"""The two switches.  All cables start in the left one, and no cable joins the two."""
+
+ROUTER = "router"
+INSIDE = "inside"
+"""The router's own switch, as in a router at home, for the hosts behind it."""
+
+ROUTER_OUTSIDE, ROUTER_INSIDE = "10.77.0.254", "10.78.0.254"
+
+MAX_HOSTS = 30
+"""Hosts of both kinds together.  Each learns the hardware addresses of all others, and the kernel
+keeps 1,024 of those for all namespaces together (``gc_thresh3``).  With 40 hosts most dials time
+out, and so do those of the machine itself."""
+
+EVERYONE = "*"
+
+UNITS = {"bit": 1, "kbit": 1000, "mbit": 1000 ** 2, "gbit": 1000 ** 3}
+
+SLOW_LINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slow_line.py")
+
+
+def build_switches() -> None:
+    """Make the left and the right switch."""
+    ip("netns", "add", SWITCHES)
+    for name in LEFT, RIGHT:
+        _add_switch(SWITCHES, name)
+
+
+def _add_switch(namespace: str, name: str) -> None:
+    """Make a bridge that forwards all multicast, as a simple switch does; IPv6 needs it.
+
+    Its own address is fixed.  Otherwise it would change with each port that is added, and hosts
+    would go on sending to the old one.
+    """
+    address = ["address", "02:00:00:00:00:fe"]
+    ip("-n", namespace, "link", "add", name, *address, "type", "bridge", "mcast_snooping", "0")
+    ip("-n", namespace, "link", "set", name, "up")
+
+
+def bits_a_second(rate: str) -> int:
+    """Return ``256kbit`` as a number.  Raises ``WrongUsage``."""
+    found = re.match("([1-9][0-9]*)([kmg]?bit)$", rate)
+    if found is None:
+        raise WrongUsage("%r is not a rate; write it like 256kbit" % rate)
+    return int(found.group(1)) * UNITS[found.group(2)]
+
+
+class Device:
+    """A namespace with one cable: a host, or the router.
+
+    The far end of the cable is in the namespace ``socket``, plugged into ``switch`` there.
+    """
+
+    def __init__(self, name: str, socket: str = SWITCHES, switch: str = LEFT) -> None:
+        self.name = name
+        self.socket = socket
+        self.switch = switch
+        self.plugged = True
+        self._port = name
+        """The interface that is plugged into the switch."""
+        self._slow_line: Optional[subprocess.Popen[bytes]] = None
+        ip("netns", "add", name)
+        # Otherwise an IPv6 address waits a second or two for somebody else to claim it.
+        inside(name, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
+        ip("-n", name, "link", "set", "lo", "up")
+        ip("-n", socket, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        ip("-n", socket, "link", "set", name, "master", switch, "up")
+        ip("-n", name, "link", "set", "eth0", "up")
+
+    def move(self, switch: str) -> None:
+        """Plug the cable into another switch."""
+        ip("-n", self.socket, "link", "set", self._port, "master", switch)
+        self.switch = switch
+
+    def set_plugged(self, plugged: bool) -> None:
+        """Plug the far end in or out.  ``eth0`` gains or loses its carrier."""
+        ip("-n", self.socket, "link", "set", self.name, "up" if plugged else "down")
+        self.plugged = plugged
+
+    def narrow(self, rate: int) -> None:
+        """Put a slow line of ``rate`` bits a second between the cable and the switch."""
+        self.widen()
+        near, self._port = "near-" + self.name, "far-" + self.name
+        ip("-n", self.socket, "link", "add", near, "type", "veth", "peer", "name", self._port)
+        ip("-n", self.socket, "link", "set", self.name, "nomaster")
+        ip("-n", self.socket, "link", "set", near, "up")
+        ip("-n", self.socket, "link", "set", self._port, "master", self.switch, "up")
+        line = [sys.executable, SLOW_LINE, self.name, near, str(rate)]
+        self._slow_line = subprocess.Popen(
+            ["ip", "netns", "exec", self.socket] + line, start_new_session=True
+        )
+
+    def widen(self) -> None:
+        """Take the slow line out again, if there is one."""
+        if self._slow_line is None:
+            return
+        self._slow_line.kill()
+        self._slow_line.wait()
+        self._slow_line = None
+        ip("-n", self.socket, "link", "del", self._port)
+        self._port = self.name
+        self.move(self.switch)
+
+
+class Router(Device):
+    """A router as at home: all hosts behind it share its one outside address (IPv4 only)."""
+
+    def __init__(self) -> None:
+        super().__init__(ROUTER)
+        _add_switch(ROUTER, INSIDE)
+        ip("-n", ROUTER, "addr", "add", ROUTER_INSIDE + "/24", "dev", INSIDE)
+        ip("-n", ROUTER, "addr", "add", ROUTER_OUTSIDE + "/24", "dev", "eth0")
+        inside(ROUTER, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        nft(
+            ROUTER,
+            "add table ip lab",
+            "add chain ip lab outward { type nat hook postrouting priority 100; }",
+            'add rule ip lab outward oifname "eth0" masquerade',
+        )
+
+
+class Host(Device):
+    """A host: ``h1`` on a switch, or ``n1`` behind the router.  It runs at most one node."""
+
+    def __init__(
+        self, number: int, ipv6_only: bool = False, router: Optional[Router] = None
+    ) -> None:
+        self.router = router
+        self.node: Optional[Node] = None
+        self.closed_to: Set[str] = set()
+        """Names of the hosts that its firewall blocks, or ``EVERYONE``."""
+        if router is not None:
+            super().__init__("n%d" % number, ROUTER, INSIDE)
+            # Remove even the link-local IPv6 address.
+            ip("-n", self.name, "link", "set", "eth0", "addrgenmode", "none")
+            ip("-n", self.name, "-6", "addr", "flush", "dev", "eth0")
+            self.addresses = ["10.78.0.%d" % number]
+        else:
+            super().__init__("h%d" % number)
+            self.addresses = [] if ipv6_only else ["10.77.0.%d" % number]
+            self.addresses.append("fd77::%d" % number)
+        for address in self.addresses:
+            more = ["/64", "nodad"] if ":" in address else ["/24"]
+            ip("-n", self.name, "addr", "add", address + more[0], "dev", "eth0", *more[1:])
+        if router is not None:
+            ip("-n", self.name, "route", "add", "default", "via", ROUTER_INSIDE)
+
+    @property
+    def listens_at(self) -> str:
+        """The address at which others can dial its node."""
+        address = self.addresses[0]
+        return "%s:%d" % ("[%s]" % address if ":" in address else address, PORT)
+
+    @property
+    def place(self) -> str:
+        """The switch that its frames reach; empty if none."""
+        last = self.router if self.plugged and self.router is not None else self
+        return last.switch if last.plugged else ""
+
+    @property
+    def awake(self) -> bool:
+        """True if a node runs here and is not frozen."""
+        return self.node is not None and not self.node.frozen and not self.node.ended()
+
+    def block(self, sources: List["Host"], verdict: str) -> None:
+        """Apply ``verdict`` to new connections from ``sources``, or from anyone if it is empty.
+
+        As in most firewalls, connections that exist already stay: only the first packet of a
+        connection is matched.
+        """
+        rules = ["iifname != lo"]
+        if sources:
+            rules = []
+            seen_as = [address for host in sources for address in host.addresses]
+            if any(host.router for host in sources):
+                seen_as.append(ROUTER_OUTSIDE)
+            for family, is_ipv6 in ("ip", False), ("ip6", True):
+                theirs = [address for address in seen_as if (":" in address) == is_ipv6]
+                if theirs:
+                    rules.append("%s saddr { %s }" % (family, ", ".join(theirs)))
+        first = "ct state new tcp flags & (fin | syn | rst | ack) == syn"
+        nft(
+            self.name,
+            "add table inet lab",
+            "add chain inet lab inward { type filter hook input priority 0; }",
+            *["add rule inet lab inward %s %s %s" % (rule, first, verdict) for rule in rules],
+        )
+        self.closed_to |= {host.name for host in sources} or {EVERYONE}
+
+    def unblock(self) -> None:
+        """Remove the firewall."""
+        nft(self.name, "add table inet lab", "delete table inet lab")
+        self.closed_to.clear()
+
+    def refuses(self, other: "Host") -> bool:
+        """True if its firewall or its NAT keeps ``other`` from dialing it."""
+        return self.router is not None or bool(self.closed_to & {EVERYONE, other.name})

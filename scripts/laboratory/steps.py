@@ -1,0 +1,173 @@
+"""The steps in words: declares them, explains them, and reads them.
+
+A step is a method of ``Lab`` with the decorator ``step("USAGE")``.  The method's name is the step's
+first word, the first line of its docstring is the help, and the usage is the grammar of the other
+words: small letters stand for themselves, capitals for an argument, ``[...]`` may be left out, and
+``[... ...]`` may also be repeated.
+"""
+
+import re
+import shlex
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple
+
+from .errors import WrongUsage
+from .events import wanted
+from .network import MAX_HOSTS, ROUTER, bits_a_second
+
+COMMANDS = ["ping", "matrix", "check"]
+"""Commands of p2p_plain that ``ask`` can run."""
+
+
+class Kind(NamedTuple):
+    """A method of ``Lab`` that is a step."""
+
+    usage: str
+    act: Callable[..., Any]
+    changes: bool
+    """Events from before a step that changes something are forgotten."""
+
+
+STEPS: Dict[str, Kind] = {}
+
+
+def step(usage: str, changes: bool = True, also: str = "") -> Callable[[Any], Any]:
+    """Return a decorator that makes a method a step; ``also`` is a second name for it."""
+
+    def declare(method: Any) -> Any:
+        for name in filter(None, [method.__name__, also]):
+            STEPS[name] = Kind(usage, method, changes)
+        return method
+
+    return declare
+
+
+def steps_help() -> str:
+    """Return a line for each step, or two for a long one."""
+    lines = []
+    for word, kind in STEPS.items():
+        usage = "  %s %s" % (word, kind.usage)
+        if len(usage) > 26:
+            lines.append(usage)
+            usage = ""
+        lines.append("%-26s %s" % (usage, (kind.act.__doc__ or "").split("\n")[0]))
+    return "\n".join(lines)
+
+
+class Step(NamedTuple):
+    """A step that has been read and checked."""
+
+    text: str
+    kind: Kind
+    arguments: List[Any]
+
+    def take(self, lab: Any) -> None:
+        """Report the step to ``lab``, a ``Lab``, and do it."""
+        lab.report(self.text)
+        if self.kind.changes:
+            lab.change()
+        self.kind.act(lab, *self.arguments)
+
+
+class Mismatch(Exception):
+    """The words do not fit the usage."""
+
+
+def read_steps(lines: Iterable[str], names: Iterable[str]) -> List[Step]:
+    """Return all steps, checked before the first is taken.  ``names`` are the devices at first."""
+    known = list(names)
+    steps = []
+    for line in lines:
+        words = split_words(line)
+        if words:
+            steps.append(read_step(words, known))
+            if words[0] == "add":
+                known.append("h%d" % (1 + sum(name.startswith("h") for name in known)))
+    return steps
+
+
+def split_words(line: str) -> List[str]:
+    """Return the words of a line, split as in a shell, without its comment."""
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError as error:
+        raise WrongUsage("%s: %s" % (line.strip(), str(error).lower())) from None
+
+
+def read_step(words: List[str], names: List[str]) -> Step:
+    """Return one step.  ``names`` are the devices at that time."""
+    word, text = words[0], " ".join(words)
+    if word not in STEPS:
+        raise WrongUsage("no step is called %r; there are %s" % (word, ", ".join(STEPS)))
+    kind = STEPS[word]
+    try:
+        parts = _read_parts(kind.usage, words[1:], names)
+        if kind.usage.startswith("EVENT"):
+            event, _, host, about, fields = parts[:5]
+            parts[:5] = [[wanted(event[0], host[0], "".join(about), dict(fields))]]
+    except Mismatch:
+        usage = (word + " " + kind.usage).strip()
+        raise WrongUsage("%s: write it as `%s`" % (text, usage)) from None
+    except WrongUsage as error:
+        raise WrongUsage("%s: %s" % (text, error)) from None
+    if kind is STEPS["split"] and any(name.startswith("n") for name in parts[0]):
+        raise WrongUsage("%s: the cable of an n host is in the router: split the router" % text)
+    if word == "add" and len([name for name in names if name != ROUTER]) >= MAX_HOSTS:
+        raise WrongUsage("add: there are %d hosts already" % MAX_HOSTS)
+    return Step(text, kind, [argument for part in parts for argument in part])
+
+
+def _read_parts(usage: str, words: List[str], names: List[str]) -> List[List[Any]]:
+    """Return the arguments of each part of a usage; an optional part that is absent has none."""
+    parts = []
+    rest = list(words)
+    for part in re.findall(r"\[.+?\]|\S+", usage):
+        optional, repeated = part.startswith("["), part.endswith("...]")
+        tokens = part.strip("[.]").split()
+        found: List[Any] = []
+        while not optional or (rest and _may_begin(tokens[0], rest[0])):
+            for token in tokens:
+                found += _read_word(token, rest.pop(0) if rest else "", names)
+            if not repeated:
+                break
+        parts.append(found)
+    if rest:
+        raise Mismatch
+    return parts
+
+
+def _may_begin(token: str, word: str) -> bool:
+    """True if ``word`` shows that an optional part beginning with ``token`` is present."""
+    if token == "FIELD=VALUE":
+        return "=" in word
+    return token == word or not token.islower()
+
+
+def _read_word(token: str, word: str, names: List[str]) -> List[Any]:
+    """Return the arguments that ``word`` stands for in the place of ``token``."""
+    if not word or (token.islower() and word != token):
+        raise Mismatch
+    if token.islower():
+        return []
+    if token in ("HOST", "HOSTS", "CABLES"):
+        return _read_names(token, word, names)
+    if token == "SECONDS":
+        if not re.match(r"[0-9]+(\.[0-9]+)?$", word) or float(word) > 1e6:
+            raise WrongUsage("%r is not a number of seconds" % word)
+        return [float(word)]
+    if token == "RATE":
+        bits_a_second(word)
+    if token == "COMMAND" and word not in COMMANDS:
+        raise WrongUsage("%r cannot be asked; there are %s" % (word, ", ".join(COMMANDS)))
+    return [word.split("=", 1)] if token == "FIELD=VALUE" else [word]
+
+
+def _read_names(token: str, word: str, names: List[str]) -> List[str]:
+    """Return the devices in ``h1,router``, each once."""
+    known = names if token == "CABLES" else [name for name in names if name != ROUTER]
+    found = list(dict.fromkeys(word.split(",")))
+    for name in found:
+        if name not in known:
+            raise WrongUsage("there is no %r; there are %s" % (name, ", ".join(known)))
+    if token == "HOST" and len(found) > 1:
+        raise Mismatch
+    return found
