@@ -14,7 +14,6 @@ from p2p_plain import Node, __version__
 from p2p_plain.terminal import event_lines
 from p2p_plain.node import messages
 from p2p_plain.commands.options import OPTIONS, read_plainly
-from scripts import conformance
 
 
 @pytest.fixture(scope="module")
@@ -169,12 +168,3 @@ def test_every_lesson_stands_in_the_table_and_in_order(readme):
     names = {os.path.basename(path) for path in files} - {"classroom.py", "wire.py"}
     told = re.findall(r"^``(\w+\.py)``  ", section(readme, "Learn sockets from it"), re.M)
     assert told == sorted(names)
-
-
-def test_the_broken_rule_that_is_shown_is_one_that_there_is(readme):
-    shown = re.findall(r"^    BROKEN  (\w+) +(\d+)  (.+)$", readme, re.M)
-    rules = {(rule.level, str(rule.number), rule.text) for rule in conformance.RULES}
-    assert shown
-    assert set(shown) <= rules
-    names = {rule.name for rule in conformance.RULES}
-    assert set(re.findall(r"again +--rule (\S+)", readme)) <= names
