@@ -11,14 +11,11 @@ there.
 
 import gc
 import sys
+from typing import List, Optional
 
-from .common.errors import CannotStart, UsageError
 from .commands.options import expand_files, read_plainly, version
+from .common.errors import CannotStart, UsageError
 from .terminal.output import Output, finish, let_go
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Optional
 
 DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
 
@@ -26,7 +23,7 @@ COMMANDS = ("ping", "matrix", "check", "watch", "tour")
 """First words that do something else than to run a node: most of them ask one."""
 
 
-def main(argv: "Optional[List[str]]" = None) -> int:
+def main(argv: Optional[List[str]] = None) -> int:
     """Run the program; the exit code."""
     try:
         return _run(sys.argv[1:] if argv is None else argv)
@@ -56,7 +53,7 @@ def _option(setting: str) -> str:
     return setting if setting.startswith(("-", "@")) else "--" + setting.replace("_", "-")
 
 
-def _run(argv: "List[str]") -> int:
+def _run(argv: List[str]) -> int:
     words = expand_files(argv)
     if words == ["--version"]:
         Output(sys.stdout).write(version())
@@ -80,7 +77,7 @@ def _run(argv: "List[str]") -> int:
     return DONE
 
 
-def _command(word: str, rest: "List[str]") -> int:
+def _command(word: str, rest: List[str]) -> int:
     from .terminal.signals import Held
 
     if word not in COMMANDS:

@@ -6,21 +6,17 @@ thread only.
 
 import argparse
 import sys
+from typing import Optional, Tuple
 
-from ..node.codec import printable
+from ..common.address import Address
 from ..common.config import DEFAULT_PORT, Config, dialable
-from ..terminal.event_lines import SHORT_ID
 from ..common.errors import UsageError
-from .options import as_typed, program
+from ..node.codec import printable
+from ..node.messages import Hello
+from ..terminal.event_lines import SHORT_ID
 from ..terminal.output import Output
+from .options import as_typed, program
 from .usage import Parser
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Optional, Tuple
-
-    from ..common.address import Address
-    from ..node.messages import Hello
 
 YES, NO = 0, 1
 """Exit codes."""
@@ -42,7 +38,7 @@ def parser(command: str, description: str, example: str) -> argparse.ArgumentPar
     return made
 
 
-def target(given: argparse.Namespace) -> "Tuple[Address, str]":
+def target(given: argparse.Namespace) -> Tuple[Address, str]:
     """The node's address and its network.  Raises ``UsageError``."""
     try:
         address = dialable("", as_typed(given.address), DEFAULT_PORT)
@@ -58,18 +54,18 @@ def seconds(option: str, value: float, least: float = 0.001) -> float:
     return value
 
 
-def positive(option: str, value: "Optional[int]") -> "Optional[int]":
+def positive(option: str, value: Optional[int]) -> Optional[int]:
     """``value`` if it counts something.  Raises ``UsageError``."""
     if value is not None and not 1 <= value <= 1000000000:
         raise UsageError(option, "%d is not a number of 1 or more" % value)
     return value
 
 
-def complain(address: "Address", problem: str) -> None:
+def complain(address: Address, problem: str) -> None:
     """One line on stderr: what is wrong with the node that was asked."""
     Output(sys.stderr).write("p2p_plain: %s: %s" % (printable(str(address), 300), problem))
 
 
-def who(hello: "Hello") -> str:
+def who(hello: Hello) -> str:
     """``alpha 176571dc``."""
     return " ".join(filter(None, (printable(hello.name or "", 64), hello.nodeid[:SHORT_ID])))

@@ -9,25 +9,20 @@ import json
 import shutil
 import sys
 import time
+from threading import Event
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from .asking import NO, YES, complain, parser, positive, seconds, target
-from .client import REQUEST_TIMEOUT, Client, in_words
+from ..common.address import Address
 from ..common.config import STALE_AFTER_INTERVALS
-from ..terminal.event_lines import duration
 from ..common.errors import DialFailed, P2PError, PeerLeft
-from ..terminal.matrix_table import draw
-from ..terminal.output import Output
-from ..common.record import Record
 from ..monitor.judge import judge, lines
 from ..monitor.view import DOWN, FAILURES, UNKNOWN, UP, Direction, View, count
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from threading import Event
-    from typing import Any, Dict, List, Optional, Tuple
-
-    from ..common.address import Address
-    from ..node.messages import Hello, Links
+from ..node.messages import Hello, Links
+from ..terminal.event_lines import duration
+from ..terminal.matrix_table import draw
+from ..terminal.output import Output
+from .asking import NO, YES, complain, parser, positive, seconds, target
+from .client import REQUEST_TIMEOUT, Client, in_words
 
 WITHIN = 30.0
 """Seconds that ``check`` waits: a network started by one script finds itself in two or three."""
@@ -53,7 +48,7 @@ PIPE_WIDTH = 200
 # -- what is printed with --json -----------------------------------------------------------
 
 
-def nodes(view: View) -> "List[Dict[str, Any]]":
+def nodes(view: View) -> List[Dict[str, Any]]:
     """Every node that there is or was, as it is printed with ``--json``."""
     return [
         {
@@ -65,7 +60,7 @@ def nodes(view: View) -> "List[Dict[str, Any]]":
     ]
 
 
-def named(row: "Links") -> "Dict[str, Any]":
+def named(row: Links) -> Dict[str, Any]:
     """A row as it is printed with ``--json``."""
     return {
         "nodeid": row.nodeid,
@@ -79,7 +74,7 @@ def named(row: "Links") -> "Dict[str, Any]":
 # -- matrix ------------------------------------------------------------------------------------
 
 
-def matrix(argv: "List[str]") -> int:
+def matrix(argv: List[str]) -> int:
     """Print who can reach whom, as one node knows it; ``NO`` if that does not answer."""
     options = parser(
         "matrix",
@@ -142,7 +137,7 @@ class Asker:
     """
 
     def __init__(
-        self, address: "Address", network: str, name: str, stopping: "Optional[Event]" = None
+        self, address: Address, network: str, name: str, stopping: Optional[Event] = None
     ) -> None:
         self._address = address
         self._network = network
@@ -172,17 +167,12 @@ class Asker:
             self._client.close()
 
 
-class Answer(Record):
+class Answer(NamedTuple):
     """Who was asked, every row that it has, and how old one may be (``stale_after``, seconds)."""
 
-    __slots__ = ("hello", "rows", "stale_after")
-
-    def __init__(
-        self, hello: "Hello", rows: "List[Links]", stale_after: float = STALE_AFTER
-    ) -> None:
-        self.hello = hello
-        self.rows = rows
-        self.stale_after = stale_after
+    hello: Hello
+    rows: List[Links]
+    stale_after: float = STALE_AFTER
 
 
 def _asked(client: Client, timeout: float) -> Answer:
@@ -190,7 +180,7 @@ def _asked(client: Client, timeout: float) -> Answer:
     return Answer(client.hello, rows, client.stale_after or STALE_AFTER)
 
 
-def check(argv: "List[str]") -> int:
+def check(argv: List[str]) -> int:
     """Wait until every node can dial every other; ``NO`` if they cannot in time."""
     options = parser(
         "check",
@@ -238,7 +228,7 @@ def check(argv: "List[str]") -> int:
     return YES if good else NO
 
 
-def not_up(view: View) -> "List[Direction]":
+def not_up(view: View) -> List[Direction]:
     """Every direction between two nodes that is not known to be up, by their labels."""
     found = []
     for source in sorted(view.nodes, key=view.label.__getitem__):
@@ -251,7 +241,7 @@ def not_up(view: View) -> "List[Direction]":
     return found
 
 
-def _what_is_missing(view: View, expected: int, problem: str, took: float) -> "List[str]":
+def _what_is_missing(view: View, expected: int, problem: str, took: float) -> List[str]:
     summary, down = count(view), not_up(view)
     told = ["not ok after %s: %s" % (duration(took), summary.text())]
     if summary.nodes < expected:
@@ -268,8 +258,8 @@ def _what_is_missing(view: View, expected: int, problem: str, took: float) -> "L
 
 
 def _wait_for_all(
-    address: "Address", network: str, expected: int, deadline: float
-) -> "Tuple[Optional[Answer], str]":
+    address: Address, network: str, expected: int, deadline: float
+) -> Tuple[Optional[Answer], str]:
     """The last answer, if there was one, and why the last question had none."""
     asker = Asker(address, network, "check")
     answer, problem, pause = None, "", FIRST_PAUSE

@@ -19,23 +19,18 @@ One thread at a time; ``cut`` may be called by any.
 import random
 import socket
 import time
+from threading import Event
+from typing import Any, Dict, List, Optional
 
 from .. import __version__
-from ..node import messages
 from ..common.address import Address, from_sockaddr
-from ..node.codec import LineSplitter, printable
 from ..common.config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS
-from ..node.connector import dial
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
-from ..node.messages import LINK_FIELDS, Bye, Hello, Links, Ping, Pong, new_uuid
+from ..node import messages
+from ..node.codec import LineSplitter, printable
+from ..node.connector import dial
+from ..node.messages import LINK_FIELDS, AnyMessage, Bye, Hello, Links, Ping, Pong, new_uuid
 from ..node.transport import Transport
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from threading import Event
-    from typing import Any, Dict, List, Optional
-
-    from ..node.messages import AnyMessage
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for connect and hello together, and for each request, unless told otherwise."""
@@ -66,7 +61,7 @@ class Client:
         network: str = "",
         timeout: float = REQUEST_TIMEOUT,
         name: str = "client",
-        stopping: "Optional[Event]" = None,
+        stopping: Optional[Event] = None,
     ) -> None:
         """Connect and greet.  Raises ``DialFailed``, ``PeerLeft`` or ``PeerMisbehaved``."""
         self.address = address
@@ -112,7 +107,7 @@ class Client:
 
     # -- requests ---------------------------------------------------------------------
 
-    def ping(self, timeout: "Optional[float]" = None) -> float:
+    def ping(self, timeout: Optional[float] = None) -> float:
         """Seconds from our ping to its pong."""
         deadline = self._begin(timeout)
         try:
@@ -125,7 +120,7 @@ class Client:
             self.close()
             raise
 
-    def rows(self, timeout: "Optional[float]" = None) -> "List[Links]":
+    def rows(self, timeout: Optional[float] = None) -> List[Links]:
         """Every row of the matrix that the node has, its own first; at most one of each node."""
         deadline = self._begin(timeout)
         try:
@@ -147,7 +142,7 @@ class Client:
 
     # -- inside -------------------------------------------------------------------------
 
-    def _begin(self, timeout: "Optional[float]") -> float:
+    def _begin(self, timeout: Optional[float]) -> float:
         """The deadline of a request that begins now."""
         if self.closed:
             raise DialFailed("reset", "the connection is closed")
@@ -184,7 +179,7 @@ class Client:
             # Broken.  Its last words may still be there to read, and say more.
             pass
 
-    def _next(self, deadline: float, wanted: str) -> "AnyMessage":
+    def _next(self, deadline: float, wanted: str) -> AnyMessage:
         """The next message; pings are answered, and a ``bye`` is raised."""
         while True:
             while not self._waiting:

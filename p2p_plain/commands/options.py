@@ -7,39 +7,24 @@ nearly everyone types, ``--name value`` and ``--name=value``, and leaves everyth
 """
 
 import os
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from .. import __commit__, __version__
 from ..common.errors import CannotStart, UsageError
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Tuple
 
 
-class Option(Record):
+class Option(NamedTuple):
     """``--name METAVAR``; a flag if it has no ``metavar``, a list if ``repeats``.
 
     ``read`` makes a value of a text, or raises ``ValueError``.
     """
 
-    __slots__ = ("choices", "help", "metavar", "name", "read", "repeats")
-
-    def __init__(
-        self,
-        name: str,
-        metavar: "Optional[str]",
-        help: str,
-        read: "Callable[[str], Any]" = str,
-        repeats: bool = False,
-        choices: "Tuple[str, ...]" = (),
-    ) -> None:
-        self.name = name
-        self.metavar = metavar
-        self.help = help
-        self.read = read
-        self.repeats = repeats
-        self.choices = choices
+    name: str
+    metavar: Optional[str]
+    help: str
+    read: Callable[[str], Any] = str
+    repeats: bool = False
+    choices: Tuple[str, ...] = ()
 
     @property
     def setting(self) -> str:
@@ -74,7 +59,7 @@ OPTIONS = (
 )
 
 
-def read_plainly(words: "List[str]") -> "Optional[Dict[str, Any]]":
+def read_plainly(words: List[str]) -> Optional[Dict[str, Any]]:
     """Every setting by name, ``None`` if it was not given; or ``None`` if argparse should look.
 
     It should for ``--help``, and for all that is unusual or wrong.
@@ -111,7 +96,7 @@ def read_plainly(words: "List[str]") -> "Optional[Dict[str, Any]]":
     return found
 
 
-def expand_files(argv: "List[str]") -> "List[str]":
+def expand_files(argv: List[str]) -> List[str]:
     """Replace each ``@file`` by the options in it, one a line; ``#`` begins a comment.
 
     Raises ``CannotStart`` if it cannot be read, ``UsageError`` if it makes no sense.

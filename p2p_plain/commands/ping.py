@@ -7,25 +7,21 @@ import json
 import math
 import sys
 import time
+from typing import Any, Dict, List, Optional, Tuple
 
-from .asking import NO, YES, parser, positive, seconds, target, who
-from .client import REQUEST_TIMEOUT, Client, in_words
-from ..node.codec import printable
+from ..common.address import Address
 from ..common.config import GUEST_TIMEOUT
-from ..terminal.event_lines import milliseconds
 from ..common.errors import P2PError
 from ..common.events import rfc3339
+from ..node.codec import printable
+from ..terminal.event_lines import milliseconds
 from ..terminal.output import FAREWELL, Output, let_go
 from ..terminal.signals import ignore_stop_signals
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple
-
-    from ..common.address import Address
+from .asking import NO, YES, parser, positive, seconds, target, who
+from .client import REQUEST_TIMEOUT, Client, in_words
 
 
-def ping(argv: "List[str]") -> int:
+def ping(argv: List[str]) -> int:
     """Ping a node until the count is reached or Ctrl-C; ``YES`` if there was a reply."""
     options = parser(
         "ping",
@@ -72,7 +68,7 @@ def ping(argv: "List[str]") -> int:
 class _Pings:
     """A run of pings to one node: connects when it must, counts, prints."""
 
-    def __init__(self, address: "Address", network: str, patience: float, as_json: bool) -> None:
+    def __init__(self, address: Address, network: str, patience: float, as_json: bool) -> None:
         self._address = address
         self._network = network
         self._patience = patience
@@ -178,7 +174,7 @@ class _Pings:
                 connect_ms=connect_ms,
             )
 
-    def _tell(self, text: str, event: str = "", **fields: "Any") -> bool:
+    def _tell(self, text: str, event: str = "", **fields: Any) -> bool:
         if self._as_json:
             said: Dict[str, Any] = {"event": event, "time": rfc3339(time.time())}
             said.update(fields)

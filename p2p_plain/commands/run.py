@@ -10,21 +10,15 @@ import signal
 import socket
 import sys
 import time
+from typing import Any, Callable, Dict
 
-from ..terminal import event_lines
-from ..common.events import EVERYTHING, TOLD
+from ..common.events import EVERYTHING, TOLD, Event
 from ..monitor.rows import LATE_SECONDS
 from ..node.node import Node
-from .options import as_typed, program
+from ..terminal import event_lines
 from ..terminal.output import Output
 from ..terminal.signals import ignore_stop_signals, stop_signals
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict
-
-    from ..common.events import Event
-
+from .options import as_typed, program
 
 SWITCH_INTERVAL, WHEN_CROWDED = 0.005, 0.05
 """Seconds after which a thread that waits for the interpreter asks for it: Python's own value, and
@@ -32,7 +26,7 @@ that of a node which runs late.  Each asking is a wakening of its own.  Of 100 n
 each with 200 threads, none got anything done any more for asking; now they recover."""
 
 
-def run(options: "Dict[str, Any]") -> None:
+def run(options: Dict[str, Any]) -> None:
     """Run a node until SIGINT or SIGTERM, or until nobody reads what it prints.
 
     ``options`` are as ``options.read_plainly`` gives them.  Raises ``UsageError``, ``CannotStart``.
@@ -77,7 +71,7 @@ def ask_less_when_late(lateness: float) -> None:
 class Printer:
     """Prints events, on the dispatcher thread: a terminal that is held up delays nobody else."""
 
-    def __init__(self, as_json: bool, network: str, stdout_closed: "Callable[[], None]") -> None:
+    def __init__(self, as_json: bool, network: str, stdout_closed: Callable[[], None]) -> None:
         self._as_json = as_json
         self._network = network
         self._stdout_closed = stdout_closed
@@ -88,7 +82,7 @@ class Printer:
         self.done = False
         """Whether the last event is out: nothing more will be written."""
 
-    def event(self, event: "Event") -> None:
+    def event(self, event: Event) -> None:
         """One line; under the first of them what others type to join."""
         if self._as_json:
             lines = [json.dumps(event)]
@@ -100,13 +94,13 @@ class Printer:
             self._stdout_closed()
         self._stopped = event["event"] == "stopped"
 
-    def flush(self, told: "Event") -> None:
+    def flush(self, told: Event) -> None:
         """After each batch of events: one write for all of them."""
         if not self._out.flush():
             self._stdout_closed()
         self.done = self._stopped
 
-    def trace(self, event: "Event") -> None:
+    def trace(self, event: Event) -> None:
         """One line of the wire, on stderr."""
         err = self._err
         err.write(event_lines.trace(event, self._started_at, err.colour, err.columns()))

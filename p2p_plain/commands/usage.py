@@ -5,14 +5,11 @@ Imported only when ``options.read_plainly`` does not know what to make of a comm
 
 import argparse
 import sys
+from typing import Any, Dict, List, NoReturn
 
 from ..common.errors import UsageError
-from .options import OPTIONS, program, version
 from ..terminal.output import Output
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, NoReturn
+from .options import OPTIONS, program, version
 
 EXAMPLES = """\
 examples:
@@ -38,10 +35,10 @@ Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3
 class Parser(argparse.ArgumentParser):
     """argparse that says in one line what is wrong, and survives a full disk."""
 
-    def _print_message(self, message: str, file: "Any" = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         Output(file or sys.stdout).write(message.rstrip("\n"))
 
-    def error(self, message: str) -> "NoReturn":
+    def error(self, message: str) -> NoReturn:
         """Raise ``UsageError``, naming the option if there is one."""
         what, colon, problem = message.partition(": ")
         if colon and what.startswith("argument "):
@@ -49,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError("", message)
 
 
-def read_fully(words: "List[str]") -> "Dict[str, Any]":
+def read_fully(words: List[str]) -> Dict[str, Any]:
     """Every setting by name, ``None`` if it was not given.
 
     Raises ``UsageError``, or ``SystemExit`` after ``--help`` and ``--version``.

@@ -13,20 +13,24 @@ import signal
 import sys
 import threading
 import time
+from typing import Callable, List, Optional
 
-from .asking import parser, seconds, target
-from .client import in_words
-from .check import Asker
+from ..common.address import Address
 from ..common.errors import P2PError
 from ..terminal.output import Output, let_go
+from ..terminal.screen import (
+    ENDING,
+    RESHAPING,
+    Desk,
+    Interrupted,
+    Screen,
+    is_screen,
+    stop_ourselves,
+)
+from .asking import parser, seconds, target
+from .check import Asker
+from .client import in_words
 from .watch_panel import COLUMNS, Chosen, Known, Report, picture_of
-from ..terminal.screen import ENDING, RESHAPING, Desk, Interrupted, Screen, is_screen, stop_ourselves
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, List, Optional
-
-    from ..common.address import Address
 
 INTERVAL = 1.0
 """Seconds between two questions, as in mtr."""
@@ -35,7 +39,7 @@ WIDE = 160
 """Columns of a block where there is no terminal to be narrow."""
 
 
-def watch(argv: "List[str]") -> int:
+def watch(argv: List[str]) -> int:
     """Show a node's view until ``q``, a signal, or the end of the pipe."""
     options = parser(
         "watch",
@@ -68,7 +72,7 @@ def watch(argv: "List[str]") -> int:
     return 0
 
 
-def _on_a_screen(state: Known, news: "Reporter", desk: "Desk") -> None:
+def _on_a_screen(state: Known, news: "Reporter", desk: Desk) -> None:
     """Until a key or a signal ends it."""
     out = Output(sys.stdout)
     keyboard = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
@@ -121,7 +125,7 @@ def _obey(keys: bytes, chosen: Chosen) -> bool:
     return True
 
 
-def _in_blocks(state: Known, news: "Reporter", desk: "Desk") -> None:
+def _in_blocks(state: Known, news: "Reporter", desk: Desk) -> None:
     """One block for each answer, or for each question that had none; until the pipe's end."""
     out = Output(sys.stdout)
     chosen = Chosen()
@@ -149,7 +153,7 @@ class Reporter:
     """The thread that asks, and what it has brought and nobody has taken yet."""
 
     def __init__(
-        self, address: "Address", network: str, interval: float, wake: "Callable[[], None]"
+        self, address: Address, network: str, interval: float, wake: Callable[[], None]
     ) -> None:
         self._interval = interval
         self._wake = wake
@@ -169,7 +173,7 @@ class Reporter:
         """Ask no more.  Does not wait for an answer that is under way."""
         self._stopping.set()
 
-    def take(self) -> "List[Report]":
+    def take(self) -> List[Report]:
         """What is new, if something is.  Main thread."""
         with self._lock:
             news, self._news = self._news, None

@@ -6,23 +6,17 @@ line is wider and none is more than the terminal has room for.  No terminal, thr
 
 import textwrap
 from collections import deque
+from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 
-from ..terminal import event_lines
-from .asking import who
-from ..node.codec import printable
-from .check import STALE_AFTER
-from ..terminal.matrix_table import draw
-from ..common.record import Record
-from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
+from ..common.address import Address
 from ..monitor.judge import judge
 from ..monitor.view import View, count, natural
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, List, Optional
-
-    from ..common.address import Address
-    from .check import Answer
+from ..node.codec import printable
+from ..terminal import event_lines
+from ..terminal.matrix_table import draw
+from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
+from .asking import who
+from .check import STALE_AFTER, Answer
 
 SAMPLES = 200
 """Round trips remembered for each node: more than a terminal has columns for."""
@@ -37,21 +31,18 @@ DOWN = "!"
 """In a sparkline: the connection was gone here."""
 
 
-class Report(Record):
+class Report(NamedTuple):
     """What the asker brings: an answer, or why there is none; ``at`` is a monotonic time."""
 
-    __slots__ = ("answer", "at", "problem")
-
-    def __init__(self, answer: "Optional[Answer]", problem: str, at: float) -> None:
-        self.answer = answer
-        self.problem = problem
-        self.at = at
+    answer: Optional[Answer]
+    problem: str
+    at: float
 
 
 class Known:
     """The last answer, and what the ones before have shown.  Main thread only."""
 
-    def __init__(self, address: "Address") -> None:
+    def __init__(self, address: Address) -> None:
         self.address = printable(str(address), 300)
         self.answer: Optional[Answer] = None
         self.answered_at = 0.0
@@ -94,7 +85,7 @@ class Known:
         for nodeid in set(self.samples) - there:
             del self.samples[nodeid]
 
-    def links(self) -> "List[Dict[str, Any]]":
+    def links(self) -> List[Dict[str, Any]]:
         """The watched node's own row, each node called as the matrix and the verdicts call it."""
         if self.answer is None:
             return []
@@ -122,27 +113,17 @@ class Chosen:
 # -- from that to lines -------------------------------------------------------------------------
 
 
-class Column(Record):
+class Column(NamedTuple):
     """One of the table: what stands in it, and what it is sorted by (``None`` goes last)."""
 
-    __slots__ = ("key", "right", "show", "title", "value")
-
-    def __init__(
-        self,
-        key: str,
-        title: str,
-        value: "Callable[[Dict[str, Any]], Any]",
-        show: "Callable[[Any], str]",
-        right: bool = False,
-    ) -> None:
-        self.key = key
-        self.title = title
-        self.value = value
-        self.show = show
-        self.right = right
+    key: str
+    title: str
+    value: Callable[[Dict[str, Any]], Any]
+    show: Callable[[Any], str]
+    right: bool = False
 
 
-def _short_ms(value: "Optional[float]") -> str:
+def _short_ms(value: Optional[float]) -> str:
     if value is None:
         return "-"
     if value >= 99999.5:
@@ -150,7 +131,7 @@ def _short_ms(value: "Optional[float]") -> str:
     return "%.*f" % (2 if value < 9.995 else 1 if value < 99.95 else 0, value)
 
 
-def _short_duration(value: "Optional[float]") -> str:
+def _short_duration(value: Optional[float]) -> str:
     """``12s``, ``3m02s``, ``1h05m``, ``2d03h``."""
     if value is None:
         return "-"
@@ -165,7 +146,7 @@ _DIRECTIONS = {"outbound": "out", "inbound": "in", "none": "-"}
 _DIALS = {"unreachable": "unreach", "wrong-peer": "other", "unknown": "?"}
 
 
-def _name_of(link: "Dict[str, Any]") -> str:
+def _name_of(link: Dict[str, Any]) -> str:
     return str(link.get("name") or link["nodeid"][: event_lines.SHORT_ID])
 
 
@@ -173,7 +154,7 @@ def _text(value: str) -> str:
     return printable(value, 64)
 
 
-def _up_since(link: "Dict[str, Any]") -> "Any":
+def _up_since(link: Dict[str, Any]) -> Any:
     return link.get("up_s") if link.get("direction", "none") != "none" else None
 
 
@@ -204,10 +185,10 @@ def picture_of(
     chosen: Chosen,
     now: float,
     columns: int,
-    lines: "Optional[int]",
+    lines: Optional[int],
     colour: bool,
     encoding: str,
-) -> "List[str]":
+) -> List[str]:
     """All that is to be seen: at most ``lines`` lines (``None``: any number)."""
     head = _header(state, now, columns, colour)
     below: List[str] = []
@@ -232,7 +213,7 @@ def picture_of(
     return [clip(as_encoded(line, encoding), columns) for line in made[:lines]]
 
 
-def _header(state: Known, now: float, columns: int, colour: bool) -> "List[str]":
+def _header(state: Known, now: float, columns: int, colour: bool) -> List[str]:
     name = state.address
     if state.answer is not None:
         name = "%s  %s" % (who(state.answer.hello), state.address)
@@ -265,7 +246,7 @@ def _footer(chosen: Chosen, columns: int) -> str:
 
 def _table(
     state: Known, chosen: Chosen, columns: int, colour: bool, encoding: str
-) -> "List[str]":
+) -> List[str]:
     """A heading, and a line for each node that the watched one knows."""
     if state.answer is None:
         return []
@@ -307,7 +288,7 @@ def _table(
     return made
 
 
-def _in_order(links: "List[Dict[str, Any]]", chosen: Chosen) -> "List[Dict[str, Any]]":
+def _in_order(links: List[Dict[str, Any]], chosen: Chosen) -> List[Dict[str, Any]]:
     """What has no value goes last, whichever the way."""
     (value,) = (c.value for c in COLUMNS if c.key == chosen.sort)
     links = sorted(links, key=lambda link: (natural(_name_of(link)), link["nodeid"]))
@@ -316,12 +297,12 @@ def _in_order(links: "List[Dict[str, Any]]", chosen: Chosen) -> "List[Dict[str, 
     return have + [link for link in links if value(link) is None]
 
 
-def _rank(value: "Any") -> "Any":
+def _rank(value: Any) -> Any:
     """10.0.0.2 goes before 10.0.0.10."""
     return natural(value) if isinstance(value, str) else value
 
 
-def _page(body: "List[str]", room: int, chosen: Chosen) -> "List[str]":
+def _page(body: List[str], room: int, chosen: Chosen) -> List[str]:
     """As much of ``body`` as there is room for, its first line on every page."""
     if len(body) <= room or room < 2:
         chosen.page, chosen.pages = 0, 1
@@ -333,7 +314,7 @@ def _page(body: "List[str]", room: int, chosen: Chosen) -> "List[str]":
     return body[:1] + body[begin : begin + size]
 
 
-def sparkline(samples: "List[Optional[float]]", blocks: str) -> str:
+def sparkline(samples: List[Optional[float]], blocks: str) -> str:
     """One character each, the largest of them a full block."""
     most = max((sample for sample in samples if sample is not None), default=0.0) or 1.0
     return "".join(

@@ -9,13 +9,9 @@ No sockets here: these are words.  Any thread.
 
 import functools
 import ipaddress
-from collections import namedtuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 from .errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, NamedTuple, Optional, Tuple
 
 MAX_HOST_LENGTH = 253
 """The longest host name, in characters, that DNS can carry (RFC 1035 section 2.3.4)."""
@@ -26,27 +22,17 @@ MAX_HOST_LENGTH = 253
 _ASKED_AGAIN = functools.lru_cache(maxsize=1024)
 
 
-# The same twice: once as a type checker wants it, once as it costs least to import.
-if TYPE_CHECKING:
-
-    class _HostAndPort(NamedTuple):
-        host: str
-        port: int
-
-else:
-    _HostAndPort = namedtuple("_HostAndPort", "host port")
-
-
-class Address(_HostAndPort):
+class Address(NamedTuple):
     """Where a node listens: ``host`` (an IP address in canonical text, or a name), TCP ``port``."""
 
-    __slots__ = ()
+    host: str
+    port: int
 
     def __str__(self) -> str:
         return ("[%s]:%d" if ":" in self.host else "%s:%d") % (self.host, self.port)
 
 
-def parse(text: str, default_port: "Optional[int]" = None, setting: str = "address") -> Address:
+def parse(text: str, default_port: Optional[int] = None, setting: str = "address") -> Address:
     """Read what a person typed: ``host:port``, ``[v6]:port``, or ``host`` where a default is given.
 
     Raises ``UsageError``, which names ``setting``.
@@ -91,7 +77,7 @@ def _parse_wire(text: str) -> Address:
     return Address(canonical, port)
 
 
-def from_sockaddr(sockaddr: "Any") -> Address:
+def from_sockaddr(sockaddr: Any) -> Address:
     """Take what ``getpeername()`` or ``accept()`` gives: a pair for IPv4, four values for IPv6."""
     return Address(_canonical(sockaddr[0]), sockaddr[1])
 
@@ -136,7 +122,7 @@ def is_ip(host: str) -> bool:
     return _ip(host) is not None
 
 
-def _split(text: str) -> "Tuple[str, Optional[str]]":
+def _split(text: str) -> Tuple[str, Optional[str]]:
     """``host`` and the text of the port; no port is ``None``."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
@@ -149,7 +135,7 @@ def _split(text: str) -> "Tuple[str, Optional[str]]":
     return host, port if colon else None
 
 
-def _port_number(text: str) -> "Optional[int]":
+def _port_number(text: str) -> Optional[int]:
     # str.isdigit() alone says yes to superscripts and to other scripts' digits.
     if 0 < len(text) <= 5 and all(c in "0123456789" for c in text) and int(text) <= 65535:
         return int(text)
@@ -161,7 +147,7 @@ def _may_be_in_host(character: str) -> bool:
 
 
 @_ASKED_AGAIN
-def _ip(host: str) -> "Any":
+def _ip(host: str) -> Any:
     """The ``ipaddress`` object of ``host``, zone left out; ``None`` for a name."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])

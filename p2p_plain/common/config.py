@@ -7,14 +7,12 @@ command line and ``Node(...)`` both end up here, so a value is checked in one pl
 To be skimmed, and come back to: each stands where it is used under its name.
 """
 
+from typing import Iterable, List, Optional, Tuple, Union
+
 from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Iterable, List, Optional, Tuple, Union
-
-    Bootstrap = Union[None, str, Iterable[str]]
+Bootstrap = Union[None, str, Iterable[str]]
 
 VERSION = 1
 """The number that our hello gives as ``version``."""
@@ -225,18 +223,18 @@ class Config:
     def __init__(
         self,
         port: int = DEFAULT_PORT,
-        bind: "Optional[str]" = None,
-        bootstrap: "Bootstrap" = (),
-        advertise: "Optional[str]" = None,
-        name: "Optional[str]" = None,
+        bind: Optional[str] = None,
+        bootstrap: Bootstrap = (),
+        advertise: Optional[str] = None,
+        name: Optional[str] = None,
         network: str = "",
         ping_interval: float = 60.0,
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: "Optional[str]" = None,
-        http: "Union[int, str, None]" = None,
+        peers_file: Optional[str] = None,
+        http: Union[int, str, None] = None,
     ) -> None:
         self.port = _whole("port", port, 0, 65535)
         self.bind = None if bind is None else _bind(bind)
@@ -335,7 +333,7 @@ def _advertise(text: object, port: int) -> Address:
     return address
 
 
-def _bootstrap(given: "Bootstrap", port: int) -> "Tuple[Address, ...]":
+def _bootstrap(given: Bootstrap, port: int) -> Tuple[Address, ...]:
     """Flat and without repeats, in the order given; each text may hold several, by comma."""
     try:
         texts = [given] if isinstance(given, str) else list(given or ())

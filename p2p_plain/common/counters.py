@@ -7,10 +7,7 @@ up those of all connections.
 
 from bisect import bisect_left
 from threading import Lock
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Tuple
+from typing import Dict, List, Tuple
 
 BUCKETS = (
     0.00005,
@@ -70,7 +67,7 @@ class Tally:
         with self._lock:
             self._counts[word] = self._counts.get(word, 0) + 1
 
-    def counts(self) -> "Dict[str, int]":
+    def counts(self) -> Dict[str, int]:
         """A copy."""
         with self._lock:
             return dict(self._counts)
@@ -91,7 +88,7 @@ class Histogram:
             self._counts[bisect_left(BUCKETS, seconds)] += 1
             self._sum += seconds
 
-    def read(self) -> "Tuple[List[Tuple[float, int]], float, int]":
+    def read(self) -> Tuple[List[Tuple[float, int]], float, int]:
         """The number up to each bound, the sum of all in seconds, and how many there were."""
         with self._lock:
             counts, total = list(self._counts), self._sum

@@ -13,13 +13,7 @@ Three kinds, and each wants something different done about it:
 What a ``bye`` is, a hello or a probe: README, "The wire".
 """
 
-# Here and in every module: a type checker takes this name for true, Python does not, so that
-# nobody waits for ``typing`` to be imported (a third of the whole start on old Pythons).  That is
-# why annotations with names from it stand in quotes; those of local variables need none, because
-# Python never evaluates them.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Sequence
+from typing import Sequence
 
 
 class P2PError(Exception):
@@ -68,7 +62,7 @@ class Refused(P2PError):
     answers hello and tells whom else to ask.
     """
 
-    def __init__(self, reason: str, detail: str = "", last_words: "Sequence[bytes]" = ()) -> None:
+    def __init__(self, reason: str, detail: str = "", last_words: Sequence[bytes] = ()) -> None:
         super().__init__(detail or reason)
         self.reason = reason
         self.detail = detail

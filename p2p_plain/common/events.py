@@ -15,6 +15,7 @@ import sys
 import time
 from collections import deque
 from threading import Condition, get_ident
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 from weakref import WeakSet
 
 from ..node.codec import printable
@@ -25,14 +26,10 @@ from .config import (
     REMEMBERED_SIZE,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
-
-    Event = Dict[str, Any]
-    Callback = Callable[[Event], None]
-    # ``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock.
-    Emit = Callable[..., None]
+Event = Dict[str, Any]
+Callback = Callable[[Event], None]
+# ``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock.
+Emit = Callable[..., None]
 
 EVERYTHING = "*"
 """The name to listen under for every event.  Trace lines and log records are not events."""
@@ -74,7 +71,7 @@ class Backlog:
         self._events: Deque[Tuple[Event, int]] = deque()
         self._bytes = 0
 
-    def append(self, event: "Event", size: int = 0) -> int:
+    def append(self, event: Event, size: int = 0) -> int:
         """Let one more wait, with ``size`` bytes of a peer's line in it; how many were given up."""
         self._events.append((event, size))
         self._bytes += size
@@ -84,7 +81,7 @@ class Backlog:
             dropped += 1
         return dropped
 
-    def take(self) -> "List[Event]":
+    def take(self) -> List[Event]:
         """All of them, and none is left."""
         taken = [event for event, _ in self._events]
         self._events.clear()
@@ -98,7 +95,7 @@ class Backlog:
 class Events:
     """The queue, its listeners, and the dispatcher's loop.  Any thread may call any method."""
 
-    def __init__(self, wall_clock: "Callable[[], float]" = time.time) -> None:
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._lock = Condition()
         # Guarded by _lock, all below.  The lock is a leaf: nothing is called while it is held,
@@ -114,7 +111,7 @@ class Events:
         self._closed = False
         self._dispatcher: Optional[int] = None
 
-    def on(self, name: str, callback: "Callback") -> None:
+    def on(self, name: str, callback: Callback) -> None:
         """Call ``callback(event)`` on the dispatcher thread for each event of that name."""
         with self._lock:
             self._listeners.setdefault(name, []).append(callback)
@@ -124,7 +121,7 @@ class Events:
         with self._lock:
             return name in self._listeners
 
-    def emit(self, event: str, **fields: "Any") -> None:
+    def emit(self, event: str, **fields: Any) -> None:
         """Tell ``event``.  Never blocks; may be called while holding any lock.
 
         The field ``size``, the bytes of a peer's line in it, is for us: they are bounded in what
@@ -210,7 +207,7 @@ class Events:
         for stream in streams:
             stream.end()
 
-    def _tell(self, event: "Event", listeners: "Dict[str, List[Callback]]") -> None:
+    def _tell(self, event: Event, listeners: Dict[str, List[Callback]]) -> None:
         name = event["event"]
         if name == "log":
             _log(event["level"], event["text"])
@@ -246,7 +243,7 @@ class Stream:
         self.waiting = Backlog()
         self.ended = False
 
-    def put(self, event: "Event", size: int = 0) -> None:
+    def put(self, event: Event, size: int = 0) -> None:
         """Dispatcher only."""
         with self._lock:
             self.waiting.append(event, size)
@@ -258,7 +255,7 @@ class Stream:
             self.ended = True
             self._lock.notify_all()
 
-    def read(self, timeout: "Optional[float]") -> "Iterator[Event]":
+    def read(self, timeout: Optional[float]) -> Iterator[Event]:
         """Events as they come, for at most ``timeout`` seconds in all (``None``: until the end)."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:

@@ -9,8 +9,9 @@ No sockets, no threads, no clock: the same rows give the same verdicts.  Any thr
 """
 
 from collections import Counter
+from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
-from ..common.record import Record
+from ..node.messages import Links
 from .view import (
     DOWN,
     FAILURES,
@@ -25,15 +26,9 @@ from .view import (
     natural,
 )
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Sequence, Set, Tuple
-
-    from ..node.messages import Links
-
-    Pair = Tuple[str, str]
-    Cause = Tuple[str, str]  # a kind, and the nodeid of whose fault it would be
-    Times = Dict[str, Dict[str, float]]
+Pair = Tuple[str, str]
+Cause = Tuple[str, str]  # a kind, and the nodeid of whose fault it would be
+Times = Dict[str, Dict[str, float]]
 
 TOO_LATE_MS = 1000.0
 """A node that runs later than this may be the reason why dials of it time out."""
@@ -92,29 +87,26 @@ _AFTER_A_PAIR = {
 }
 
 
-class Verdict(Record):
+class Verdict(NamedTuple):
     """One line: ``text`` for people, ``kind`` one of ``KINDS``, ``nodes`` the nodeids it is about.
 
     For ``split``, ``group`` and ``pair`` all that take part; else the one at fault.
     """
 
-    __slots__ = ("kind", "nodes", "text")
-
-    def __init__(self, kind: str, nodes: "Tuple[str, ...]", text: str) -> None:
-        self.kind = kind
-        self.nodes = nodes
-        self.text = text
+    kind: str
+    nodes: Tuple[str, ...]
+    text: str
 
 
 # -- what the callers ask ---------------------------------------------------------------
 
 
-def verdicts(rows: "Sequence[Links]", stale_after: float) -> "List[Verdict]":
+def verdicts(rows: Sequence[Links], stale_after: float) -> List[Verdict]:
     """One for each cause of trouble, the gravest first; or a single one if there is none."""
     return judge(View(rows, stale_after))
 
 
-def lines(found: "Iterable[Verdict]") -> "List[str]":
+def lines(found: Iterable[Verdict]) -> List[str]:
     """The verdicts as text."""
     return [verdict.text for verdict in found]
 
@@ -122,7 +114,7 @@ def lines(found: "Iterable[Verdict]") -> "List[str]":
 # -- the judgement ----------------------------------------------------------------------------
 
 
-def judge(view: View) -> "List[Verdict]":
+def judge(view: View) -> List[Verdict]:
     """The verdicts on a view."""
     failed = {pair: d.dial for pair, d in view.directions.items() if d.state == DOWN}
     # Each of these takes out of ``failed`` what it explains; the order is from the large cause
@@ -157,7 +149,7 @@ def _well(view: View) -> Verdict:
     return Verdict(WELL, (), text)
 
 
-def _late(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+def _late(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
     """The nodes that run late.  They are why dials of them time out, if they are late enough."""
     for pair in list(failed):
         if view.late.get(pair[1], 0.0) > TOO_LATE_MS and failed[pair] in ("timeout", "reset"):
@@ -171,7 +163,7 @@ def _late(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
     return found
 
 
-def _vanished(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+def _vanished(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
     """The nodes that are down.
 
     Those that fell silent at once, without an answer from their hosts, have one cause: from
@@ -207,7 +199,7 @@ def _vanished(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
     return found
 
 
-def _absence(dials: "List[str]") -> str:
+def _absence(dials: List[str]) -> str:
     if not dials:
         return "nobody can dial it"
     most = max(FAILURES, key=lambda dial: dials.count(dial))
@@ -219,7 +211,7 @@ def _absence(dials: "List[str]") -> str:
     }.get(most, FAILURES[most])
 
 
-def _vanished_together(view: View, gone: "List[str]", dials: "Dict[str, List[str]]") -> Verdict:
+def _vanished_together(view: View, gone: List[str], dials: Dict[str, List[str]]) -> Verdict:
     age = ago(view.age(gone[0]))
     if len(view.live) == 1:
         (alone,) = view.live
@@ -238,7 +230,7 @@ def _vanished_together(view: View, gone: "List[str]", dials: "Dict[str, List[str
     return Verdict(SPLIT, tuple(sorted(view.live) + sorted(gone)), text)
 
 
-def _torn(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+def _torn(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
     """Parts of the network without a connection between them, where dials failed."""
     parts = _parts(view)
     part_of = {nodeid: part for part in parts for nodeid in part}
@@ -265,7 +257,7 @@ def _torn(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
     return found
 
 
-def _parts(view: View) -> "List[Set[str]]":
+def _parts(view: View) -> List[Set[str]]:
     """The live nodes, grouped by who is connected (or can dial whom, by the younger row)."""
     near: Dict[str, Set[str]] = {
         nodeid: view.neighbours.get(nodeid, set()) & view.live for nodeid in view.live
@@ -290,7 +282,7 @@ def _parts(view: View) -> "List[Set[str]]":
     return parts
 
 
-def _cut_off(view: View, failed: "Dict[Pair, str]", nodeid: str) -> Verdict:
+def _cut_off(view: View, failed: Dict[Pair, str], nodeid: str) -> Verdict:
     inward = [dial for pair, dial in failed.items() if pair[1] == nodeid]
     outward = [dial for pair, dial in failed.items() if pair[0] == nodeid]
     what = []
@@ -308,7 +300,7 @@ class _Known:
     of a cut nobody can say whether a port is closed.
     """
 
-    def __init__(self, view: View, failed: "Dict[Pair, str]") -> None:
+    def __init__(self, view: View, failed: Dict[Pair, str]) -> None:
         self.into: Dict[str, Set[Pair]] = {}
         self.out_of: Dict[str, Set[Pair]] = {}
         self.up: Set[Pair] = set()
@@ -321,7 +313,7 @@ class _Known:
                     self.up.add(pair)
 
 
-def _blocked(view: View, failed: "Dict[Pair, str]", known: _Known) -> "List[Verdict]":
+def _blocked(view: View, failed: Dict[Pair, str], known: _Known) -> List[Verdict]:
     """Nodes that nobody can dial, and nodes that can dial nobody; or all of them."""
     everywhere = _blocked_everywhere(view, failed)
     if everywhere:
@@ -358,7 +350,7 @@ def _blocked(view: View, failed: "Dict[Pair, str]", known: _Known) -> "List[Verd
     return found
 
 
-def _blocked_everywhere(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+def _blocked_everywhere(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
     """The one verdict where no dial at all is known to pass; else none."""
     sources = {pair[0] for pair in failed}
     targets = {pair[1] for pair in failed}
@@ -372,7 +364,7 @@ def _blocked_everywhere(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]
     return [Verdict(BLOCKED, tuple(sorted(sources)), text)]
 
 
-def _drop_the_innocent(causes: "Dict[Cause, Set[Pair]]") -> None:
+def _drop_the_innocent(causes: Dict[Cause, Set[Pair]]) -> None:
     """Take out each cause whose failures the other causes explain without it.
 
     If a, b and c can all dial nobody, then nobody can dial d; but nothing is wrong with d.  Two
@@ -391,7 +383,7 @@ def _either(some: int, total: int, all_of_them: str, some_of_them: str) -> str:
     return ", " + (all_of_them if some == total else some_of_them % (some, total))
 
 
-def _groups(view: View, failed: "Dict[Pair, str]", known: _Known) -> "List[Verdict]":
+def _groups(view: View, failed: Dict[Pair, str], known: _Known) -> List[Verdict]:
     """Several sources that all fail to dial the same several targets: something between them.
 
     Three that cannot dial one target, or one that cannot dial three, are a group, too.
@@ -444,7 +436,7 @@ def _groups(view: View, failed: "Dict[Pair, str]", known: _Known) -> "List[Verdi
     return found
 
 
-def _largest_group(failed: "Dict[Pair, str]") -> "Tuple[Set[str], Set[str]]":
+def _largest_group(failed: Dict[Pair, str]) -> Tuple[Set[str], Set[str]]:
     """Sources and targets of which every pair failed, as many pairs as can be.
 
     Finding the very largest is a hard problem; beginning with the eight sources and the eight
@@ -466,7 +458,7 @@ def _largest_group(failed: "Dict[Pair, str]") -> "Tuple[Set[str], Set[str]]":
     return best
 
 
-def _pairs(view: View, failed: "Dict[Pair, str]") -> "List[Verdict]":
+def _pairs(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
     """What is left: single pairs."""
     found = []
     for source, target in sorted(failed, key=lambda p: (view.label[p[0]], view.label[p[1]])):
@@ -509,7 +501,7 @@ def _still_fine(view: View, source: str, target: str) -> bool:
     return reverse.connected or view.age(target) <= view.age(source)
 
 
-def _slow(view: View) -> "List[Verdict]":
+def _slow(view: View) -> List[Verdict]:
     """Nodes that are slow to everyone, and pairs that are slower than the way by a third node.
 
     Two sites far from one another are neither: each node is near to its own, and there is no
@@ -545,7 +537,7 @@ def _slow(view: View) -> "List[Verdict]":
     return found + _slow_pairs(view, p50, steady, suspects)
 
 
-def _round_trips(view: View) -> "Tuple[Times, Times, Times]":
+def _round_trips(view: View) -> Tuple[Times, Times, Times]:
     """Between each two nodes, in milliseconds: the median, how much of it is surely the network's,
     and that without what changes (``Direction.sure_ms``, ``steady_ms``).
 
@@ -568,8 +560,8 @@ def _round_trips(view: View) -> "Tuple[Times, Times, Times]":
 
 
 def _slow_pairs(
-    view: View, p50: "Times", steady: "Times", suspects: "List[Pair]"
-) -> "List[Verdict]":
+    view: View, p50: Times, steady: Times, suspects: List[Pair]
+) -> List[Verdict]:
     """Of the suspects those that some third node is a much shorter way for, the slowest first."""
     # A shorter way leads by a near node: eight of each are enough, and all would be too many.
     near = {n: sorted(times, key=lambda m: (times[m], m))[:8] for n, times in p50.items()}
@@ -595,7 +587,7 @@ def _much_more(value: float, than: float) -> bool:
     return value > SLOW_FACTOR * than and value > than + SLOW_MS
 
 
-def _at_most(view: View, found: "List[Verdict]") -> "List[Verdict]":
+def _at_most(view: View, found: List[Verdict]) -> List[Verdict]:
     """The same, with the rest of each kind told in one line where there are too many."""
     kept: List[Verdict] = []
     for kind in KINDS:
@@ -613,7 +605,7 @@ def _at_most(view: View, found: "List[Verdict]") -> "List[Verdict]":
 # -- the words ----------------------------------------------------------------------------------
 
 
-def _tally(dials: "Iterable[str]", total: int) -> str:
+def _tally(dials: Iterable[str], total: int) -> str:
     """``5 of 5 timed out``, ``3 of 5 timed out, 2 refused``."""
     dials = list(dials)
     counted = sorted(((dials.count(dial), dial) for dial in set(dials)), reverse=True)
@@ -621,7 +613,7 @@ def _tally(dials: "Iterable[str]", total: int) -> str:
     return ", ".join([first] + ["%d %s" % (n, FAILURES[dial]) for n, dial in counted[1:]])
 
 
-def _names(view: View, nodes: "Iterable[str]") -> str:
+def _names(view: View, nodes: Iterable[str]) -> str:
     labels = sorted((view.label[nodeid] for nodeid in nodes), key=natural)
     if len(labels) > MOST_NAMES:
         more = len(labels) - MOST_NAMES + 1
@@ -629,5 +621,5 @@ def _names(view: View, nodes: "Iterable[str]") -> str:
     return ", ".join(labels)
 
 
-def _set(view: View, nodes: "Iterable[str]") -> str:
+def _set(view: View, nodes: Iterable[str]) -> str:
     return "{%s}" % _names(view, nodes)

@@ -26,6 +26,7 @@ dice are passed in.
 
 import random
 from threading import Lock
+from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..common.address import Address
 from ..common.config import (
@@ -36,14 +37,8 @@ from ..common.config import (
     UNPROVEN_A_SECOND,
     UNPROVEN_AT_ONCE,
 )
+from ..common.events import Emit
 from ..common.token_bucket import TokenBucket
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Optional, Sequence, Set, Tuple
-
-    from ..common.events import Emit
 
 OK = "ok"
 TIMEOUT = "timeout"
@@ -69,36 +64,24 @@ PATIENT_WITH = 3
 """Failures in a row from which on it makes no difference any more whose turn it is."""
 
 
-class Probe(Record):
+class Probe(NamedTuple):
     """What to dial, and whom to find there; whether that node has been found before."""
 
-    __slots__ = ("address", "nodeid", "proven")
-
-    def __init__(self, nodeid: str, address: Address, proven: bool) -> None:
-        self.nodeid = nodeid
-        self.address = address
-        self.proven = proven
+    nodeid: str
+    address: Address
+    proven: bool
 
 
-class Reachable(Record):
+class Reachable(NamedTuple):
     """The last verdict on one node; ``seconds`` is how long the TCP connect took, if it was ok.
 
     ``address`` is where it was found or looked for, if there is a place to look.
     """
 
-    __slots__ = ("address", "dial", "name", "seconds")
-
-    def __init__(
-        self,
-        dial: str,
-        seconds: "Optional[float]" = None,
-        address: "Optional[Address]" = None,
-        name: str = "",
-    ) -> None:
-        self.dial = dial
-        self.seconds = seconds
-        self.address = address
-        self.name = name
+    dial: str
+    seconds: Optional[float] = None
+    address: Optional[Address] = None
+    name: str = ""
 
 
 class Met:
@@ -153,7 +136,7 @@ class Met:
 class Reach:
     """The nodes that one node has met, by nodeid.  Any thread may call any method."""
 
-    def __init__(self, probe_interval: float, rng: random.Random, emit: "Emit") -> None:
+    def __init__(self, probe_interval: float, rng: random.Random, emit: Emit) -> None:
         self._probe_interval = probe_interval
         self._rng = rng
         # Called while _lock is held, on purpose: it never blocks, and so changes are told in
@@ -208,7 +191,7 @@ class Reach:
             met.next_probe_at = now + min(delay, self._probe_interval)
             return met.probing is None and not delay
 
-    def lost(self, nodeid: str, proven: "Sequence[Address]", now: float) -> None:
+    def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
         """It is not connected any more: look for it at once where it was found, if it ever was.
 
         What the last probe said, perhaps a minute ago, is no longer to be believed.
@@ -232,7 +215,7 @@ class Reach:
 
     # -- rounds -----------------------------------------------------------------------
 
-    def due(self, now: float, connected: "frozenset[str]") -> "List[Probe]":
+    def due(self, now: float, connected: FrozenSet[str]) -> List[Probe]:
         """What to probe now, noted as begun: as many as there is room for.
 
         Besides the round that each node has once an interval, those that are missing are
@@ -281,8 +264,8 @@ class Reach:
         self,
         nodeid: str,
         address: Address,
-        dial: "Optional[str]",
-        seconds: "Optional[float]",
+        dial: Optional[str],
+        seconds: Optional[float],
         now: float,
     ) -> None:
         """What came of a probe (``None``: nothing that tells).  To be called once for each.
@@ -320,8 +303,8 @@ class Reach:
         self,
         nodeid: str,
         address: Address,
-        dial: "Optional[str]",
-        seconds: "Optional[float]",
+        dial: Optional[str],
+        seconds: Optional[float],
         now: float,
     ) -> None:
         """What a dial that was to make a peer of ``nodeid`` has shown: as good as a probe."""
@@ -343,7 +326,7 @@ class Reach:
 
     # -- questions ----------------------------------------------------------------------
 
-    def verdicts(self) -> "Dict[str, Reachable]":
+    def verdicts(self) -> Dict[str, Reachable]:
         """The last verdict on each node met, by nodeid."""
         with self._lock:
             return {
@@ -371,7 +354,7 @@ class Reach:
         met.next_probe_at = now + self._probe_interval * self._rng.uniform(least, 1.0)
 
     def _judge_locked(
-        self, met: Met, address: Address, dial: str, seconds: "Optional[float]"
+        self, met: Met, address: Address, dial: str, seconds: Optional[float]
     ) -> None:
         """Note a verdict, and tell it if it changed.  That all is well at first is no news."""
         was, met.dial, met.seconds = met.dial, dial, seconds

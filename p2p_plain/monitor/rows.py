@@ -15,15 +15,11 @@ with it; the others are read when somebody asks.
 """
 
 from threading import Lock
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence
 
-from ..node import messages
 from ..common.config import FORGET_AFTER, MAX_ROWS
+from ..node import messages
 from ..node.messages import Links
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence
 
 READ_AGAIN_AFTER = 5.0
 READ_EVERY = 300.0
@@ -41,27 +37,16 @@ LATE_SECONDS = 0.005
 """A lateness below this is what every machine has."""
 
 
-class Row(Record):
+class Row(NamedTuple):
     """One node's row as it came, and when (monotonic) it was measured."""
 
-    __slots__ = ("connected", "line", "measured_at", "nodeid", "read_at", "unread_for")
-
-    def __init__(
-        self,
-        nodeid: str,
-        line: bytes,
-        measured_at: float,
-        connected: "FrozenSet[str]",
-        read_at: float,
-        unread_for: float,
-    ) -> None:
-        self.nodeid = nodeid
-        self.line = line
-        self.measured_at = measured_at
-        self.connected = connected
-        """The nodeids to which it has a connection, as of ``read_at``."""
-        self.read_at = read_at
-        self.unread_for = unread_for
+    nodeid: str
+    line: bytes
+    measured_at: float
+    connected: FrozenSet[str]
+    """The nodeids to which it has a connection, as of ``read_at``."""
+    read_at: float
+    unread_for: float
 
 
 class Matrix:
@@ -73,7 +58,7 @@ class Matrix:
         # Guarded by _lock.
         self._rows: Dict[str, Row] = {}
 
-    def heard(self, row: Links, line: bytes, source: str, peers: "FrozenSet[str]", now: float) -> bool:
+    def heard(self, row: Links, line: bytes, source: str, peers: FrozenSet[str], now: float) -> bool:
         """Note a row that the peer ``source`` sent; whether it is believed."""
         if row.nodeid == self._nodeid or (row.nodeid != source and row.nodeid in peers):
             return False
@@ -114,7 +99,7 @@ class Matrix:
         with self._lock:
             self._rows.pop(nodeid, None)
 
-    def rows(self, now: float) -> "List[Row]":
+    def rows(self, now: float) -> List[Row]:
         """Those that are not older than a day."""
         with self._lock:
             old = [n for n, row in self._rows.items() if now - row.measured_at > FORGET_AFTER]
@@ -122,13 +107,13 @@ class Matrix:
                 del self._rows[nodeid]
             return list(self._rows.values())
 
-    def is_larger_than(self, peers: "FrozenSet[str]") -> bool:
+    def is_larger_than(self, peers: FrozenSet[str]) -> bool:
         """Whether somebody is connected to a node that is not one of ``peers``, nor we."""
         with self._lock:
             seen = [row.connected for row in self._rows.values()]
         return any(connected - peers - {self._nodeid} for connected in seen)
 
-    def _make_room_locked(self, peers: "FrozenSet[str]") -> bool:
+    def _make_room_locked(self, peers: FrozenSet[str]) -> bool:
         """Drop the oldest row of a node that is no peer."""
         others = [nodeid for nodeid in self._rows if nodeid not in peers]
         if not others:
@@ -141,8 +126,8 @@ def read_row(row: Row, now: float) -> Links:
     """A kept row as an object, with its age now.  Raises ``PeerMisbehaved`` if it was bad."""
     links = messages.parse(row.line)
     assert isinstance(links, Links)  # so it begins
-    links.age = max(0.0, now - row.measured_at)  # another thread may have heard it after ``now``
-    return links
+    age = max(0.0, now - row.measured_at)  # another thread may have heard it after ``now``
+    return links._replace(age=age)
 
 
 MEDIAN_FROM = 3
@@ -150,26 +135,17 @@ MEDIAN_FROM = 3
 start, when a whole network may be starting, and say more about that."""
 
 
-class Spread(Record):
+class Spread(NamedTuple):
     """What a few round trips have in common, in seconds; ``None`` where there are too few."""
 
-    __slots__ = ("jitter", "last", "median", "worst")
-
-    def __init__(
-        self,
-        last: "Optional[float]" = None,
-        median: "Optional[float]" = None,
-        worst: "Optional[float]" = None,
-        jitter: "Optional[float]" = None,
-    ) -> None:
-        self.last = last
-        self.median = median
-        self.worst = worst
-        self.jitter = jitter
-        """The mean difference between one and the next."""
+    last: Optional[float] = None
+    median: Optional[float] = None
+    worst: Optional[float] = None
+    jitter: Optional[float] = None
+    """The mean difference between one and the next."""
 
 
-def spread(samples: "Sequence[float]") -> Spread:
+def spread(samples: Sequence[float]) -> Spread:
     """Of round trips in the order in which they were measured."""
     if not samples:
         return Spread()
@@ -183,7 +159,7 @@ def spread(samples: "Sequence[float]") -> Spread:
     )
 
 
-def own_lateness(beats: "Iterable[float]") -> float:
+def own_lateness(beats: Iterable[float]) -> float:
     """How late (seconds) this node runs, from the lateness of its last beats."""
     ordered = sorted(beats)
     return ordered[(len(ordered) - 1) * LATE_PERCENTILE // 100] if ordered else 0.0

@@ -39,18 +39,13 @@ No sockets, no threads, no clock: the same rows give the same verdicts.  Any thr
 """
 
 import re
+from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..node.codec import printable
 from ..common.config import MAX_LINKS, MAX_NAME
-from ..common.record import Record
+from ..node.codec import printable
+from ..node.messages import Links
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, Iterable, List, Optional, Sequence, Set, Tuple
-
-    from ..node.messages import Links
-
-    Pair = Tuple[str, str]
+Pair = Tuple[str, str]
 
 LATE_MS = 100.0
 """A node that runs later than this cannot measure a network of milliseconds."""
@@ -73,7 +68,7 @@ FAILURES = {
 """A dial's verdict that is a failure, and how a line says it."""
 
 
-class Direction(Record):
+class Direction(NamedTuple):
     """What is known of a -> b (``source`` -> ``target``, nodeids).
 
     ``state`` is ``up``, ``down``, ``unknown`` or ``stale``; ``dial`` the source's last verdict;
@@ -84,39 +79,17 @@ class Direction(Record):
     ``steady_ms`` is that less what it changes by from one to the next.
     """
 
-    __slots__ = (
-        "connected",
-        "dial",
-        "p50_ms",
-        "source",
-        "state",
-        "steady_ms",
-        "sure_ms",
-        "target",
-    )
-
-    def __init__(
-        self,
-        source: str,
-        target: str,
-        state: str,
-        dial: str = UNKNOWN,
-        connected: bool = False,
-        p50_ms: "Optional[float]" = None,
-        sure_ms: float = 0.0,
-        steady_ms: float = 0.0,
-    ) -> None:
-        self.source = source
-        self.target = target
-        self.state = state
-        self.dial = dial
-        self.connected = connected
-        self.p50_ms = p50_ms
-        self.sure_ms = sure_ms
-        self.steady_ms = steady_ms
+    source: str
+    target: str
+    state: str
+    dial: str = UNKNOWN
+    connected: bool = False
+    p50_ms: Optional[float] = None
+    sure_ms: float = 0.0
+    steady_ms: float = 0.0
 
 
-class Summary(Record):
+class Summary(NamedTuple):
     """The counts: of nodes, and of the directions between them.
 
     ``nodes`` are all that have not ``left``, those that are down among them; ``current`` those
@@ -125,41 +98,20 @@ class Summary(Record):
     trips and ``worst`` the slowest direction, if any was measured; ``worst_text`` names it.
     """
 
-    __slots__ = (
-        "current",
-        "down",
-        "known",
-        "left",
-        "nodes",
-        "p50_ms",
-        "unknown",
-        "up",
-        "worst",
-        "worst_text",
-    )
+    nodes: int
+    current: int
+    left: int
+    up: int
+    down: int
+    unknown: int
+    p50_ms: Optional[float]
+    worst: Optional[Direction]
+    worst_text: str
 
-    def __init__(
-        self,
-        nodes: int,
-        current: int,
-        left: int,
-        up: int,
-        down: int,
-        unknown: int,
-        p50_ms: "Optional[float]",
-        worst: "Optional[Direction]",
-        worst_text: str,
-    ) -> None:
-        self.nodes = nodes
-        self.current = current
-        self.left = left
-        self.known = up + down
-        self.up = up
-        self.down = down
-        self.unknown = unknown
-        self.p50_ms = p50_ms
-        self.worst = worst
-        self.worst_text = worst_text
+    @property
+    def known(self) -> int:
+        """The directions of which the state is known."""
+        return self.up + self.down
 
     def text(self) -> str:
         """``12 nodes, 132 of 132 directions up, p50 0.3 ms, worst 1.2 ms web-03 -> db-01``."""
@@ -181,7 +133,7 @@ class Summary(Record):
 # -- what the callers ask ---------------------------------------------------------------
 
 
-def directions(rows: "Sequence[Links]", stale_after: float) -> "Dict[Pair, Direction]":
+def directions(rows: Sequence[Links], stale_after: float) -> Dict[Pair, Direction]:
     """What is known, by ``(source, target)``; a pair that is not in it is unknown.
 
     ``stale_after`` in seconds: a row older than that says nothing about now.
@@ -189,7 +141,7 @@ def directions(rows: "Sequence[Links]", stale_after: float) -> "Dict[Pair, Direc
     return View(rows, stale_after).directions
 
 
-def summary(rows: "Sequence[Links]", stale_after: float) -> Summary:
+def summary(rows: Sequence[Links], stale_after: float) -> Summary:
     """How many nodes, how many directions, how fast."""
     return count(View(rows, stale_after))
 
@@ -202,7 +154,7 @@ class _Link:
 
     __slots__ = ("dial", "direction", "has_median", "jitter_ms", "last_ms", "name", "p50_ms")
 
-    def __init__(self, said: "Dict[str, object]") -> None:
+    def __init__(self, said: Dict[str, object]) -> None:
         dial, direction = said.get("dial"), said.get("direction")
         self.dial = dial if isinstance(dial, str) and (dial == "ok" or dial in FAILURES) else ""
         self.direction = direction if direction in ("outbound", "inbound") else ""
@@ -214,7 +166,7 @@ class _Link:
         self.jitter_ms = _number(said.get("jitter_ms")) or 0.0
 
 
-def _number(value: object) -> "Optional[float]":
+def _number(value: object) -> Optional[float]:
     # type(), because isinstance(True, int) holds.
     return float(value) if type(value) in (int, float) else None  # type: ignore[arg-type]
 
@@ -225,7 +177,7 @@ class View:
     Everything is computed when it is made, and nothing changes after.
     """
 
-    def __init__(self, rows: "Sequence[Links]", stale_after: float) -> None:
+    def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.stale_after = stale_after
         self.rows: Dict[str, Links] = {}
         """The youngest row of each node that has one."""
@@ -271,7 +223,7 @@ class View:
 
     # -- who is there ------------------------------------------------------------------
 
-    def _told_of(self) -> "Dict[str, Dict[str, _Link]]":
+    def _told_of(self) -> Dict[str, Dict[str, _Link]]:
         """By node, what the current rows of the others say of it, by their nodeid."""
         told: Dict[str, Dict[str, _Link]] = {}
         for source in sorted(self.current):
@@ -279,7 +231,7 @@ class View:
                 told.setdefault(target, {})[source] = link
         return told
 
-    def _outdated(self, told_of: "Dict[str, Dict[str, _Link]]") -> "Set[str]":
+    def _outdated(self, told_of: Dict[str, Dict[str, _Link]]) -> Set[str]:
         """Whose row is not yet old, but was written before its program ended.
 
         A refused dial says so, if it is younger than the row, and if nobody at all is connected
@@ -295,7 +247,7 @@ class View:
                 outdated.add(nodeid)
         return outdated
 
-    def _says_connected(self, source: str, target: str) -> "Optional[bool]":
+    def _says_connected(self, source: str, target: str) -> Optional[bool]:
         """What a current row says; ``None`` if it is full, and had no room to say it."""
         link = self._links[source].get(target)
         if link is not None:
@@ -319,7 +271,7 @@ class View:
         youngest = min(age for age, _ in said)
         return any(stands for age, stands in said if age == youngest)
 
-    def _neighbours(self) -> "Dict[str, Set[str]]":
+    def _neighbours(self) -> Dict[str, Set[str]]:
         found: Dict[str, Set[str]] = {}
         for source in self.current:
             for target, link in self._links[source].items():
@@ -328,7 +280,7 @@ class View:
                     found.setdefault(target, set()).add(source)
         return found
 
-    def _known(self) -> "List[str]":
+    def _known(self) -> List[str]:
         """Every node with a row, and the others that are named by more than a stranger's whim."""
         named = {}
         for nodeid, told in self._of.items():
@@ -359,7 +311,7 @@ class View:
 
     # -- what they are called ------------------------------------------------------------
 
-    def _labels(self) -> "Dict[str, str]":
+    def _labels(self) -> Dict[str, str]:
         names = {nodeid: self._name(nodeid) for nodeid in self.nodes | self.left}
         in_use = {names[nodeid] for nodeid in self.nodes if names[nodeid]}
         self.replaced = {
@@ -396,7 +348,7 @@ class View:
 
     # -- who reaches whom ----------------------------------------------------------------
 
-    def _directions(self) -> "Dict[Pair, Direction]":
+    def _directions(self) -> Dict[Pair, Direction]:
         # Where there is no verdict yet ``dial`` is empty, and becomes ``unknown`` at the end.
         found: Dict[Pair, Direction] = {}
         for source in sorted(self.rows):
@@ -414,12 +366,9 @@ class View:
                 if known is not None and (known.state == UP or known.dial):
                     continue
                 if self.connected(source, target):
-                    if known is None:
-                        known = found[source, target] = Direction(source, target, UP, "", True)
-                    known.state, known.connected = UP, True
-        for direction in found.values():
-            direction.dial = direction.dial or UNKNOWN
-        return found
+                    known = known or Direction(source, target, UP, "", True)
+                    found[source, target] = known._replace(state=UP, connected=True)
+        return {pair: one._replace(dial=one.dial or UNKNOWN) for pair, one in found.items()}
 
     def _direction(self, source: str, target: str, link: _Link) -> Direction:
         if source not in self.current:
@@ -479,7 +428,7 @@ def count(view: View) -> Summary:
     )
 
 
-def median(values: "Iterable[float]") -> float:
+def median(values: Iterable[float]) -> float:
     """The middle one; of two, the smaller.  ``values`` is not empty."""
     ordered = sorted(values)
     return ordered[(len(ordered) - 1) // 2]
@@ -512,7 +461,7 @@ def arrow(view: View, source: str, target: str, sign: str = "->") -> str:
     return "%s %s %s" % (view.label[source], sign, view.label[target])
 
 
-def natural(label: str) -> "Tuple[List[Tuple[int, str]], str]":
+def natural(label: str) -> Tuple[List[Tuple[int, str]], str]:
     """A key that sorts ``web-2`` before ``web-10``."""
     # Words and numbers by turns, a word first (perhaps an empty one): so like meets like.
     parts = re.split("([0-9]+)", label.lower())

@@ -16,9 +16,10 @@ clock means nothing to the next process, so the file has the time of day.
 
 import json
 import os
-import stat
 import random
+import stat
 from threading import Lock
+from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..common.address import Address, is_shareable, parse_wire
 from ..common.config import (
@@ -38,13 +39,8 @@ from ..common.config import (
     UNPROVEN_AT_ONCE,
 )
 from ..common.errors import CannotStart
-from .messages import is_nodeid
 from ..common.token_bucket import TokenBucket
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
+from .messages import is_nodeid
 
 HEARD_AGAIN_AFTER = 10.0
 """News of an address that we failed to reach makes us try it again without waiting for its
@@ -103,38 +99,27 @@ class Entry:
         self.next_try_at = now
 
 
-class KeptAddress(Record):
+class KeptAddress(NamedTuple):
     """A proven address as the peers file keeps it; ``age`` seconds since it was proven."""
 
-    __slots__ = ("address", "age", "nodeid")
-
-    def __init__(self, address: Address, nodeid: str, age: float) -> None:
-        self.address = address
-        self.nodeid = nodeid
-        self.age = age
+    address: Address
+    nodeid: str
+    age: float
 
 
-class HeardAddress(Record):
+class HeardAddress(NamedTuple):
     """One that nobody has proven: the node said to live there, and the peer who said so."""
 
-    __slots__ = ("address", "nodeid", "source")
-
-    def __init__(self, address: Address, nodeid: "Optional[str]", source: str) -> None:
-        self.address = address
-        self.nodeid = nodeid
-        self.source = source
+    address: Address
+    nodeid: Optional[str]
+    source: str
 
 
-class Kept(Record):
+class Kept(NamedTuple):
     """What the peers file remembers; what was verified apart from what was only heard."""
 
-    __slots__ = ("heard", "proven")
-
-    def __init__(
-        self, proven: "Sequence[KeptAddress]" = (), heard: "Sequence[HeardAddress]" = ()
-    ) -> None:
-        self.proven = list(proven)
-        self.heard = list(heard)
+    proven: Sequence[KeptAddress] = ()
+    heard: Sequence[HeardAddress] = ()
 
 
 class AddressBook:
@@ -159,7 +144,7 @@ class AddressBook:
 
     # -- what we learn ------------------------------------------------------------
 
-    def add_bootstrap(self, addresses: "Iterable[Address]", now: float) -> None:
+    def add_bootstrap(self, addresses: Iterable[Address], now: float) -> None:
         """Take our user's word.  These stay whatever happens."""
         with self._lock:
             for address in addresses:
@@ -182,7 +167,7 @@ class AddressBook:
         for told in kept.heard:
             self.heard(told.address, told.nodeid, told.source, now)
 
-    def heard(self, address: Address, nodeid: "Optional[str]", source: str, now: float) -> bool:
+    def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> bool:
         """A peer (nodeid ``source``) says that a node is at ``address``; whether that is news."""
         with self._lock:
             entry = self._entries.get(address)
@@ -340,7 +325,7 @@ class AddressBook:
         with self._lock:
             return now >= self._next_due
 
-    def due(self, now: float, connected: "frozenset[str]", most: int) -> "List[Address]":
+    def due(self, now: float, connected: FrozenSet[str], most: int) -> List[Address]:
         """Up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
         with self._lock:
             if now < self._next_due or most <= 0:
@@ -381,7 +366,7 @@ class AddressBook:
         with self._lock:
             self._next_due = float("-inf")
 
-    def proven(self, nodeids: "Iterable[str]") -> "List[Tuple[Address, str]]":
+    def proven(self, nodeids: Iterable[str]) -> List[Tuple[Address, str]]:
         """Every address at which we have found one of ``nodeids`` by dialing it."""
         with self._lock:
             return [
@@ -401,7 +386,7 @@ class AddressBook:
             entry = self._entries.get(address)
             return entry is not None and entry.mine
 
-    def nodeid_at(self, address: Address) -> "Optional[str]":
+    def nodeid_at(self, address: Address) -> Optional[str]:
         """Who is, or is said to be, at ``address``."""
         with self._lock:
             entry = self._entries.get(address)
@@ -438,7 +423,7 @@ class AddressBook:
         self._next_due = min(self._next_due, now)
         return entry
 
-    def _entry_locked(self, address: Address, now: float) -> "Optional[Entry]":
+    def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
         """The entry of ``address``, made if need be; ``None`` if the book is full."""
         entry = self._entries.get(address)
         if entry is None and self._room_locked():
@@ -457,7 +442,7 @@ class AddressBook:
                     return True
         return False
 
-    def _replace_locked(self, theirs: "Dict[Address, None]", now: float) -> bool:
+    def _replace_locked(self, theirs: Dict[Address, None], now: float) -> bool:
         """Drop the oldest of what one peer has told if it has failed for long; whether it had.
 
         Else it goes to the end, so that the next time looks at another: a line with a hundred
@@ -489,7 +474,7 @@ class AddressBook:
         self._unprove_locked(entry)
         self._own_locked(entry, None)
 
-    def _own_locked(self, entry: Entry, source: "Optional[str]") -> None:
+    def _own_locked(self, entry: Entry, source: Optional[str]) -> None:
         """Charge an unproven entry to the peer that told it, or to nobody."""
         if entry.source is not None:
             theirs = self._heard_from[entry.source]
@@ -598,10 +583,10 @@ def load(path: str, wall_now: float) -> Kept:
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_FILE)
         if not text:  # made by touch(1) or mktemp(1), to be filled by us
-            return Kept()
+            return Kept([], [])
         document = json.loads(text)
     except FileNotFoundError:
-        return Kept()
+        return Kept([], [])
     except RecursionError:
         raise ValueError("nested too deep") from None
     if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
@@ -618,7 +603,7 @@ def load(path: str, wall_now: float) -> Kept:
     )
 
 
-def _read_proven(entry: "Any", wall_now: float) -> KeptAddress:
+def _read_proven(entry: Any, wall_now: float) -> KeptAddress:
     address = _read_address(entry)
     if not is_nodeid(entry.get("nodeid")):
         raise ValueError("an entry without a nodeid")
@@ -630,7 +615,7 @@ def _read_proven(entry: "Any", wall_now: float) -> KeptAddress:
     return KeptAddress(address, entry["nodeid"].lower(), max(0.0, wall_now - proven))
 
 
-def _read_heard(entry: "Any") -> HeardAddress:
+def _read_heard(entry: Any) -> HeardAddress:
     address = _read_address(entry)
     nodeid, source = entry.get("nodeid"), entry.get("from")
     if not is_nodeid(source) or not (nodeid is None or is_nodeid(nodeid)):
@@ -638,7 +623,7 @@ def _read_heard(entry: "Any") -> HeardAddress:
     return HeardAddress(address, nodeid and nodeid.lower(), source.lower())
 
 
-def _read_address(entry: "Any") -> Address:
+def _read_address(entry: Any) -> Address:
     if not isinstance(entry, dict):
         raise ValueError("an entry that is not an object")
     address = parse_wire(entry.get("address"))

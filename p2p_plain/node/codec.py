@@ -19,13 +19,10 @@ the functions may be called from any.
 
 import json
 import math
+from typing import Any, Dict, List, Tuple
 
 from ..common.config import MAX_INTEGER_DIGITS, MAX_LINE, MAX_NESTING
 from ..common.errors import MessageTooLong, PeerMisbehaved
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Tuple
 
 
 class LineSplitter:
@@ -44,7 +41,7 @@ class LineSplitter:
         self.held = bytearray()
         """The beginning of a line whose newline has not come yet."""
 
-    def feed(self, chunk: bytes) -> "List[bytes]":
+    def feed(self, chunk: bytes) -> List[bytes]:
         r"""Every line that ``chunk`` completes, without its ``\n`` or ``\r\n``; blank ones too.
 
         Raises ``PeerMisbehaved`` if a line is longer than ``limit``.
@@ -71,7 +68,7 @@ class LineSplitter:
             raise PeerMisbehaved("the stream ended inside a line, after %d bytes" % len(self.held))
 
 
-def encode(message: "Dict[str, Any]") -> bytes:
+def encode(message: Dict[str, Any]) -> bytes:
     """One line, newline included.
 
     Written as UTF-8; escaped to ASCII where a text has no UTF-8 form (half of a surrogate
@@ -89,7 +86,7 @@ def encode(message: "Dict[str, Any]") -> bytes:
     return line + b"\n"
 
 
-def decode(line: bytes) -> "Dict[str, Any]":
+def decode(line: bytes) -> Dict[str, Any]:
     """The JSON object on a line.  Raises ``PeerMisbehaved``, with a detail, for anything else."""
     try:
         text = line.decode("utf-8")
@@ -159,7 +156,7 @@ def _no_constant(name: str) -> None:
     raise PeerMisbehaved("%s is not JSON" % name)
 
 
-def _no_key_twice(pairs: "List[Tuple[str, Any]]") -> "Dict[str, Any]":
+def _no_key_twice(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise PeerMisbehaved("the same key twice in one object")

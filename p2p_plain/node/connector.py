@@ -21,32 +21,24 @@ import queue
 import socket
 import time
 from threading import Event, Lock
+from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.config import DIAL_TIMEOUT, MAX_DIALS
 from ..common.errors import DialFailed, why
-from ..common.record import Record
 from ..common.threads import Crew
 from .transport import POLL_SLICE, wait
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple
-
 
 IDLE_TIMEOUT = 10.0
 """Seconds without an order after which a thread of the pool ends."""
 
 
-class Order(Record):
+class Order(NamedTuple):
     """What to dial, and why: to become a peer, or only to see who is there."""
 
-    __slots__ = ("address", "probe", "wanted")
-
-    def __init__(self, address: Address, probe: bool, wanted: "Optional[str]") -> None:
-        self.address = address
-        self.probe = probe
-        self.wanted = wanted
+    address: Address
+    probe: bool
+    wanted: Optional[str]
 
 
 class Connector:
@@ -55,9 +47,9 @@ class Connector:
     def __init__(
         self,
         crew: Crew,
-        connected: "Callable[[Order, socket.socket, float], None]",
-        failed: "Callable[[Order, DialFailed], None]",
-        is_mine: "Callable[[Address], bool]",
+        connected: Callable[[Order, socket.socket, float], None],
+        failed: Callable[[Order, DialFailed], None],
+        is_mine: Callable[[Address], bool],
     ) -> None:
         self._crew = crew
         self._is_mine = is_mine
@@ -74,7 +66,7 @@ class Connector:
         self._idle = 0
         self._numbers = itertools.count(1)
 
-    def order(self, address: Address, probe: bool, wanted: "Optional[str]") -> None:
+    def order(self, address: Address, probe: bool, wanted: Optional[str]) -> None:
         """Dial ``address`` soon.  Never blocks, and never calls back by itself."""
         self._orders.put(Order(address, probe, wanted))
         self.attend()
@@ -136,9 +128,9 @@ class Connector:
 def dial(
     address: Address,
     timeout: float,
-    stopping: "Optional[Event]" = None,
-    is_mine: "Callable[[Address], bool]" = lambda address: False,
-) -> "Tuple[socket.socket, float]":
+    stopping: Optional[Event] = None,
+    is_mine: Callable[[Address], bool] = lambda address: False,
+) -> Tuple[socket.socket, float]:
     """A TCP connection to ``address``, names looked up, each of their addresses tried in turn.
 
     Returns the socket and the seconds that its connect took: from the first packet to the
@@ -167,7 +159,7 @@ def dial(
     raise failure
 
 
-def _connect(place: "Any", deadline: float, stopping: "Optional[Event]") -> socket.socket:
+def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
     family, kind, protocol, _, sockaddr = place
     try:
         sock = socket.socket(family, kind, protocol)

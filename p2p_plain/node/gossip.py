@@ -14,19 +14,14 @@ Asked and told by ``overlay``.  No sockets and no threads; times are seconds of 
 passed in.
 """
 
+import random
 from collections import OrderedDict, deque
 from threading import Lock
+from typing import Deque, Iterable, List, NamedTuple, Set, Tuple
 
+from ..common.address import Address
 from ..common.config import DIAL_TIMEOUT, MAX_ADDRESSES, TELL_PEERS
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import random
-    from typing import Deque, Iterable, List, Set, Tuple
-
-    from ..common.address import Address
-    from .peer_table import Peer
+from .peer_table import Peer
 
 NEW_FOR = 30.0
 """Seconds for which we remember who knows a newcomer and whom it knows: until its address is proven
@@ -40,15 +35,12 @@ ACQUAINTANCES = 256
 """Nodes of which we remember that a newcomer knows them: it may name any number of them."""
 
 
-class News(Record):
+class News(NamedTuple):
     """``nodeid`` lives at ``address``; ``again`` if it has had the time to dial whom it knows."""
 
-    __slots__ = ("address", "again", "nodeid")
-
-    def __init__(self, address: "Address", nodeid: str, again: bool = False) -> None:
-        self.address = address
-        self.nodeid = nodeid
-        self.again = again
+    address: Address
+    nodeid: str
+    again: bool = False
 
 
 class Newcomer:
@@ -65,7 +57,7 @@ class Newcomer:
 class Gossip:
     """News, and who has it.  Any thread may call any method."""
 
-    def __init__(self, rng: "random.Random") -> None:
+    def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._lock = Lock()
         # Guarded by _lock.
@@ -87,13 +79,13 @@ class Gossip:
         with self._lock:
             self._newcomers.pop(nodeid, None)
 
-    def knows(self, nodeid: str, others: "Iterable[str]") -> None:
+    def knows(self, nodeid: str, others: Iterable[str]) -> None:
         """Peer ``nodeid`` has told us of these nodes, or has been told of them by us."""
         with self._lock:
             if self._newcomers:
                 self._knows_locked(nodeid, others)
 
-    def _knows_locked(self, nodeid: str, others: "Iterable[str]") -> None:
+    def _knows_locked(self, nodeid: str, others: Iterable[str]) -> None:
         newcomer = self._newcomers.get(nodeid)
         for other in others:
             if newcomer is not None and len(newcomer.knows) < ACQUAINTANCES:
@@ -101,7 +93,7 @@ class Gossip:
             if other in self._newcomers:
                 self._newcomers[other].known_to.add(nodeid)
 
-    def add(self, nodeid: str, addresses: "Iterable[Address]") -> bool:
+    def add(self, nodeid: str, addresses: Iterable[Address]) -> bool:
         """Peer ``nodeid`` has turned out to live there; whether to ``tell`` it now.
 
         If not, the next beat will: what is found out within one beat is told together.
@@ -126,8 +118,8 @@ class Gossip:
             return self._told
 
     def tell(
-        self, peers: "List[Peer]", everyone: bool, now: float
-    ) -> "List[Tuple[Peer, List[News]]]":
+        self, peers: List[Peer], everyone: bool, now: float
+    ) -> List[Tuple[Peer, List[News]]]:
         """Which of ``peers`` to tell what now: ``everyone``, or a few at random."""
         here = {peer.nodeid for peer in peers}
         with self._lock:

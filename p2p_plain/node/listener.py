@@ -14,18 +14,14 @@ import socket
 import socketserver
 import sys
 import threading
+from typing import Any, Callable, List, NamedTuple, Optional, Tuple
 
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.errors import CannotStart, why
-from ..common.record import Record
 from ..common.threads import Crew
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional, Tuple
-
-    # Address family, host, and the IP versions for which it stands for every local address.
-    _Place = Tuple[int, str, Tuple[int, ...]]
+# Address family, host, and the IP versions for which it stands for every local address.
+_Place = Tuple[int, str, Tuple[int, ...]]
 
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when there is no descriptor left for another connection.  Without it the
@@ -42,15 +38,12 @@ ten times a second use a tenth of what they use at all."""
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-class Listening(Record):
+class Listening(NamedTuple):
     """Where we listen: ``wildcard`` has the IP versions accepted on every local address."""
 
-    __slots__ = ("host", "port", "wildcard")
-
-    def __init__(self, port: int, host: str, wildcard: "Tuple[int, ...]") -> None:
-        self.port = port
-        self.host = host
-        self.wildcard = wildcard
+    port: int
+    host: str
+    wildcard: Tuple[int, ...]
 
 
 class Server(socketserver.ThreadingTCPServer):
@@ -74,7 +67,7 @@ class Server(socketserver.ThreadingTCPServer):
         # it means "even if another program listens there", and is not.
         self.allow_reuse_address = not exclusive_ports()
 
-    def bind_to(self, place: "Tuple[str, int]", handler: "Any") -> None:
+    def bind_to(self, place: Tuple[str, int], handler: Any) -> None:
         """Take the port; ``address_family`` is set.  Raises ``OSError``."""
         super().__init__(place, handler)
 
@@ -115,11 +108,11 @@ class Listener(Server):
 
     def __init__(
         self,
-        bind: "Optional[str]",
+        bind: Optional[str],
         port: int,
         crew: Crew,
-        serve: "Callable[[socket.socket, Any], None]",
-        make_room: "Callable[[], bool]" = lambda: False,
+        serve: Callable[[socket.socket, Any], None],
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(crew)
         self._serve = serve
@@ -152,7 +145,7 @@ class Listener(Server):
         self.take_exclusively(self._dual)
         super().server_bind()
 
-    def get_request(self) -> "Tuple[socket.socket, Any]":
+    def get_request(self) -> Tuple[socket.socket, Any]:
         """Accept; out of descriptors, wait a moment first."""
         try:
             return super().get_request()
@@ -161,7 +154,7 @@ class Listener(Server):
                 self._stopping.wait(EVICTION_PAUSE if self._make_room() else ACCEPT_PAUSE)
             raise
 
-    def process_request(self, request: "Any", client_address: "Any") -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread, without waiting until it runs.
 
         It calls the node, which closes the socket.  socketserver would make a handler object there
@@ -174,7 +167,7 @@ class Listener(Server):
             self.shutdown_request(request)
             self._stopping.wait(ACCEPT_PAUSE)
 
-    def handle_error(self, request: "Any", client_address: "Any") -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what is our own bug; socketserver would print it on the user's terminal."""
         self._crew.report("serving %s" % (client_address,))
 
@@ -184,7 +177,7 @@ def exclusive_ports() -> bool:
     return sys.platform == "win32"
 
 
-def _places(bind: "Optional[str]") -> "List[_Place]":
+def _places(bind: Optional[str]) -> List[_Place]:
     """Where to try to listen, best first.
 
     Without ``bind``: one IPv6 socket that takes IPv4 too where the system can do both, else
@@ -209,7 +202,7 @@ def _places(bind: "Optional[str]") -> "List[_Place]":
     return [(int(socket.AF_INET), bind, (4,) if bind == "0.0.0.0" else ())]
 
 
-def _why(bind: "Optional[str]", port: int, error: OSError) -> str:
+def _why(bind: Optional[str], port: int, error: OSError) -> str:
     place = Address(bind or "*", port)
     if error.errno == errno.EADDRINUSE:
         return "port %d is taken (%s); choose another with --port, or 0 for a free one" % (
@@ -223,7 +216,7 @@ def _why(bind: "Optional[str]", port: int, error: OSError) -> str:
     return "cannot listen on %s: %s" % (place, error.strerror or error)
 
 
-def dialable_addresses(listening: Listening) -> "Tuple[Address, ...]":
+def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
     """Where others reach us on this machine; loopback only if there is nothing else."""
     if not listening.wildcard:
         return (Address(listening.host, listening.port),)
@@ -239,7 +232,7 @@ def dialable_addresses(listening: Listening) -> "Tuple[Address, ...]":
 _ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
 
 
-def _own_hosts(version: int) -> "List[str]":
+def _own_hosts(version: int) -> List[str]:
     """Our own address on the way to the rest of the world.
 
     "Connecting" a UDP socket sends nothing; it only makes the kernel choose a route, and with
@@ -255,7 +248,7 @@ def _own_hosts(version: int) -> "List[str]":
         return _interface_hosts() if version == 4 else _interface_hosts_of_ipv6()
 
 
-def _interface_hosts_of_ipv6() -> "List[str]":
+def _interface_hosts_of_ipv6() -> List[str]:
     """The IPv6 addresses of all interfaces that mean something on others.  Linux only."""
     try:
         with open("/proc/net/if_inet6", encoding="ascii") as file:
@@ -271,7 +264,7 @@ def _interface_hosts_of_ipv6() -> "List[str]":
     ]
 
 
-def _interface_hosts() -> "List[str]":
+def _interface_hosts() -> List[str]:
     """The IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
     try:
         import fcntl

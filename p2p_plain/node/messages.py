@@ -19,17 +19,13 @@ no threads, no clock.  Any thread.
 
 import functools
 import re
+from random import Random
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
-from . import codec
 from ..common.address import Address, parse_wire
 from ..common.config import MAX_ADDRESSES, MAX_LINKS, MAX_NAME, VERSION
 from ..common.errors import MessageTooLong, PeerMisbehaved
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from random import Random
-    from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from . import codec
 
 BYE_REASONS = frozenset(
     ("stopping", "self", "duplicate", "full", "network", "unauthorised", "timeout", "protocol")
@@ -42,155 +38,100 @@ NETWORK_LIMIT = 64
 """Characters; what is longer is not an answer to the question that the field asks."""
 
 
-class Hello(Record):
+class _Bare:
+    """A message without fields.  All of one class are equal, as two empty tuples would be to any."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+class Hello(NamedTuple):
     """The first message each way: who is this.  ``port`` is absent if it does not listen."""
 
-    __slots__ = (
-        "agent",
-        "http",
-        "name",
-        "network",
-        "nodeid",
-        "observed",
-        "port",
-        "probe",
-        "version",
-    )
-
-    def __init__(
-        self,
-        nodeid: str,
-        port: "Optional[int]" = None,
-        name: "Optional[str]" = None,
-        network: str = "",
-        version: "Optional[int]" = None,
-        agent: "Optional[str]" = None,
-        probe: bool = False,
-        observed: "Optional[Address]" = None,
-        http: "Optional[int]" = None,
-    ) -> None:
-        self.nodeid = nodeid
-        self.port = port
-        self.name = name
-        self.network = network
-        self.version = version
-        self.agent = agent
-        self.probe = probe
-        self.observed = observed
-        self.http = http
+    nodeid: str
+    port: Optional[int] = None
+    name: Optional[str] = None
+    network: str = ""
+    version: Optional[int] = None
+    agent: Optional[str] = None
+    probe: bool = False
+    observed: Optional[Address] = None
+    http: Optional[int] = None
 
 
-class Ping(Record):
+class Ping(_Bare):
     """Asks for a pong."""
 
-    __slots__ = ()
 
-
-class Pong(Record):
+class Pong(_Bare):
     """The answer to a ping, at once."""
 
-    __slots__ = ()
 
-
-class GetAddr(Record):
+class GetAddr(_Bare):
     """Asks for addresses."""
 
-    __slots__ = ()
 
-
-class Addr(Record):
+class Addr(NamedTuple):
     """Addresses, each with the nodeid that was found there, if the sender told."""
 
-    __slots__ = ("peers",)
-
-    def __init__(self, peers: "Tuple[Tuple[Address, Optional[str]], ...]") -> None:
-        self.peers = peers
+    peers: Tuple[Tuple[Address, Optional[str]], ...]
 
 
-class GetLinks(Record):
+class GetLinks(_Bare):
     """Asks for every row of the matrix that the receiver has."""
 
-    __slots__ = ()
 
-
-class Links(Record):
+class Links(NamedTuple):
     """One node's row of the matrix; with ``end``, the last of an answer to ``getlinks``.
 
     That one may tell after how many seconds a row says nothing about now (``stale_after``).
     """
 
-    __slots__ = ("age", "end", "lag_ms", "line", "links", "name", "nodeid", "stale_after")
-
-    def __init__(
-        self,
-        nodeid: str,
-        links: "Tuple[Dict[str, Any], ...]",
-        name: "Optional[str]" = None,
-        age: float = 0.0,
-        lag_ms: "Optional[float]" = None,
-        end: bool = False,
-        line: bytes = b"",
-        stale_after: "Optional[float]" = None,
-    ) -> None:
-        self.nodeid = nodeid
-        self.links = links
-        self.name = name
-        self.age = age
-        self.lag_ms = lag_ms
-        self.end = end
-        self.line = line
-        """What it came in, without its newline."""
-        self.stale_after = stale_after
+    nodeid: str
+    links: Tuple[Dict[str, Any], ...]
+    name: Optional[str] = None
+    age: float = 0.0
+    lag_ms: Optional[float] = None
+    end: bool = False
+    line: bytes = b""
+    """What it came in, without its newline."""
+    stale_after: Optional[float] = None
 
 
-class Message(Record):
+class Message(NamedTuple):
     """What an application says, to one peer (``to``) or to everyone.
 
     ``line`` is the line it came in, newline included: it is passed on byte for byte, so that
     fields we do not know survive and it cannot outgrow the wire on its way.
     """
 
-    __slots__ = ("author", "body", "id", "line", "to")
-
-    def __init__(
-        self,
-        id: str,
-        author: str,
-        body: "Any",
-        to: "Optional[str]" = None,
-        line: bytes = b"",
-    ) -> None:
-        self.id = id
-        self.author = author
-        self.body = body
-        self.to = to
-        self.line = line
+    id: str
+    author: str
+    body: Any
+    to: Optional[str] = None
+    line: bytes = b""
 
 
-class Bye(Record):
+class Bye(NamedTuple):
     """The sender closes after this, and why."""
 
-    __slots__ = ("detail", "reason")
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        self.reason = reason
-        self.detail = detail
+    reason: str
+    detail: str = ""
 
 
-class Unknown(Record):
+class Unknown(NamedTuple):
     """A message of a type from some later version; to be ignored."""
 
-    __slots__ = ("msgtype",)
-
-    def __init__(self, msgtype: str) -> None:
-        self.msgtype = msgtype
+    msgtype: str
 
 
-if TYPE_CHECKING:
-    AnyMessage = Union[Hello, Ping, Pong, GetAddr, Addr, GetLinks, Links, Message, Bye, Unknown]
+AnyMessage = Union[Hello, Ping, Pong, GetAddr, Addr, GetLinks, Links, Message, Bye, Unknown]
 
 
-def name_of(message: "AnyMessage") -> str:
+def name_of(message: AnyMessage) -> str:
     """Its msgtype, ``unknown`` for those that this version does not know."""
     return _NAMES[type(message)]
 
@@ -241,12 +182,12 @@ def encode_hello(hello: Hello) -> bytes:
     return codec.encode(said)
 
 
-def encode_addr(peers: "List[Tuple[Address, str]]") -> bytes:
+def encode_addr(peers: List[Tuple[Address, str]]) -> bytes:
     """``peers`` at most ``MAX_ADDRESSES`` addresses with the nodeid found there."""
     return codec.encode({"msgtype": "addr", "peers": [[str(a), nodeid] for a, nodeid in peers]})
 
 
-def encode_message(id: str, author: str, body: "Any", to: "Optional[str]" = None) -> bytes:
+def encode_message(id: str, author: str, body: Any, to: Optional[str] = None) -> bytes:
     """Raises ``MessageTooLong``, or ``TypeError``/``ValueError`` for a body JSON cannot say."""
     said = {"msgtype": "message", "id": id, "from": author, "body": body}
     if to is not None:
@@ -302,7 +243,7 @@ def encode_bye(reason: str, detail: str = "") -> bytes:
 # -- in -----------------------------------------------------------------------
 
 
-def parse(line: bytes) -> "AnyMessage":
+def parse(line: bytes) -> AnyMessage:
     """The message on a line (without its newline).  Raises ``PeerMisbehaved``."""
     # To look a line up costs 24 ns, to decode and check it 1,300: worth it for the three
     # that make up nearly everything, in both of the usual spellings.
@@ -310,7 +251,7 @@ def parse(line: bytes) -> "AnyMessage":
     return message if message is not None else _parse(line)
 
 
-def new_uuid(rng: "Random") -> str:
+def new_uuid(rng: Random) -> str:
     """A random UUID (RFC 9562 section 5.4): 122 random bits, so nobody has to hand them out.
 
     Not ``uuid.uuid4``, because a simulation wants it from its own dice, and importing ``uuid``
@@ -328,7 +269,7 @@ def is_nodeid(text: object) -> bool:
     return isinstance(text, str) and _UUID.match(text) is not None
 
 
-def _parse(line: bytes) -> "AnyMessage":
+def _parse(line: bytes) -> AnyMessage:
     said = codec.decode(line)
     msgtype = said.get("msgtype")
     if not isinstance(msgtype, str):
@@ -338,9 +279,9 @@ def _parse(line: bytes) -> "AnyMessage":
         return Unknown(msgtype)
     message = reader(_Fields(msgtype, said))
     if isinstance(message, Message):
-        message.line = line + b"\n"
-    elif isinstance(message, Links):
-        message.line = line
+        return message._replace(line=line + b"\n")
+    if isinstance(message, Links):
+        return message._replace(line=line)
     return message
 
 
@@ -349,7 +290,7 @@ class _Fields:
 
     __slots__ = ("_msgtype", "_said")
 
-    def __init__(self, msgtype: str, said: "Dict[str, Any]") -> None:
+    def __init__(self, msgtype: str, said: Dict[str, Any]) -> None:
         self._msgtype = msgtype
         self._said = said
 
@@ -360,7 +301,7 @@ class _Fields:
     def has(self, field: str) -> bool:
         return field in self._said
 
-    def raw(self, field: str) -> "Any":
+    def raw(self, field: str) -> Any:
         if field not in self._said:
             raise self.wrong(field, "")
         return self._said[field]
@@ -371,10 +312,10 @@ class _Fields:
             raise self.wrong(field, "a UUID")
         return str(value).lower()
 
-    def optional_uuid(self, field: str) -> "Optional[str]":
+    def optional_uuid(self, field: str) -> Optional[str]:
         return self.uuid(field) if field in self._said else None
 
-    def port(self, field: str) -> "Optional[int]":
+    def port(self, field: str) -> Optional[int]:
         value = self._said.get(field)
         if field not in self._said:
             return None
@@ -383,7 +324,7 @@ class _Fields:
             raise self.wrong(field, "a port from 1 to 65535")
         return value
 
-    def integer(self, field: str) -> "Optional[int]":
+    def integer(self, field: str) -> Optional[int]:
         value = self._said.get(field)
         if field not in self._said:
             return None
@@ -397,7 +338,7 @@ class _Fields:
             raise self.wrong(field, "true or false")
         return value
 
-    def text(self, field: str, limit: int, least: int = 0) -> "Optional[str]":
+    def text(self, field: str, limit: int, least: int = 0) -> Optional[str]:
         value = self._said.get(field)
         if field not in self._said:
             return None
@@ -405,13 +346,13 @@ class _Fields:
             raise self.wrong(field, "a string of %d to %d characters" % (least, limit))
         return value
 
-    def name(self) -> "Optional[str]":
+    def name(self) -> Optional[str]:
         value = self.text("name", MAX_NAME, 1)
         if value is not None and not value.isprintable():
             raise self.wrong("name", "printable")
         return value
 
-    def number(self, field: str) -> "Optional[float]":
+    def number(self, field: str) -> Optional[float]:
         """Null counts as absent: a row says null for what was not measured."""
         value = self._said.get(field)
         if value is None:
@@ -420,13 +361,13 @@ class _Fields:
             raise self.wrong(field, "a number of 0 or more")
         return float(value)
 
-    def array(self, field: str, limit: int) -> "List[Any]":
+    def array(self, field: str, limit: int) -> List[Any]:
         value = self._said.get(field)
         if not isinstance(value, list) or len(value) > limit:
             raise self.wrong(field, "a list of at most %d" % limit)
         return value
 
-    def address(self, field: str) -> "Optional[Address]":
+    def address(self, field: str) -> Optional[Address]:
         if field not in self._said:
             return None
         try:
@@ -474,7 +415,7 @@ LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial") + _LINK_NUMBERS
 """What a link of a row may say."""
 
 
-def _is_sound(link: "Dict[str, Any]") -> bool:
+def _is_sound(link: Dict[str, Any]) -> bool:
     """Whether nothing is wrong with a link of a row: the quick way to say so.
 
     A row has one for each node there is, and everyone sends its row to everyone: where each
@@ -561,7 +502,7 @@ def _read_bye(said: _Fields) -> Bye:
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
-_READERS: "Dict[str, Callable[[_Fields], AnyMessage]]" = {
+_READERS: Dict[str, Callable[[_Fields], AnyMessage]] = {
     "hello": _read_hello,
     "ping": lambda said: Ping(),
     "pong": lambda said: Pong(),
@@ -576,7 +517,7 @@ _READERS: "Dict[str, Callable[[_Fields], AnyMessage]]" = {
 PING_LINES = frozenset((b'{"msgtype":"ping"}', b'{"msgtype": "ping"}'))
 """A ping in the two usual spellings of JSON, without the newline."""
 
-_FREQUENT: "Dict[bytes, AnyMessage]" = {
+_FREQUENT: Dict[bytes, AnyMessage] = {
     **{line: Ping() for line in PING_LINES},
     b'{"msgtype":"pong"}': Pong(),
     b'{"msgtype": "pong"}': Pong(),

@@ -24,30 +24,29 @@ import socket
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Type
 
 from .. import __version__
-from . import address_book
 from ..common.address import Address, from_sockaddr, is_ip
-from .address_book import AddressBook
 from ..common.config import DEFAULT_PORT, LINGER, MAX_NAME, SAVE_INTERVAL, Config, dialable
-from .connector import Connector, Order
 from ..common.errors import CannotStart, DialFailed, why
-from ..common.events import ERROR, WARNING, Events
+from ..common.events import ERROR, WARNING, Callback, Event, Events
+from ..common.threads import Crew
+from . import address_book
+from .address_book import AddressBook
+from .connector import Connector, Order
 from .listener import Listener, dialable_addresses
 from .messages import Links, new_uuid
 from .overlay import Myself, Overlay
 from .peer_table import PeerInfo, PeerTable
 from .pinger import Pinger
 from .session import Session, Sessions
-from ..common.threads import Crew
 from .transport import POLL_SLICE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
-
-    from ..common.events import Callback, Event
     from ..web.pages import Status
+
+
 
 TICK = 0.2
 """Seconds between two beats of the pinger.  It bounds how late a ping, a timeout or a retry
@@ -79,7 +78,7 @@ class Node:
     ...         print(event)
     """
 
-    def __init__(self, **settings: "Any") -> None:
+    def __init__(self, **settings: Any) -> None:
         self.config = Config(**settings)
         self.nodeid = new_uuid(random.SystemRandom())
         """A random UUID, for this session only."""
@@ -197,7 +196,7 @@ class Node:
             addresses=[str(address) for address in self.addresses],
         )
         if self._status is not None:
-            self._myself.http = self._status.public_port()
+            self._overlay.myself = self._myself._replace(http=self._status.public_port())
             self._status.start()
         self._listener.start()
         self._pinger.start()
@@ -278,16 +277,16 @@ class Node:
         return self._live().myself.port
 
     @property
-    def addresses(self) -> "Tuple[Address, ...]":
+    def addresses(self) -> Tuple[Address, ...]:
         """What to tell others to dial, the best first."""
         myself = self._live().myself
         return myself.addresses if myself.advertise is None else (myself.advertise,)
 
-    def peers(self) -> "List[PeerInfo]":
+    def peers(self) -> List[PeerInfo]:
         """The peers that are up now, longest connected first; a copy."""
         return self._live().peers()
 
-    def matrix(self) -> "List[Dict[str, Any]]":
+    def matrix(self) -> List[Dict[str, Any]]:
         """Who can reach whom, as far as it is known here: each node's row, this one's own first.
 
         A row is a dict with ``nodeid``, ``name``, ``age`` (seconds since it was measured),
@@ -305,11 +304,11 @@ class Node:
             for row in self.rows()
         ]
 
-    def rows(self) -> "List[Links]":
+    def rows(self) -> List[Links]:
         """The same as the objects in which it came."""
         return self._live().rows()
 
-    def counters(self) -> "Dict[str, Any]":
+    def counters(self) -> Dict[str, Any]:
         """What was counted since the start.
 
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures``
@@ -357,7 +356,7 @@ class Node:
         """
         self._live().dial(dialable("address", address, DEFAULT_PORT))
 
-    def send(self, nodeid: str, body: "Any") -> str:
+    def send(self, nodeid: str, body: Any) -> str:
         """Say ``body`` (anything that JSON can) to one connected peer; the message's id.
 
         Returns when it is on its way, which is not yet arrived.  Raises ``NotConnected``,
@@ -366,21 +365,21 @@ class Node:
         """
         return self._live().send(nodeid.lower(), body)
 
-    def broadcast(self, body: "Any") -> str:
+    def broadcast(self, body: Any) -> str:
         """Say ``body`` to everyone, also to those who are not our peers; the message's id.
 
         Before the first peer is up it is kept, and said to that one.  Raises as ``send`` does.
         """
         return self._live().broadcast(body)
 
-    def events(self, timeout: "Optional[float]" = None) -> "Iterator[Event]":
+    def events(self, timeout: Optional[float] = None) -> Iterator[Event]:
         """What happened and happens, as dicts, beginning with the last thousand.
 
         Ends after ``timeout`` seconds in all, or when the node has stopped.
         """
         return self._events.stream().read(timeout)
 
-    def on(self, event: str, callback: "Callback") -> None:
+    def on(self, event: str, callback: Callback) -> None:
         """Call ``callback(event)`` for each event of that name, ``"*"`` for all.
 
         On one thread, one after the other: a slow callback delays the others, and no peer.
@@ -394,7 +393,7 @@ class Node:
 
     # -- the parts meet ---------------------------------------------------------------------
 
-    def _serve_inbound(self, sock: socket.socket, place: "Any") -> None:
+    def _serve_inbound(self, sock: socket.socket, place: Any) -> None:
         """The connection's own thread; it comes from ``place``."""
         self._serve(sock, from_sockaddr(place))
 
@@ -410,9 +409,9 @@ class Node:
     def _serve(
         self,
         sock: socket.socket,
-        remote: "Optional[Address]" = None,
-        order: "Optional[Order]" = None,
-        connect_seconds: "Optional[float]" = None,
+        remote: Optional[Address] = None,
+        order: Optional[Order] = None,
+        connect_seconds: Optional[float] = None,
     ) -> None:
         try:
             session = Session(

@@ -58,10 +58,9 @@ import functools
 import random
 from collections import OrderedDict, deque
 from threading import Lock
+from typing import Any, Callable, Deque, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from . import messages
 from ..common.address import Address, is_ip, is_loopback, is_shareable
-from .address_book import AddressBook
 from ..common.config import (
     ADDRESS_FRESH,
     ENOUGH_PEERS,
@@ -76,9 +75,24 @@ from ..common.config import (
 from ..common.counters import Histogram, Tally
 from ..common.errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
 from ..common.events import DEBUG, INFO, Events
-from .gossip import Gossip
+from ..monitor.reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Reach
 from ..monitor.rows import LATE_BEATS, LATE_SECONDS, Matrix, is_own_fault, own_lateness, read_row
-from .messages import Addr, Bye, GetAddr, GetLinks, Hello, Links, Message, Ping, Pong, Unknown
+from . import messages
+from .address_book import AddressBook
+from .gossip import Gossip
+from .messages import (
+    Addr,
+    AnyMessage,
+    Bye,
+    GetAddr,
+    GetLinks,
+    Hello,
+    Links,
+    Message,
+    Ping,
+    Pong,
+    Unknown,
+)
 from .peer_table import (
     ADMITTED,
     GREETING,
@@ -94,19 +108,11 @@ from .peer_table import (
     PeerTable,
     in_ms,
 )
-from ..monitor.reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Reach
-from ..common.record import Record
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Iterable, List, Optional, Tuple
-
-    from .messages import AnyMessage
-
-    Lines = Iterable[bytes]
-    # ``dial(address, probe, wanted nodeid)``: queue it; the outcome comes back by ``receive``
-    # and ``closed``, or by ``dial_failed``.
-    Dial = Callable[[Address, bool, Optional[str]], None]
+Lines = Iterable[bytes]
+# ``dial(address, probe, wanted nodeid)``: queue it; the outcome comes back by ``receive``
+# and ``closed``, or by ``dial_failed``.
+Dial = Callable[[Address, bool, Optional[str]], None]
 
 UNSAID_BROADCASTS = 100
 """Broadcasts kept while there is nobody to hear them yet: a program that starts a node and
@@ -143,49 +149,25 @@ REFUSALS_REMEMBERED = MAX_BOOK
 """Addresses of which we remember when we last said that they were refused."""
 
 
-class Myself(Record):
+class Myself(NamedTuple):
     """Who we are and where we can be reached; immutable once the node runs.
 
     ``port`` is where we listen.  ``wildcard`` holds the IP versions (4, 6) for which we listen
     on every local address; ``addresses`` are those that others may dial, as far as we know.
     """
 
-    __slots__ = (
-        "addresses",
-        "advertise",
-        "agent",
-        "http",
-        "name",
-        "network",
-        "nodeid",
-        "port",
-        "wildcard",
-    )
+    nodeid: str
+    name: str
+    agent: str
+    network: str
+    port: int
+    advertise: Optional[Address]
+    wildcard: Tuple[int, ...]
+    addresses: Tuple[Address, ...]
+    http: Optional[int] = None
+    """Port of the status page, where it may be reached by others."""
 
-    def __init__(
-        self,
-        nodeid: str,
-        name: str,
-        agent: str,
-        network: str,
-        port: int,
-        advertise: "Optional[Address]",
-        wildcard: "Tuple[int, ...]",
-        addresses: "Tuple[Address, ...]",
-        http: "Optional[int]" = None,
-    ) -> None:
-        self.nodeid = nodeid
-        self.name = name
-        self.agent = agent
-        self.network = network
-        self.port = port
-        self.advertise = advertise
-        self.wildcard = wildcard
-        self.addresses = addresses
-        self.http = http
-        """Port of the status page, where it may be reached by others."""
-
-    def address_for(self, link: Link) -> "Optional[Address]":
+    def address_for(self, link: Link) -> Optional[Address]:
         """Where the peer at the other end of ``link`` should dial us.
 
         Never the wildcard itself: 0.0.0.0 is an answer to "where do you listen?", not to
@@ -216,8 +198,8 @@ class Overlay:
         table: PeerTable,
         book: AddressBook,
         events: Events,
-        dial: "Dial",
-        clock: "Callable[[], float]",
+        dial: Dial,
+        clock: Callable[[], float],
         rng: random.Random,
         tick_interval: float,
     ) -> None:
@@ -295,7 +277,7 @@ class Overlay:
             )
         )
 
-    def receive(self, link: Link, message: "AnyMessage") -> "Lines":
+    def receive(self, link: Link, message: AnyMessage) -> Lines:
         """What to answer, as encoded lines.
 
         Raises ``PeerMisbehaved`` or another ``Refused`` to end the connection with a ``bye``,
@@ -370,7 +352,7 @@ class Overlay:
         self,
         target: Address,
         probe: bool,
-        wanted: "Optional[str]",
+        wanted: Optional[str],
         reason: str,
         detail: str = "",
     ) -> None:
@@ -436,7 +418,7 @@ class Overlay:
 
     # -- what the library asks ----------------------------------------------------------
 
-    def peers(self) -> "List[PeerInfo]":
+    def peers(self) -> List[PeerInfo]:
         """Who is up now, and what is known of each; copies."""
         return self.table.snapshot(self.reach.verdicts())
 
@@ -453,7 +435,7 @@ class Overlay:
                 self._dialing += 1
             self._dial(address, False, self.book.nodeid_at(address))
 
-    def send(self, nodeid: str, body: "Any") -> str:
+    def send(self, nodeid: str, body: Any) -> str:
         """Say ``body`` to one connected peer; the message's id.
 
         Raises ``NotConnected``, ``PeerBusy``, ``MessageTooLong``; ``TypeError`` or
@@ -468,7 +450,7 @@ class Overlay:
             raise PeerBusy("%s does not read what it was sent before" % (peer.address,))
         return id
 
-    def broadcast(self, body: "Any") -> str:
+    def broadcast(self, body: Any) -> str:
         """Say ``body`` to everyone; the message's id.  A peer that is not keeping up misses it.
 
         Said before the first peer is up, it is kept and said to the first.
@@ -492,7 +474,7 @@ class Overlay:
 
     # -- hello ----------------------------------------------------------------------------
 
-    def _accepted(self, link: Link, hello: Hello) -> "Lines":
+    def _accepted(self, link: Link, hello: Hello) -> Lines:
         """Someone dialed us and said hello: let in, or answered and sent away."""
         # Said before the peer gets its place: from that moment on, other threads may pass
         # messages on to it, and ours must be the first.  But sent with the first words: one packet
@@ -524,7 +506,7 @@ class Overlay:
         self._meet(peer, now)
         return self._first_words(peer)
 
-    def _dialed(self, link: Link, hello: Hello) -> "Lines":
+    def _dialed(self, link: Link, hello: Hello) -> Lines:
         """Whom we dialed has answered hello; a welcome will follow, or a ``bye``."""
         now = self._clock()
         target = link.target
@@ -559,7 +541,7 @@ class Overlay:
     def _wrong_network(self, hello: Hello) -> str:
         return "network %r here, %r there" % (self.myself.network, hello.network)
 
-    def _first_words(self, peer: Peer) -> "List[bytes]":
+    def _first_words(self, peer: Peer) -> List[bytes]:
         """What each side says after hello: here I am; whom do you know; are you there?"""
         own = self.myself.address_for(peer.link)
         return [_addr_of(own, self.myself.nodeid), messages.GETADDR, messages.PING]
@@ -720,7 +702,7 @@ class Overlay:
             links=tuple(_without_blanks(link) for link in found),
         )
 
-    def rows(self) -> "List[Links]":
+    def rows(self) -> List[Links]:
         """The whole matrix as far as it is known here; our own row first."""
         now = self._clock()
         found = [self.own_row()]
@@ -738,7 +720,7 @@ class Overlay:
         """Seconds after which a row says nothing about now, its node being like us.  Any thread."""
         return STALE_AFTER_INTERVALS * max(self._config.ping_interval, self._least_row_interval())
 
-    def _all_rows(self) -> "List[bytes]":
+    def _all_rows(self) -> List[bytes]:
         """The answer to ``getlinks``; made anew twice a second, however often somebody asks."""
         now = self._clock()
         with self._lock:
@@ -828,8 +810,8 @@ class Overlay:
         self,
         nodeid: str,
         address: Address,
-        verdict: "Optional[str]",
-        seconds: "Optional[float]",
+        verdict: Optional[str],
+        seconds: Optional[float],
         now: float,
     ) -> None:
         """Note what came of a probe, and use the place that it leaves."""
@@ -931,24 +913,24 @@ class Overlay:
 
 
 @functools.lru_cache(maxsize=16)  # each peer is told, and there are as many as we have addresses
-def _addr_of(own: "Optional[Address]", nodeid: str) -> bytes:
+def _addr_of(own: Optional[Address], nodeid: str) -> bytes:
     """The line that says where ``nodeid`` is; none if that means nothing to others."""
     return b"" if own is None or not is_shareable(own) else messages.encode_addr([(own, nodeid)])
 
 
-def _without_blanks(link: "Dict[str, Any]") -> "Dict[str, Any]":
+def _without_blanks(link: Dict[str, Any]) -> Dict[str, Any]:
     """A link of a row without what is not known: a name that nobody gave, a time not measured."""
     return {field: value for field, value in link.items() if value not in (None, "")}
 
 
-def _may_hear(link: Link, entries: "List[Tuple[Address, str]]") -> "List[Tuple[Address, str]]":
+def _may_hear(link: Link, entries: List[Tuple[Address, str]]) -> List[Tuple[Address, str]]:
     """Loopback addresses mean something only on this machine."""
     if is_loopback(link.remote.host):
         return entries
     return [entry for entry in entries if not is_loopback(entry[0].host)]
 
 
-def _verdict(link: Link, reason: str) -> "Optional[str]":
+def _verdict(link: Link, reason: str) -> Optional[str]:
     """What a dial has shown that led to a connection; ``None`` if nothing."""
     if link.said_bye and link.found is None:
         return None  # we were too late for it, perhaps

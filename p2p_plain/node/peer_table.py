@@ -16,19 +16,14 @@ simulated networks of the tests have others.
 
 from collections import deque
 from threading import Lock
+from typing import Callable, Deque, Dict, FrozenSet, List, NamedTuple, Optional
 
 from ..common.address import Address
 from ..common.config import HANDSHAKE_TIMEOUT, RTT_SAMPLES
-from ..monitor.rows import Spread, is_own_fault, spread
-from .messages import Hello
+from ..common.events import Emit
 from ..monitor.reach import UNKNOWN, Reachable
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Deque, Dict, List, Optional
-
-    from ..common.events import Emit
+from ..monitor.rows import is_own_fault, spread
+from .messages import Hello
 
 INBOUND = "inbound"
 OUTBOUND = "outbound"
@@ -61,10 +56,10 @@ class Link:
     def __init__(
         self,
         remote: Address,
-        target: "Optional[Address]" = None,
+        target: Optional[Address] = None,
         probe: bool = False,
-        wanted: "Optional[str]" = None,
-        connect_seconds: "Optional[float]" = None,
+        wanted: Optional[str] = None,
+        connect_seconds: Optional[float] = None,
     ) -> None:
         self.remote = remote
         """The other end of the socket.  Its port is the listening one only if we dialed it."""
@@ -160,14 +155,14 @@ class Peer:
         return self.hello.name or ""
 
 
-def claimed_address(link: Link, hello: Hello) -> "Optional[Address]":
+def claimed_address(link: Link, hello: Hello) -> Optional[Address]:
     """Where the node behind ``link`` says it listens."""
     if link.target is not None:
         return link.remote
     return None if hello.port is None else Address(link.remote.host, hello.port)
 
 
-class PeerInfo(Record):
+class PeerInfo(NamedTuple):
     """A copy of what is known of one peer, for the library's users.
 
     ``rtt_ms`` is the last round trip in milliseconds, ``None`` before the first;
@@ -178,65 +173,32 @@ class PeerInfo(Record):
     (see ``reach``), and ``dial_ms`` how long its TCP connect took if that was ``ok``.
     """
 
-    __slots__ = (
-        "address",
-        "dial",
-        "dial_ms",
-        "direction",
-        "jitter_ms",
-        "name",
-        "nodeid",
-        "rtt_max_ms",
-        "rtt_ms",
-        "rtt_p50_ms",
-        "up_seconds",
-    )
-
-    def __init__(
-        self,
-        nodeid: str,
-        name: str,
-        address: str,
-        direction: str,
-        rtt: Spread,
-        up_seconds: float,
-        dial: str,
-        dial_ms: "Optional[float]",
-    ) -> None:
-        self.nodeid = nodeid
-        self.name = name
-        self.address = address
-        self.direction = direction
-        self.rtt_ms = in_ms(rtt.last)
-        self.rtt_p50_ms = in_ms(rtt.median)
-        self.rtt_max_ms = in_ms(rtt.worst)
-        self.jitter_ms = in_ms(rtt.jitter)
-        self.up_seconds = up_seconds
-        self.dial = dial
-        self.dial_ms = dial_ms
+    nodeid: str
+    name: str
+    address: str
+    direction: str
+    rtt_ms: Optional[float]
+    rtt_p50_ms: Optional[float]
+    rtt_max_ms: Optional[float]
+    jitter_ms: Optional[float]
+    up_seconds: float
+    dial: str
+    dial_ms: Optional[float]
 
 
-class Admission(Record):
+class Admission(NamedTuple):
     """What ``PeerTable.admit`` decided: let in (perhaps instead of ``loser``), or why not."""
 
-    __slots__ = ("incumbent", "loser", "refusal")
-
-    def __init__(
-        self,
-        refusal: "Optional[str]" = None,
-        loser: "Optional[Peer]" = None,
-        incumbent: "Optional[Peer]" = None,
-    ) -> None:
-        self.refusal = refusal
-        self.loser = loser
-        self.incumbent = incumbent
+    refusal: Optional[str] = None
+    loser: Optional[Peer] = None
+    incumbent: Optional[Peer] = None
 
 
 class PeerTable:
     """The peers of one node, by nodeid.  Any thread may call any method."""
 
     def __init__(
-        self, nodeid: str, max_peers: int, clock: "Callable[[], float]", emit: "Emit"
+        self, nodeid: str, max_peers: int, clock: Callable[[], float], emit: Emit
     ) -> None:
         self._nodeid = nodeid
         self._max_peers = max_peers
@@ -344,7 +306,7 @@ class PeerTable:
 
     # -- pings ------------------------------------------------------------------
 
-    def ping_due(self, now: float) -> "List[Peer]":
+    def ping_due(self, now: float) -> List[Peer]:
         """Peers whose next ping is due and who have answered the last one."""
         with self._lock:
             return [
@@ -367,7 +329,7 @@ class PeerTable:
 
     def pong(
         self, peer: Peer, now: float, lateness: float = 0.0, again_at: float = float("inf")
-    ) -> "Optional[float]":
+    ) -> Optional[float]:
         """The round trip in seconds that this pong ends; ``None`` if no ping was outstanding.
 
         It does not count as the network's if we ourselves ran too late (``lateness``, seconds).
@@ -384,7 +346,7 @@ class PeerTable:
                 peer.next_ping_at = min(peer.next_ping_at, again_at)
             return now - sent_at
 
-    def silent(self, patience: float) -> "List[Peer]":
+    def silent(self, patience: float) -> List[Peer]:
         """Peers whose outstanding ping has been given up by now."""
         with self._lock:
             return [
@@ -393,7 +355,7 @@ class PeerTable:
                 if peer.ping_sent_at is not None and peer.ping_patience <= patience
             ]
 
-    def answered_since(self, moment: float) -> "Dict[str, Peer]":
+    def answered_since(self, moment: float) -> Dict[str, Peer]:
         """Peers that are up and had a pong at or after ``moment``, by nodeid."""
         with self._lock:
             return {
@@ -411,23 +373,23 @@ class PeerTable:
 
     # -- questions ----------------------------------------------------------------
 
-    def get(self, nodeid: str) -> "Optional[Peer]":
+    def get(self, nodeid: str) -> Optional[Peer]:
         """The peer of that nodeid, if it is up."""
         with self._lock:
             peer = self._peers.get(nodeid)
             return peer if peer is not None and peer.up else None
 
-    def holder(self, nodeid: str) -> "Optional[Peer]":
+    def holder(self, nodeid: str) -> Optional[Peer]:
         """The peer that has the place of that nodeid, up or about to be."""
         with self._lock:
             return self._peers.get(nodeid)
 
-    def up(self) -> "List[Peer]":
+    def up(self) -> List[Peer]:
         """The peers that are up."""
         with self._lock:
             return [peer for peer in self._peers.values() if peer.up]
 
-    def nodeids(self) -> "frozenset[str]":
+    def nodeids(self) -> FrozenSet[str]:
         """Every nodeid in the table, up or about to be: nobody of these need be dialed."""
         with self._lock:
             return frozenset(self._peers)
@@ -442,7 +404,7 @@ class PeerTable:
         with self._lock:
             return len(self._peers)
 
-    def snapshot(self, verdicts: "Dict[str, Reachable]") -> "List[PeerInfo]":
+    def snapshot(self, verdicts: Dict[str, Reachable]) -> List[PeerInfo]:
         """A copy for the library's users, longest connected first."""
         nobody = Reachable(UNKNOWN)
         with self._lock:
@@ -451,13 +413,17 @@ class PeerTable:
         found = []
         for peer, rtts in sorted(peers, key=lambda pair: pair[0].connected_at):
             dial = verdicts.get(peer.nodeid, nobody)
+            rtt = spread(rtts)
             found.append(
                 PeerInfo(
                     nodeid=peer.nodeid,
                     name=peer.name,
                     address=str(peer.address),
                     direction=peer.link.direction,
-                    rtt=spread(rtts),
+                    rtt_ms=in_ms(rtt.last),
+                    rtt_p50_ms=in_ms(rtt.median),
+                    rtt_max_ms=in_ms(rtt.worst),
+                    jitter_ms=in_ms(rtt.jitter),
                     up_seconds=round(now - peer.connected_at, 3),
                     dial=dial.dial,
                     dial_ms=in_ms(dial.seconds),
@@ -471,6 +437,6 @@ class PeerTable:
             return self._changes
 
 
-def in_ms(seconds: "Optional[float]") -> "Optional[float]":
+def in_ms(seconds: Optional[float]) -> Optional[float]:
     """As it is told: rounded to a microsecond."""
     return None if seconds is None else round(seconds * 1000, 3)

@@ -9,10 +9,7 @@ and one exception would end the chain for good; so ``run`` is a loop.
 """
 
 import threading
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable
+from typing import Callable
 
 
 class Pinger(threading.Timer):
@@ -22,7 +19,7 @@ class Pinger(threading.Timer):
     """
 
     def __init__(
-        self, interval: float, function: "Callable[[], None]", report: "Callable[[str], None]"
+        self, interval: float, function: Callable[[], None], report: Callable[[str], None]
     ) -> None:
         super().__init__(interval, function)
         self.name = "pinger"

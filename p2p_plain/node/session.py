@@ -26,10 +26,9 @@ import socket
 import time
 from collections import OrderedDict
 from threading import Lock
+from typing import Callable, Dict, List, Optional, Tuple
 
-from . import messages
 from ..common.address import Address, from_sockaddr, is_loopback
-from .codec import LineSplitter
 from ..common.config import (
     ANSWERED_PER_TOKEN,
     BYTES_PER_TOKEN,
@@ -46,18 +45,16 @@ from ..common.config import (
 )
 from ..common.counters import Traffic
 from ..common.errors import PeerLeft, Refused, why
+from ..common.token_bucket import TokenBucket
+from . import messages
+from .codec import LineSplitter
 from .messages import Ping
 from .overlay import Overlay
-from ..common.token_bucket import TokenBucket
 from .peer_table import ADMITTED, GREETING, INBOUND, OUTBOUND, PROBED, UP, Link
 from .transport import Transport
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Optional, Tuple
-
-    # ``trace("<" or ">", session, lines)``: what just crossed the wire.  Any thread.
-    Trace = Callable[[str, "Session", bytes], None]
+# ``trace("<" or ">", session, lines)``: what just crossed the wire.  Any thread.
+Trace = Callable[[str, "Session", bytes], None]
 
 
 LONG_ANSWER = 1024
@@ -89,12 +86,12 @@ class Session(Link):
         overlay: Overlay,
         ping_timeout: float,
         max_rate: float,
-        trace: "Optional[Trace]" = None,
-        remote: "Optional[Address]" = None,
-        target: "Optional[Address]" = None,
+        trace: Optional[Trace] = None,
+        remote: Optional[Address] = None,
+        target: Optional[Address] = None,
         probe: bool = False,
-        wanted: "Optional[str]" = None,
-        connect_seconds: "Optional[float]" = None,
+        wanted: Optional[str] = None,
+        connect_seconds: Optional[float] = None,
     ) -> None:
         """``remote`` is the other end, if that is known already.  ``target`` is what was dialed;
         without it they dialed us.  Raises ``OSError``.
@@ -473,7 +470,7 @@ class Sessions:
                 if not self._inbound_by_ip[host]:
                     del self._inbound_by_ip[host]
 
-    def all(self) -> "List[Session]":
+    def all(self) -> List[Session]:
         """Those open now."""
         with self._lock:
             return list(self._open)

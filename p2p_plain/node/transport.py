@@ -19,12 +19,9 @@ A later TLS socket goes here, and nothing above will notice.
 import select
 import socket
 import time
+from typing import Any, Optional, Tuple, Union
 
 from ..common.config import LONG_LINE_BYTES, RECEIVE_BYTES
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple, Union
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -55,7 +52,7 @@ class Transport:
         if (sock.gettimeout() is None) != self._blocking:
             sock.setblocking(self._blocking)
 
-    def receive(self, timeout: "Optional[float]" = None) -> bytes:
+    def receive(self, timeout: Optional[float] = None) -> bytes:
         """What has arrived, at least one byte; ``b""`` at the end of the stream.
 
         Waits, for ``timeout`` seconds if that is given, then raises ``socket.timeout``.
@@ -70,7 +67,7 @@ class Transport:
                 raise socket.timeout("timed out")
         return self._room[: self._sock.recv_into(self._room)].tobytes()
 
-    def local(self) -> "Any":
+    def local(self) -> Any:
         """The address of our end, as the system says it.  Reader thread only; raises ``OSError``."""
         return self._sock.getsockname()
 
@@ -81,7 +78,7 @@ class Transport:
         except OSError:  # nothing yet, or it broke: the next receive() finds out
             return b""
 
-    def send(self, data: "Union[bytes, bytearray]") -> int:
+    def send(self, data: Union[bytes, bytearray]) -> int:
         """How many bytes of ``data`` the kernel took; it may be none.  Never blocks.
 
         Raises ``OSError`` if the connection broke.  Any thread, one at a time.
@@ -91,7 +88,7 @@ class Transport:
         except BlockingIOError:
             return 0
 
-    def wait(self, read: bool, write: bool, timeout: "Optional[float]") -> "Tuple[bool, bool]":
+    def wait(self, read: bool, write: bool, timeout: Optional[float]) -> Tuple[bool, bool]:
         """Wait until bytes have come or can go, or for ``timeout`` seconds; which of the two.
 
         A broken connection counts as both.  With neither wanted, only a break ends the wait
@@ -119,8 +116,8 @@ class Transport:
 
 
 def wait(
-    sock: socket.socket, read: bool, write: bool, timeout: "Optional[float]"
-) -> "Tuple[bool, bool]":
+    sock: socket.socket, read: bool, write: bool, timeout: Optional[float]
+) -> Tuple[bool, bool]:
     """Wait for one socket.  ``poll`` where there is one: ``select`` fails above descriptor 1023."""
     if timeout is not None:
         timeout = min(max(timeout, 0.0), LONGEST_WAIT)
@@ -137,8 +134,8 @@ def wait(
 
 
 def _wait_with_select(
-    sock: socket.socket, read: bool, write: bool, timeout: "Optional[float]"
-) -> "Tuple[bool, bool]":
+    sock: socket.socket, read: bool, write: bool, timeout: Optional[float]
+) -> Tuple[bool, bool]:
     """The same on Windows, whose ``select`` has no such limit but cannot wait for nothing."""
     if not read and not write:
         time.sleep(POLL_SLICE if timeout is None else min(timeout, POLL_SLICE))

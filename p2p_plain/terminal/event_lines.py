@@ -5,15 +5,11 @@ peer chose (a name, a message) is escaped, so that it cannot play with the termi
 """
 
 import json
+from typing import Callable, Dict, List, Optional
 
 from ..common.address import is_loopback, parse
+from ..common.events import Event
 from ..node.codec import printable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Optional
-
-    from ..common.events import Event
 
 SHORT_ID = 8
 """Characters of a nodeid that are shown: the first group of the UUID."""
@@ -68,7 +64,7 @@ _VERDICTS = {
 }
 
 
-def human(event: "Event", utc_offset: int = 0, colour: bool = False) -> str:
+def human(event: Event, utc_offset: int = 0, colour: bool = False) -> str:
     """One event as a line, without newline; ``utc_offset`` of the local clock, in seconds."""
     word = event["event"].replace("_", " ")
     line = "%-10s %s" % (word, _TELL.get(event["event"], _tell_fields)(event))
@@ -85,7 +81,7 @@ def clock(moment: str, utc_offset: int) -> str:
 
 
 def trace(
-    event: "Event", started_at: float, colour: bool = False, width: "Optional[int]" = None
+    event: Event, started_at: float, colour: bool = False, width: Optional[int] = None
 ) -> str:
     """One line of the wire, in columns: seconds since the start, thread, peer, direction, line.
 
@@ -120,7 +116,7 @@ def _fitted(text: str, room: int, length: int) -> str:
     return text[:kept] + mark
 
 
-def milliseconds(value: "Optional[float]") -> str:
+def milliseconds(value: Optional[float]) -> str:
     """``0.31 ms``, ``12.4 ms``, ``153 ms``, ``1.20 s``: three digits that matter."""
     if value is None:
         return "-"
@@ -148,15 +144,15 @@ def count(number: int, noun: str) -> str:
     return "%d %s%s" % (number, noun, "" if number == 1 else "s")
 
 
-def _who(event: "Event") -> str:
+def _who(event: Event) -> str:
     return "%-*s  %-16s" % (SHORT_ID, event["nodeid"][:SHORT_ID], printable(event["name"], 64))
 
 
-def _tell_listening(event: "Event") -> str:
+def _tell_listening(event: Event) -> str:
     return "%s  on %s" % (_who(event), ", ".join(event["addresses"]))
 
 
-def _tell_up(event: "Event") -> str:
+def _tell_up(event: Event) -> str:
     return "%s  %-21s  %-8s  %s" % (
         _who(event),
         event["address"],
@@ -165,7 +161,7 @@ def _tell_up(event: "Event") -> str:
     )
 
 
-def _tell_down(event: "Event") -> str:
+def _tell_down(event: Event) -> str:
     return "%s  %-21s  %-8s  %s left; was up %s" % (
         _who(event),
         event["address"],
@@ -175,19 +171,19 @@ def _tell_down(event: "Event") -> str:
     )
 
 
-def _tell_rtt(event: "Event") -> str:
+def _tell_rtt(event: Event) -> str:
     return "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))
 
 
-def _tell_self(event: "Event") -> str:
+def _tell_self(event: Event) -> str:
     return "%s is this node itself; not dialed again" % event["address"]
 
 
-def _tell_refused(event: "Event") -> str:
+def _tell_refused(event: Event) -> str:
     return "%s  %s" % (event["address"], _REFUSALS.get(event["reason"], event["reason"]))
 
 
-def _tell_reach(event: "Event") -> str:
+def _tell_reach(event: Event) -> str:
     return "%s  %-21s  %s (was %s)" % (
         _who(event),
         event["address"],
@@ -196,12 +192,12 @@ def _tell_reach(event: "Event") -> str:
     )
 
 
-def _tell_message(event: "Event") -> str:
+def _tell_message(event: Event) -> str:
     body = json.dumps(event["body"], ensure_ascii=False)
     return "%s  %s" % (event["from"][:SHORT_ID], printable(body, BODY_WIDTH))
 
 
-def _tell_stopped(event: "Event") -> str:
+def _tell_stopped(event: Event) -> str:
     return "%s, after %s; said goodbye to %s" % (
         event["reason"],
         duration(event["uptime_seconds"]),
@@ -209,12 +205,12 @@ def _tell_stopped(event: "Event") -> str:
     )
 
 
-def _tell_fields(event: "Event") -> str:
+def _tell_fields(event: Event) -> str:
     fields = ["%s=%s" % (k, v) for k, v in event.items() if k not in ("event", "time")]
     return printable("  ".join(fields), BODY_WIDTH)
 
 
-_TELL: "Dict[str, Callable[[Event], str]]" = {
+_TELL: Dict[str, Callable[[Event], str]] = {
     "listening": _tell_listening,
     "peer_up": _tell_up,
     "peer_down": _tell_down,
@@ -227,7 +223,7 @@ _TELL: "Dict[str, Callable[[Event], str]]" = {
 }
 
 
-def invitation(addresses: "List[str]", network: str, program: str) -> "List[str]":
+def invitation(addresses: List[str], network: str, program: str) -> List[str]:
     """What to type on another machine to join, as lines under ``listening``."""
     if not addresses:
         return []

@@ -24,16 +24,12 @@ All marks are ASCII; colour only repeats what they say.  Names come from strange
 cut with ``~`` where they do not fit.
 """
 
-from ..common.record import Record
-from .text import as_encoded, columns_of, pad, paint, shorten
+from typing import List, NamedTuple, Sequence
+
 from ..monitor.judge import SLOW_FACTOR, SLOW_MS
 from ..monitor.view import DOWN, UP, View, ago, brief_ms, count, natural
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Sequence
-
-    from ..node.messages import Links
+from ..node.messages import Links
+from .text import as_encoded, columns_of, pad, paint, shorten
 
 NARROWEST = 30
 """Columns of a terminal below which lines may be longer than it is wide."""
@@ -62,19 +58,16 @@ _CORNER = "from\\to"
 _RED, _YELLOW, _GREEN, _FAINT, _BOLD = "31", "33", "32", "2", "1"
 
 
-class Cell(Record):
+class Cell(NamedTuple):
     """One field of the matrix: its text, and the code of its colour (``""``: none)."""
 
-    __slots__ = ("colour", "text")
-
-    def __init__(self, text: str, colour: str = "") -> None:
-        self.text = text
-        self.colour = colour
+    text: str
+    colour: str = ""
 
 
 def grid(
-    rows: "Sequence[Links]", width: int, stale_after: float, colour: bool = False
-) -> "List[str]":
+    rows: Sequence[Links], width: int, stale_after: float, colour: bool = False
+) -> List[str]:
     """The lines of the matrix, none wider than ``width`` (columns of a terminal).
 
     Where the destinations do not fit, they are told in several blocks, one under the other.  A
@@ -85,7 +78,7 @@ def grid(
 
 def draw(
     view: View, width: int, colour: bool = False, encoding: str = "utf-8"
-) -> "List[str]":
+) -> List[str]:
     """``grid`` of a view, for a terminal that knows that encoding."""
     width = max(width, NARROWEST)
     shown = order(view)
@@ -130,7 +123,7 @@ def draw(
     return lines + _wrapped(legend, width)
 
 
-def order(view: View) -> "List[str]":
+def order(view: View) -> List[str]:
     """The nodeids in the order in which they are numbered, by name.
 
     Without those that were started anew since: their old rows would only be in the way.
@@ -139,7 +132,7 @@ def order(view: View) -> "List[str]":
     return sorted(shown, key=lambda nodeid: (natural(view.label[nodeid]), nodeid))
 
 
-def _cells(view: View, shown: "List[str]") -> "List[List[Cell]]":
+def _cells(view: View, shown: List[str]) -> List[List[Cell]]:
     p50 = count(view).p50_ms
     slow = float("inf") if p50 is None else max(SLOW_FACTOR * p50, p50 + SLOW_MS)
     return [[_cell(view, source, target, slow) for target in shown] for source in shown]
@@ -172,7 +165,7 @@ def _age(view: View, nodeid: str) -> str:
     return ("late " if nodeid in view.late else "") + ago(age)
 
 
-def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> "List[range]":
+def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> List[range]:
     """Which columns stand in which block: as few blocks as can be, the last with room for ages."""
     most = max(room // cell_width, 1)
     in_the_last = max((room - age_width) // cell_width, 1)
@@ -184,7 +177,7 @@ def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> "List[r
     return [range(start, end) for start, end in zip(starts, starts[1:])]
 
 
-def _wrapped(parts: "List[str]", width: int) -> "List[str]":
+def _wrapped(parts: List[str], width: int) -> List[str]:
     """The parts with commas between them, as many in a line as there is room for."""
     lines: List[str] = []
     for part in parts:

@@ -7,13 +7,9 @@ terminal).  It blocks as long as the other end does; so ``run`` prints on the di
 import errno
 import os
 import select
+from typing import Mapping, Optional, TextIO
 
 from ..common.errors import why
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Mapping, Optional, TextIO
-
 
 FAREWELL = 1.0
 """Seconds that a terminal or a pipe which takes no output gets to take our last."""
@@ -22,7 +18,7 @@ FAREWELL = 1.0
 class Output:
     """stdout or stderr: may be closed, may be a pipe that nobody reads, may know only ASCII."""
 
-    def __init__(self, stream: "Optional[TextIO]") -> None:
+    def __init__(self, stream: Optional[TextIO]) -> None:
         self._stream = stream
         self.colour = stream is not None and wants_colour(stream, os.environ)
         self.problem = ""
@@ -66,7 +62,7 @@ class Output:
         except (OSError, ValueError):
             return True  # Windows asks sockets only
 
-    def columns(self) -> "Optional[int]":
+    def columns(self) -> Optional[int]:
         """How wide the terminal is now; ``None`` where there is none, or it does not know."""
         try:
             return os.get_terminal_size(self._stream.fileno()).columns or None  # type: ignore[union-attr]
@@ -74,7 +70,7 @@ class Output:
             return None
 
 
-def finish(stream: "Optional[TextIO]") -> None:
+def finish(stream: Optional[TextIO]) -> None:
     """Write out what is left, before Python does: it would turn a full disk into exit code 120."""
     try:
         if stream is not None:
@@ -83,7 +79,7 @@ def finish(stream: "Optional[TextIO]") -> None:
         let_go(stream)
 
 
-def let_go(stream: "Optional[TextIO]") -> None:
+def let_go(stream: Optional[TextIO]) -> None:
     """Forget what has not gone out, and what will be written.
 
     Python flushes once more at exit.  It would complain if nobody reads any more, and wait for ever
@@ -107,7 +103,7 @@ def on_windows() -> bool:
     return os.name == "nt"
 
 
-def wants_colour(stream: "TextIO", environ: "Mapping[str, str]") -> bool:
+def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """Only on a terminal that can, and never against NO_COLOR (no-color.org)."""
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not stream.isatty():
         return False

@@ -12,19 +12,17 @@ import os
 import select
 import signal
 import socket
+from typing import Any, List, Optional, Set, TextIO, Tuple
 
+from ..node.transport import POLL_SLICE
 from .output import FAREWELL
 from .text import columns_of, unpainted
-from ..node.transport import POLL_SLICE
 
 try:
     import termios
 except ImportError:  # Windows
     termios = None  # type: ignore[assignment]
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, List, Optional, Set, TextIO, Tuple
 
 # DEC's private modes, h sets and l resets: 1049 the other screen, 25 the cursor, 7 wrapping at the
 # right margin.  H goes to the upper left corner, 2J erases everything, K and J what is to the right
@@ -44,7 +42,7 @@ class Interrupted(Exception):
 class Screen:
     """The terminal while it is ours.  Main thread only; use it with ``with``."""
 
-    def __init__(self, out: "TextIO", keyboard: "Optional[int]", desk: "Desk") -> None:
+    def __init__(self, out: TextIO, keyboard: Optional[int], desk: "Desk") -> None:
         self._desk = desk
         self._out = out.fileno()
         self._encoding = out.encoding or "ascii"
@@ -99,7 +97,7 @@ class Screen:
             except OSError:
                 pass  # the terminal is gone
 
-    def draw(self, lines: "List[str]", columns: int) -> bool:
+    def draw(self, lines: List[str], columns: int) -> bool:
         """Show exactly these lines; ``False`` once the terminal is gone."""
         parts = ["\x1b[H"]
         for number, line in enumerate(lines):
@@ -111,7 +109,7 @@ class Screen:
             parts.append("\x1b[%d;1H\x1b[J" % (len(lines) + 1))
         return self._write("".join(parts))
 
-    def size(self) -> "Tuple[int, int]":
+    def size(self) -> Tuple[int, int]:
         """Columns and lines, now."""
         try:
             columns, lines = os.get_terminal_size(self._out)
@@ -119,7 +117,7 @@ class Screen:
             columns, lines = 0, 0
         return columns or 80, lines or 24
 
-    def _set(self, mode: "List[Any]") -> None:
+    def _set(self, mode: List[Any]) -> None:
         while True:
             try:
                 # Now, and not when all output is through: that may be never.
@@ -147,7 +145,7 @@ class Screen:
         return True
 
 
-def is_screen(out: "TextIO") -> bool:
+def is_screen(out: TextIO) -> bool:
     """Whether it is a terminal on which one can draw."""
     return termios is not None and out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
@@ -174,7 +172,7 @@ class Desk:
     two pictures and never in the middle of one.  News wake with a zero byte.
     """
 
-    def __init__(self, signals: "Tuple[int, ...]") -> None:
+    def __init__(self, signals: Tuple[int, ...]) -> None:
         self._signals = signals
         self._read, self._write = socket.socketpair()
         self._read.setblocking(False)
@@ -209,8 +207,8 @@ class Desk:
             pass  # full: it will wake
 
     def wait(
-        self, timeout: "Optional[float]", keyboard: "Optional[int]"
-    ) -> "Tuple[Optional[bytes], Set[int]]":
+        self, timeout: Optional[float], keyboard: Optional[int]
+    ) -> Tuple[Optional[bytes], Set[int]]:
         """The keys that were pressed (``None``: no more will be) and the signals that came."""
         readers: List[Any] = [self._read] + ([] if keyboard is None else [keyboard])
         readable, _, _ = select.select(readers, [], [], timeout)

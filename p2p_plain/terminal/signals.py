@@ -4,13 +4,10 @@ Signals are a matter of the main thread: Python runs their handlers there and no
 """
 
 import signal
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Tuple
+from typing import Tuple
 
 
-def stop_signals() -> "Tuple[int, ...]":
+def stop_signals() -> Tuple[int, ...]:
     """The numbers of the signals that ask a program to stop.
 
     Windows knows SIGTERM by name only: whoever ends a process there does not ask it first.

@@ -4,12 +4,9 @@ Not every character takes one column, and what sets a colour takes none.
 """
 
 import re
+from typing import List
 
 from ..node.codec import printable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List
 
 _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 """What sets colours (ECMA-48 "Select Graphic Rendition")."""

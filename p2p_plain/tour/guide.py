@@ -22,28 +22,23 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from ..common.address import parse
+from ..common.config import MAX_LINE
+from ..common.errors import PeerMisbehaved, why
+from ..common.events import EVERYTHING, Event
 from ..node.address_book import AddressBook
 from ..node.codec import LineSplitter, decode, encode
-from ..common.config import MAX_LINE
-from ..terminal.event_lines import SHORT_ID, milliseconds, trace
-from ..common.errors import PeerMisbehaved, why
-from ..common.events import EVERYTHING
 from ..node.messages import new_uuid
 from ..node.node import Node
+from ..terminal.event_lines import SHORT_ID, milliseconds, trace
 from ..terminal.output import Output, let_go
 from ..terminal.signals import ignore_stop_signals, stop_signals
 from ..terminal.text import paint
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
-
-    from ..common.events import Event
-
-    T = TypeVar("T")
-    P = TypeVar("P")
+T = TypeVar("T")
+P = TypeVar("P")
 
 LOOPBACK = "127.0.0.1"
 
@@ -99,7 +94,7 @@ class Actor:
     To append to a list, and to copy one, is a single step for Python: no lock is needed.
     """
 
-    def __init__(self, name: str, network: str, **settings: "Any") -> None:
+    def __init__(self, name: str, network: str, **settings: Any) -> None:
         self.name = name
         self.lines: List[Event] = []
         """Every line that it has said or heard: its ``trace`` events."""
@@ -122,7 +117,7 @@ class Actor:
         """Who it is."""
         return self.node.nodeid
 
-    def told(self, event: str, **fields: "Any") -> "List[Event]":
+    def told(self, event: str, **fields: Any) -> List[Event]:
         """Its events of that name with these fields."""
         return [
             one
@@ -132,7 +127,7 @@ class Actor:
 
     def wire(
         self, way: str = "<>", kinds: str = "", peer: str = "", since: int = 0
-    ) -> "List[Event]":
+    ) -> List[Event]:
         """The lines that it said (``>``), heard (``<``) or both, of these kinds, with that peer.
 
         Without its first ``since`` lines.
@@ -164,7 +159,7 @@ class Actor:
         """Its address book."""
         return self.node._book
 
-    def threads(self) -> "List[str]":
+    def threads(self) -> List[str]:
         """The names of its threads."""
         node = self.node
         own = [thread.name for thread in (node._dispatcher, node._pinger) if thread.is_alive()]
@@ -185,7 +180,7 @@ class Stranger:
         self.ended = False
         """Whether the other end will say no more."""
 
-    def say(self, msgtype: str, **fields: "Any") -> None:
+    def say(self, msgtype: str, **fields: Any) -> None:
         """One message."""
         message: Dict[str, Any] = {"msgtype": msgtype}
         message.update(fields)
@@ -195,7 +190,7 @@ class Stranger:
         """These bytes, whatever they are."""
         self._sock.sendall(data)
 
-    def heard(self, msgtype: str) -> "List[Dict[str, Any]]":
+    def heard(self, msgtype: str) -> List[Dict[str, Any]]:
         """The messages of that type that have come."""
         try:
             while not self.ended:
@@ -266,7 +261,7 @@ class Cable:
             for end in ends:
                 end.close()
 
-    def _readable(self, ends: "List[socket.socket]") -> "List[socket.socket]":
+    def _readable(self, ends: List[socket.socket]) -> List[socket.socket]:
         """Those from which something has come, once it has.  Raises ``OSError`` if we are cut."""
         while not self._cut:
             found = select.select(ends, [], [], LOOK_AGAIN)[0]
@@ -275,7 +270,7 @@ class Cable:
         raise ConnectionAbortedError
 
 
-def says(line: "Event") -> "Dict[str, Any]":
+def says(line: Event) -> Dict[str, Any]:
     """The message on a traced line; empty if it is none."""
     try:
         return decode(line["line"].encode("utf-8", "replace"))
@@ -283,7 +278,7 @@ def says(line: "Event") -> "Dict[str, Any]":
         return {}
 
 
-def kind(line: "Event") -> str:
+def kind(line: Event) -> str:
     """The ``msgtype`` of a traced line; ``?`` if it is no message."""
     return str(says(line).get("msgtype", "?"))
 
@@ -291,7 +286,7 @@ def kind(line: "Event") -> str:
 # -- who tells ---------------------------------------------------------------------------------
 
 
-def typed(seconds: float) -> "Optional[bool]":
+def typed(seconds: float) -> Optional[bool]:
     """Whether something comes from the keyboard within that time; ``None`` where nobody can tell."""
     try:
         return bool(select.select([sys.stdin], [], [], seconds)[0])
@@ -357,7 +352,7 @@ class Guide:
 
     # -- what the scenes do ---------------------------------------------------------------
 
-    def start(self, name: str, network: str = NETWORK, **settings: "Any") -> Actor:
+    def start(self, name: str, network: str = NETWORK, **settings: Any) -> Actor:
         """Start a node.  Raises ``CannotStart``."""
         actor = self._actors[name] = Actor(name, network, **settings)
         self._names[actor.nodeid] = name
@@ -374,7 +369,7 @@ class Guide:
         self._names[nodeid] = name
         return nodeid
 
-    def keep(self, prop: "P") -> "P":
+    def keep(self, prop: P) -> P:
         """Close it at the end of the scene."""
         self._props.append(prop)
         return prop
@@ -399,7 +394,7 @@ class Guide:
         """Lay a cable to a node; it is not open yet."""
         return self.keep(Cable(actor.node))
 
-    def wait_for(self, what: str, happened: "Callable[[], Optional[T]]") -> "T":
+    def wait_for(self, what: str, happened: Callable[[], Optional[T]]) -> T:
         """Wait until ``happened()`` is true, and give back what it was; else ``Unexpected``."""
         deadline = time.monotonic() + PATIENCE
         while True:
@@ -413,7 +408,7 @@ class Guide:
             time.sleep(LOOK_AGAIN)
 
     def follow(
-        self, actor: Actor, peer: str, kinds: str, what: str, happened: "Callable[[], object]"
+        self, actor: Actor, peer: str, kinds: str, what: str, happened: Callable[[], object]
     ) -> None:
         """The same, and meanwhile show what crosses the connection with ``peer``."""
         shown = 0
@@ -444,12 +439,12 @@ class Guide:
         """What to keep of a scene, at its end."""
         self.say("So: " + moral)
 
-    def wire(self, lines: "Sequence[Event]") -> None:
+    def wire(self, lines: Sequence[Event]) -> None:
         """Lines as one node said and heard them."""
         for line in lines:
             self._row(trace(line, self._started_at, self._out.colour, self._width()))
 
-    def fields(self, line: "Event") -> None:
+    def fields(self, line: Event) -> None:
         """A line, field by field."""
         for name, value in says(line).items():
             text = "    %-9s %-38s " % (name, json.dumps(value))
@@ -457,7 +452,7 @@ class Guide:
             fits = len(text) + len(meaning) <= self.columns()
             self._rows((text + meaning if fits else text).rstrip(), 14)
 
-    def tells(self, actor: Actor, event: str, **fields: "Any") -> "Event":
+    def tells(self, actor: Actor, event: str, **fields: Any) -> Event:
         """Wait until a node has told such an event, and show it as a program would get it."""
         what = " ".join(["%s=%s" % field for field in fields.items()])
         found = self.wait_for(
@@ -494,7 +489,7 @@ class Guide:
     def threads(self, *actors: Actor) -> int:
         """All threads but this one, by the names that the nodes gave them; how many there are."""
 
-        def all_of_them() -> "Optional[List[List[str]]]":
+        def all_of_them() -> Optional[List[List[str]]]:
             named = [actor.threads() for actor in actors]
             found = sum(map(len, named)) + self.threads_before == _thread._count()
             return named if found else None
@@ -504,12 +499,12 @@ class Guide:
             self._rows("    %s: %s" % (actor.name, ", ".join(own)), 8)
         return sum(map(len, names))
 
-    def text(self, rows: "Sequence[str]") -> None:
+    def text(self, rows: Sequence[str]) -> None:
         """Lines as they are."""
         for row in rows:
             self._row(row)
 
-    def read(self, *functions: "Any") -> None:
+    def read(self, *functions: Any) -> None:
         """Where in the source that was; asked of the functions themselves, so never out of date."""
         self._gap()
         self._write("Read it in the source:")
@@ -549,7 +544,7 @@ class Guide:
         """Room for text."""
         return min(self._width(), COLUMNS)
 
-    def _emphasis(self, found: "Any") -> str:
+    def _emphasis(self, found: Any) -> str:
         return self._paint(found.group(1), "1") if self._out.colour else str(found.group())
 
     def _paint(self, text: str, code: str) -> str:
@@ -602,7 +597,7 @@ class Guide:
         for row in self._wrapped(text, " " * indent):
             self._row(self._paint(row, code))
 
-    def _wrapped(self, text: str, indent: str = "") -> "List[str]":
+    def _wrapped(self, text: str, indent: str = "") -> List[str]:
         # A nodeid is one word, with its hyphens.
         return textwrap.wrap(
             text, self.columns(), subsequent_indent=indent, break_on_hyphens=False

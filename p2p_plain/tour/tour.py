@@ -17,34 +17,29 @@ import itertools
 import json
 import socket
 import time
+from typing import List, Optional
 
-from ..node import codec, connector
-from ..terminal import event_lines
-from ..node.address_book import AddressBook
+from ..commands.options import one_file, program
+from ..commands.usage import Parser
 from ..common.config import Config
-from ..terminal.event_lines import SHORT_ID, milliseconds
 from ..common.errors import CannotStart
-from ..terminal.matrix_table import draw
+from ..common.threads import Crew
+from ..monitor.judge import judge, lines
+from ..monitor.reach import Reach
+from ..monitor.view import View, count
+from ..node import codec, connector
+from ..node.address_book import AddressBook
 from ..node.listener import Listener
 from ..node.node import Node, descriptors
-from ..commands.options import one_file, program
 from ..node.overlay import Overlay
 from ..node.peer_table import INBOUND, OUTBOUND, PeerTable
 from ..node.pinger import Pinger
-from ..monitor.reach import Reach
 from ..node.session import Session
-from .guide import LOOPBACK, Enough, Guide, Unexpected, kind, says
-from ..common.threads import Crew
 from ..node.transport import Transport
-from ..commands.usage import Parser
-from ..monitor.judge import judge, lines
-from ..monitor.view import View, count
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Optional
-
-    from .guide import Actor
+from ..terminal import event_lines
+from ..terminal.event_lines import SHORT_ID, milliseconds
+from ..terminal.matrix_table import draw
+from .guide import LOOPBACK, Actor, Enough, Guide, Unexpected, kind, says
 
 DONE, NO = 0, 1
 
@@ -358,7 +353,7 @@ def at_once(guide: Guide) -> None:
     )
 
 
-def times(actor: "Actor", event: str) -> str:
+def times(actor: Actor, event: str) -> str:
     """How often an actor has told that."""
     return event_lines.count(len(actor.told(event)), "time")
 
@@ -539,7 +534,7 @@ def reaching(guide: Guide) -> None:
     )
     guide.pause()
 
-    def whole() -> "Optional[View]":
+    def whole() -> Optional[View]:
         view = View(alpha.node.rows(), alpha.node.stale_after())
         found = count(view)
         return view if (found.nodes, found.up) == (3, 6) else None
@@ -622,7 +617,7 @@ SCENES = (
 )
 
 
-def tour(argv: "List[str]") -> int:
+def tour(argv: List[str]) -> int:
     """Play all scenes, or as many as the reader likes; ``NO`` if something did not happen."""
     made = Parser(
         prog=program() + " tour",

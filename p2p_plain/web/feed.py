@@ -9,14 +9,9 @@ import re
 import threading
 import time
 from collections import deque
+from typing import Deque, List, NamedTuple, Optional, Tuple
 
-from ..common.record import Record
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Deque, List, Optional, Tuple
-
-    from ..common.events import Event
+from ..common.events import Event
 
 KEPT_EVENTS = 500
 """Events that a new client is told first: so many round trips, and so many of all other kinds.
@@ -26,14 +21,11 @@ KEPT_BYTES = 1024 * 1024
 """The same in bytes, for each of the two."""
 
 
-class Item(Record):
+class Item(NamedTuple):
     """One event, encoded: its number, and what is sent of it."""
 
-    __slots__ = ("number", "sent")
-
-    def __init__(self, number: int, sent: bytes) -> None:
-        self.number = number
-        self.sent = sent
+    number: int
+    sent: bytes
 
 
 class News:
@@ -55,7 +47,7 @@ class News:
         self._sizes = [0, 0]
         """Bytes kept of the others, and of the round trips: ``False`` and ``True`` are 0 and 1."""
 
-    def add(self, event: "Event") -> None:
+    def add(self, event: Event) -> None:
         """Keep one more; called by the node's dispatcher.  Never blocks."""
         data = json.dumps(event)
         is_rtt = event.get("event") == "rtt"
@@ -76,7 +68,7 @@ class News:
             self._ended = True
             self._lock.notify_all()
 
-    def position(self, last_id: "Optional[str]") -> int:
+    def position(self, last_id: Optional[str]) -> int:
         """Where to go on for a client that has heard ``last_id``: 0, the beginning, for others.
 
         A browser that has lost us says it when it comes back.
@@ -87,7 +79,7 @@ class News:
         with self._lock:
             return min(int(number), self._last)
 
-    def after(self, position: int, timeout: float) -> "Optional[Tuple[bytes, int]]":
+    def after(self, position: int, timeout: float) -> Optional[Tuple[bytes, int]]:
         """What came after ``position``, and the new one; empty after ``timeout``; ``None``: ended."""
         deadline = time.monotonic() + timeout
         with self._lock:
@@ -104,7 +96,7 @@ class News:
         return b"".join(item.sent for item in found), last
 
 
-def _newer(kept: "Deque[Item]", position: int) -> "List[Item]":
+def _newer(kept: Deque[Item], position: int) -> List[Item]:
     found = []
     for item in reversed(kept):
         if item.number <= position:

@@ -23,24 +23,19 @@ asks the system about this process.
 
 import os
 import platform
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .. import __version__
-from ..monitor.view import FAILURES
+from ..monitor.view import FAILURES, Summary
+from ..node.messages import Links
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
-
-    from ..node.messages import Links
-    from ..monitor.view import Summary
-
-    Labels = Tuple[Tuple[str, str], ...]
+Labels = Tuple[Tuple[str, str], ...]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposition(
-    row: "Links", summary: "Summary", counters: "Mapping[str, Any]", system: "Mapping[str, float]"
+    row: Links, summary: Summary, counters: Mapping[str, Any], system: Mapping[str, float]
 ) -> bytes:
     """Everything at once.
 
@@ -60,7 +55,7 @@ def exposition(
     return page.encode()
 
 
-def peer_labels(links: "Iterable[Mapping[str, Any]]") -> "Dict[str, str]":
+def peer_labels(links: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
     """What to call each node of a row, by nodeid; no two the same."""
     known = {link["nodeid"]: link for link in links}
     plain = {
@@ -88,7 +83,7 @@ def peer_labels(links: "Iterable[Mapping[str, Any]]") -> "Dict[str, str]":
     return label
 
 
-def process() -> "Dict[str, float]":
+def process() -> Dict[str, float]:
     """What the system says of this process: names as Prometheus' own libraries have them.
 
     CPU time everywhere; memory, descriptors and the start only where there is ``/proc``.
@@ -118,7 +113,7 @@ def process() -> "Dict[str, float]":
 # -- the families, in the order in which they are told --------------------------------------
 
 
-def _node(page: "_Page", counters: "Mapping[str, Any]") -> None:
+def _node(page: "_Page", counters: Mapping[str, Any]) -> None:
     page.family("p2p_plain_build_info", "gauge", "1; the labels say which program this is.")
     python = (("python", platform.python_version()), ("version", __version__))
     page.sample("p2p_plain_build_info", python, 1)
@@ -132,7 +127,7 @@ def _node(page: "_Page", counters: "Mapping[str, Any]") -> None:
     page.sample("p2p_plain_self_lag_seconds", (), counters["lag_seconds"])
 
 
-def _peers(page: "_Page", row: "Links") -> None:
+def _peers(page: "_Page", row: Links) -> None:
     directions = [link.get("direction", "none") for link in row.links]
     page.family("p2p_plain_peers", "gauge", "Peers that are connected now, by who dialed.")
     for direction in ("inbound", "outbound"):
@@ -157,24 +152,24 @@ def _peers(page: "_Page", row: "Links") -> None:
                 page.sample(name, (("peer", label[link["nodeid"]]),), value)
 
 
-def _up(link: "Dict[str, Any]") -> "Optional[float]":
+def _up(link: Dict[str, Any]) -> Optional[float]:
     return float(link.get("direction", "none") != "none")
 
 
-def _last(link: "Dict[str, Any]") -> "Optional[float]":
+def _last(link: Dict[str, Any]) -> Optional[float]:
     return _seconds(link.get("rtt_ms")) if _up(link) else None
 
 
-def _dial_up(link: "Dict[str, Any]") -> "Optional[float]":
+def _dial_up(link: Dict[str, Any]) -> Optional[float]:
     dial = link.get("dial", "unknown")
     return None if dial == "unknown" else float(dial == "ok")
 
 
-def _dial_last(link: "Dict[str, Any]") -> "Optional[float]":
+def _dial_last(link: Dict[str, Any]) -> Optional[float]:
     return _seconds(link.get("dial_ms")) if link.get("dial") == "ok" else None
 
 
-def _round_trips(page: "_Page", pings: "Mapping[str, Any]") -> None:
+def _round_trips(page: "_Page", pings: Mapping[str, Any]) -> None:
     name = "p2p_plain_ping_duration_seconds"
     page.family(name, "histogram", "Round trips of pings to all peers.")
     for bound, count in pings["buckets"]:
@@ -184,7 +179,7 @@ def _round_trips(page: "_Page", pings: "Mapping[str, Any]") -> None:
     page.sample(name + "_count", (), pings["count"])
 
 
-def _mesh(page: "_Page", summary: "Summary") -> None:
+def _mesh(page: "_Page", summary: Summary) -> None:
     page.family("p2p_plain_nodes", "gauge", "Nodes of the network that have not left it.")
     page.sample("p2p_plain_nodes", (), summary.nodes)
     page.family(
@@ -196,7 +191,7 @@ def _mesh(page: "_Page", summary: "Summary") -> None:
         page.sample("p2p_plain_directions", (("state", state),), getattr(summary, state))
 
 
-def _traffic(page: "_Page", counters: "Mapping[str, Any]") -> None:
+def _traffic(page: "_Page", counters: Mapping[str, Any]) -> None:
     page.family("p2p_plain_dial_failures_total", "counter", "Dials that failed, by reason.")
     # Those that count zero, too: a series that begins with the first failure has no rate just then.
     failures = dict.fromkeys(FAILURES, 0)
@@ -240,7 +235,7 @@ class _Page:
         self._lines.append("# HELP %s %s" % (name, help))
         self._lines.append("# TYPE %s %s" % (name, kind))
 
-    def sample(self, name: str, labels: "Labels", value: float) -> None:
+    def sample(self, name: str, labels: Labels, value: float) -> None:
         told = ",".join('%s="%s"' % (key, _escaped(text)) for key, text in labels)
         self._lines.append("%s%s %s" % (name, "{%s}" % told if told else "", _number(value)))
 
@@ -261,7 +256,7 @@ def _number(value: float) -> str:
     return text.rstrip("0") if float(text) == value else repr(float(value))
 
 
-def _seconds(milliseconds: "Optional[float]") -> "Optional[float]":
+def _seconds(milliseconds: Optional[float]) -> Optional[float]:
     # Rounded, or 0.3 ms would be 0.00029999999999999997 s.
     return None if milliseconds is None else round(milliseconds / 1000, 9)
 
@@ -271,7 +266,7 @@ def _host(address: str) -> str:
     return host.strip("[]") if colon else address
 
 
-def _alike(label: "Dict[str, str]") -> "List[List[str]]":
+def _alike(label: Dict[str, str]) -> List[List[str]]:
     """The nodeids that have one label between them, in groups, in a fixed order."""
     groups: Dict[str, List[str]] = {}
     for nodeid in sorted(label):

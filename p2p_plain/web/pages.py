@@ -28,43 +28,39 @@ import pkgutil
 import re
 import time
 from http import HTTPStatus
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from .. import __version__
+from ..common.address import Address, from_sockaddr, is_ip, is_loopback
+from ..common.config import Config
+from ..common.events import Callback
+from ..common.threads import Crew
+from ..monitor.judge import judge
+from ..monitor.view import DOWN, STALE, UP, Direction, View, count
+from ..node.messages import Links
+from ..node.peer_table import PeerInfo
 from ..terminal import matrix_table
 from . import metrics
-from ..common.address import Address, from_sockaddr, is_ip, is_loopback
 from .feed import News
-from ..monitor.judge import judge
-from ..monitor.view import DOWN, STALE, UP, View, count
 from .server import MAX_CLIENTS, TEXT, Answer, Clients, Kept, WebServer
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
-    from ..common.config import Config
-    from ..common.events import Callback
-    from ..node.messages import Links
-    from ..node.peer_table import PeerInfo
-    from ..common.threads import Crew
-    from ..monitor.view import Direction
+class Watched(Protocol):
+    """What we need of a ``Node``.  Any thread may call any of it."""
 
-    class Watched(Protocol):
-        """What we need of a ``Node``.  Any thread may call any of it."""
+    config: Config
+    nodeid: str
+    name: str
 
-        config: Config
-        nodeid: str
-        name: str
-
-        @property
-        def port(self) -> int: ...  # noqa: D102
-        @property
-        def addresses(self) -> Tuple[Address, ...]: ...  # noqa: D102
-        def peers(self) -> List[PeerInfo]: ...  # noqa: D102
-        def rows(self) -> List[Links]: ...  # noqa: D102
-        def stale_after(self) -> float: ...  # noqa: D102
-        def counters(self) -> Dict[str, Any]: ...  # noqa: D102
-        def on(self, event: str, callback: Callback) -> None: ...  # noqa: D102
+    @property
+    def port(self) -> int: ...  # noqa: D102
+    @property
+    def addresses(self) -> Tuple[Address, ...]: ...  # noqa: D102
+    def peers(self) -> List[PeerInfo]: ...  # noqa: D102
+    def rows(self) -> List[Links]: ...  # noqa: D102
+    def stale_after(self) -> float: ...  # noqa: D102
+    def counters(self) -> Dict[str, Any]: ...  # noqa: D102
+    def on(self, event: str, callback: Callback) -> None: ...  # noqa: D102
 STOP_TIMEOUT = 0.25
 """Seconds that ``stop`` waits for the threads; they need a thousandth of it."""
 
@@ -81,10 +77,10 @@ class Status:
 
     def __init__(
         self,
-        node: "Watched",
-        host: "Optional[str]",
+        node: Watched,
+        host: Optional[str],
         port: int,
-        crew: "Crew",
+        crew: Crew,
         lookers: int = MAX_CLIENTS,
     ) -> None:
         self._node = node
@@ -127,7 +123,7 @@ class Status:
         """Where it listens."""
         return self.address.port
 
-    def public_port(self) -> "Optional[int]":
+    def public_port(self) -> Optional[int]:
         """The port to tell other nodes of, ``None`` if it is of no use to them."""
         node_is_local = all(is_loopback(address.host) for address in self._node.addresses)
         return self.port if node_is_local or not is_loopback(self.address.host) else None
@@ -138,7 +134,7 @@ class Status:
             return str(Address(self._node.addresses[0].host, self.port))
         return str(self.address)
 
-    def page(self, path: str) -> "Optional[Callable[[], Answer]]":
+    def page(self, path: str) -> Optional[Callable[[], Answer]]:
         """What makes the answer for a path, if there is one."""
         return self._pages.get(path)
 
@@ -154,7 +150,7 @@ class Status:
     def _look(self) -> "Picture":
         return Picture(self._node.rows(), self._node.stale_after())
 
-    def _myself(self) -> "Dict[str, Any]":
+    def _myself(self) -> Dict[str, Any]:
         node = self._node
         return {
             "nodeid": node.nodeid,
@@ -165,7 +161,7 @@ class Status:
             "ping_interval": node.config.ping_interval,
         }
 
-    def _tell_status(self) -> "Answer":
+    def _tell_status(self) -> Answer:
         counters = dict(self._node.counters())
         messages: Dict[str, Dict[str, int]] = {"in": {}, "out": {}}
         for (direction, msgtype), number in counters["messages"].items():
@@ -176,12 +172,10 @@ class Status:
         said["counters"] = counters
         return _json(said)
 
-    def _peers(self) -> "List[Dict[str, Any]]":
-        return [
-            {field: getattr(peer, field) for field in peer.__slots__} for peer in self._node.peers()
-        ]
+    def _peers(self) -> List[Dict[str, Any]]:
+        return [dict(peer._asdict()) for peer in self._node.peers()]
 
-    def _tell_matrix(self, seen: "Picture") -> "Answer":
+    def _tell_matrix(self, seen: "Picture") -> Answer:
         return _json(
             {
                 "nodeid": self._node.nodeid,
@@ -201,7 +195,7 @@ class Status:
             }
         )
 
-    def _tell_page(self, seen: "Picture") -> "Answer":
+    def _tell_page(self, seen: "Picture") -> Answer:
         said = self._myself()
         shown = matrix_table.order(seen.view)
         counters = self._node.counters()
@@ -216,13 +210,13 @@ class Status:
         )
         return _json(said)
 
-    def _tell_metrics(self, seen: "Picture") -> "Answer":
+    def _tell_metrics(self, seen: "Picture") -> Answer:
         text = metrics.exposition(
             seen.rows[0], seen.summary, self._node.counters(), metrics.process()
         )
         return Answer(metrics.CONTENT_TYPE, text)
 
-    def _tell_targets(self) -> "Answer":
+    def _tell_targets(self) -> Answer:
         """One group for each node, since its name is a label of its own."""
         node = self._node
         names = {link["nodeid"]: link.get("name") for link in node.rows()[0].links}
@@ -243,7 +237,7 @@ class Status:
             ]
         )
 
-    def _tell_cluster(self, seen: "Picture") -> "Answer":
+    def _tell_cluster(self, seen: "Picture") -> Answer:
         view, summary = seen.view, seen.summary
         said: Dict[str, Any] = {
             "ok": summary.down == 0,
@@ -272,7 +266,7 @@ class Picture:
 
     __slots__ = ("rows", "summary", "verdicts", "view")
 
-    def __init__(self, rows: "Sequence[Links]", stale_after: float) -> None:
+    def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.rows = rows
         """The node's own first."""
         self.view = View(rows, stale_after)
@@ -286,7 +280,7 @@ def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
     return Answer(JSON, json.dumps(said, separators=(",", ":")).encode("ascii"), status)
 
 
-def _fate(view: View, nodeid: str) -> "Dict[str, Any]":
+def _fate(view: View, nodeid: str) -> Dict[str, Any]:
     """One node, for the page: what to call it, and whether to believe its row."""
     row = view.rows.get(nodeid)
     return {
@@ -299,7 +293,7 @@ def _fate(view: View, nodeid: str) -> "Dict[str, Any]":
     }
 
 
-def _cells(seen: Picture, shown: "List[str]") -> "List[List[Optional[List[Any]]]]":
+def _cells(seen: Picture, shown: List[str]) -> List[List[Optional[List[Any]]]]:
     """The matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``in`` (connected, and nobody has tried to dial), or that of a failure
@@ -317,7 +311,7 @@ def _cells(seen: Picture, shown: "List[str]") -> "List[List[Optional[List[Any]]]
     ]
 
 
-def _cell(direction: "Optional[Direction]", link: "Dict[str, Any]") -> "Optional[List[Any]]":
+def _cell(direction: Optional[Direction], link: Dict[str, Any]) -> Optional[List[Any]]:
     if direction is None:
         return None
     if direction.state == STALE:
@@ -356,7 +350,7 @@ def _policy(page: bytes) -> str:
     )
 
 
-def _host_of(text: str) -> "Optional[str]":
+def _host_of(text: str) -> Optional[str]:
     """The host in the value of a ``Host``, its port and brackets left out; ``None`` if unsound."""
     found = re.match(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]%]+))(?::[0-9]{0,5})?\Z", text.strip())
     if found is None:

@@ -22,33 +22,29 @@ import threading
 import time
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
+from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 
 from .. import __version__
 from ..common.address import Address
-from ..node.codec import printable
 from ..common.errors import CannotStart, why
+from ..common.threads import Crew
+from ..node.codec import printable
 from ..node.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
+from .feed import News
 
 try:
     import gzip
 except ImportError:  # a Python built without zlib
     gzip = None  # type: ignore[assignment]
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
+class Site(Protocol):
+    """What is served.  Any thread may call any of it."""
 
-    from .feed import News
-    from ..common.threads import Crew
+    clients: "Clients"
+    news: News
 
-    class Site(Protocol):
-        """What is served.  Any thread may call any of it."""
-
-        clients: "Clients"
-        news: News
-
-        def page(self, path: str) -> Optional[Callable[[], "Answer"]]: ...  # noqa: D102
-        def allows(self, host: str) -> bool: ...  # noqa: D102
+    def page(self, path: str) -> Optional[Callable[[], "Answer"]]: ...  # noqa: D102
+    def allows(self, host: str) -> bool: ...  # noqa: D102
 
 MAX_CLIENTS = 64
 """Connections at once.  Each is a thread and a descriptor; a browser needs two or three, a scraper
@@ -120,7 +116,7 @@ class Answer:
         type: str,
         body: bytes,
         status: HTTPStatus = HTTPStatus.OK,
-        extra: "Tuple[Tuple[str, str], ...]" = (),
+        extra: Tuple[Tuple[str, str], ...] = (),
     ) -> None:
         self.type = type
         self.body = body
@@ -128,7 +124,7 @@ class Answer:
         self.extra = extra
         self._compressed: Optional[bytes] = None
 
-    def compressed(self) -> "Optional[bytes]":
+    def compressed(self) -> Optional[bytes]:
         """The body for clients that take gzip, ``None`` if that is not worth it.
 
         Two threads may make it at once, which costs time and nothing else.
@@ -141,7 +137,7 @@ class Answer:
 class Kept:
     """Something that is costly to make, given again for a moment to whoever else asks."""
 
-    def __init__(self, make: "Callable[[], Any]") -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         # Held while it is made, on purpose: who comes meanwhile waits and gets the same.  None of
         # those who are asked for the parts knows of us, so nobody waits for this lock in turn.
@@ -150,7 +146,7 @@ class Kept:
         self._made: Any = None
         self._until = float("-inf")
 
-    def get(self) -> "Any":
+    def get(self) -> Any:
         """The last one, or a new one."""
         with self._lock:
             begun = time.monotonic()
@@ -183,7 +179,7 @@ class Clients:
     Any thread may call any method.
     """
 
-    def __init__(self, most: int, clock: "Callable[[], float]" = time.monotonic) -> None:
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.most = most
         """At once; immutable."""
         self._clock = clock
@@ -192,7 +188,7 @@ class Clients:
         self._all: Dict[int, Client] = {}
         self._ended = False
 
-    def enter(self, sock: socket.socket) -> "Optional[Client]":
+    def enter(self, sock: socket.socket) -> Optional[Client]:
         """Let one in, and cut another one if there are too many; ``None``: no room."""
         client = Client(sock, self._clock())
         with self._lock:
@@ -257,7 +253,7 @@ class Clients:
         with self._lock:
             return len(self._all)
 
-    def _dispensable_locked(self) -> "Optional[Client]":
+    def _dispensable_locked(self) -> Optional[Client]:
         """The silent one first, then who does not read its answer, then who listens to events."""
         now = self._clock()
         for state, patience in ((ASKING, 0.0), (ANSWERED, PATIENCE_WITH_THE_BUSY), (STREAMING, 0.0)):
@@ -270,7 +266,7 @@ class Clients:
                 return min(found, key=lambda client: client.since)
         return None
 
-    def _cut_locked(self, client: "Optional[Client]") -> bool:
+    def _cut_locked(self, client: Optional[Client]) -> bool:
         """End its connection.  ``shutdown`` does not block."""
         if client is None:
             return False
@@ -288,7 +284,7 @@ class WebServer(Server):
 
     request_queue_size = 128
 
-    def __init__(self, host: "Optional[str]", port: int, site: "Site", crew: "Crew") -> None:
+    def __init__(self, host: Optional[str], port: int, site: Site, crew: Crew) -> None:
         self.site = site
         self.host = "127.0.0.1" if host is None else host
         super().__init__(crew)
@@ -335,7 +331,7 @@ class WebServer(Server):
             self._swept_at = now
             self.site.clients.sweep()
 
-    def get_request(self) -> "Tuple[socket.socket, Any]":
+    def get_request(self) -> Tuple[socket.socket, Any]:
         """Accept; out of descriptors, make room and wait a moment."""
         try:
             return super().get_request()
@@ -345,7 +341,7 @@ class WebServer(Server):
                 self._stopping.wait(ACCEPT_PAUSE)
             raise
 
-    def process_request(self, request: "Any", client_address: "Any") -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread."""
         client = self.site.clients.enter(request)
         if client is None:
@@ -359,7 +355,7 @@ class WebServer(Server):
             self.shutdown_request(request)
             self._stopping.wait(ACCEPT_PAUSE)
 
-    def _serve(self, client: Client, client_address: "Any") -> None:
+    def _serve(self, client: Client, client_address: Any) -> None:
         """The connection's thread."""
         try:
             _Handler(client, client_address, self)  # making it is all: __init__ runs the whole of it
@@ -371,7 +367,7 @@ class WebServer(Server):
             self.site.clients.leave(client)
             self.shutdown_request(client.sock)
 
-    def handle_error(self, request: "Any", client_address: "Any") -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what is our own bug; socketserver would print it on the user's terminal."""
         self._crew.report("answering %s" % (client_address,))
 
@@ -422,7 +418,7 @@ class _Handler(BaseHTTPRequestHandler):
     default_request_version = "HTTP/1.0"
     rfile: Head  # type: ignore[assignment]
 
-    def __init__(self, client: Client, client_address: "Any", server: WebServer) -> None:
+    def __init__(self, client: Client, client_address: Any, server: WebServer) -> None:
         self._client = client
         self._site = server.site
         super().__init__(client.sock, client_address, server)
@@ -504,7 +500,7 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._answer(make())
 
-    def _target(self) -> "Tuple[Optional[str], str]":
+    def _target(self) -> Tuple[Optional[str], str]:
         """The host that is asked (``""`` if none is named, ``None`` if unsound), and the path."""
         named = self.headers.get_all("Host", [])
         if len(named) > 1 or (not named and self.request_version != "HTTP/1.0"):
@@ -559,7 +555,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _said(self, header: str) -> str:
         return str(self.headers.get(header, ""))
 
-    def _head(self, status: HTTPStatus, type: str, extra: "List[Tuple[str, str]]") -> bytes:
+    def _head(self, status: HTTPStatus, type: str, extra: List[Tuple[str, str]]) -> bytes:
         """The status line and the headers.  Nothing in them came from a peer or a client."""
         headers = [
             ("Server", "p2p_plain/" + __version__),
@@ -577,7 +573,7 @@ class _Handler(BaseHTTPRequestHandler):
     # -- what the base class calls -------------------------------------------------------
 
     def send_error(
-        self, code: int, message: "Optional[str]" = None, explain: "Optional[str]" = None
+        self, code: int, message: Optional[str] = None, explain: Optional[str] = None
     ) -> None:
         """Say what is wrong with a request that makes no sense, and close."""
         self.close_connection = True
@@ -591,10 +587,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the answer does not depend on the body that would come."""
         return True
 
-    def log_message(self, format: str, *args: "Any") -> None:
+    def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the base class would write a line to the user's terminal."""
 
 
-def _text(status: HTTPStatus, text: str, extra: "Tuple[Tuple[str, str], ...]" = ()) -> Answer:
+def _text(status: HTTPStatus, text: str, extra: Tuple[Tuple[str, str], ...] = ()) -> Answer:
     body = text.encode("utf-8", "backslashreplace") + b"\n"
     return Answer(TEXT, body, status, extra)

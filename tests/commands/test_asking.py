@@ -9,11 +9,19 @@ import sys
 import time
 
 import pytest
-from tests.support import PATIENCE, ROOT, Program, free_port, full_pipe, wait_until, waits_for_a_pipe
-from tests.support.asked_node import FakeNode, greeted_then, ids, mesh, wait_for_the_end
 
 from p2p_plain import cli
 from p2p_plain.commands import check as commands
+from tests.support import (
+    PATIENCE,
+    ROOT,
+    Program,
+    free_port,
+    full_pipe,
+    wait_until,
+    waits_for_a_pipe,
+)
+from tests.support.asked_node import FakeNode, greeted_then, ids, mesh, wait_for_the_end
 
 
 def run(*words, timeout=PATIENCE, env=None):

@@ -6,14 +6,13 @@ import threading
 import time
 
 import pytest
-from tests.support import PATIENCE, free_port, new_id, wait_until
-from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wait_for_the_end
 
-from p2p_plain.common.address import Address
 from p2p_plain.commands.client import Client, OtherNetwork, in_words
+from p2p_plain.common.address import Address
 from p2p_plain.common.config import MAX_ROWS
 from p2p_plain.common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved
-
+from tests.support import PATIENCE, free_port, new_id, wait_until
+from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wait_for_the_end
 
 # -- a real node ----------------------------------------------------------------------------------
 

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from p2p_plain.common.errors import CannotStart, UsageError
 from p2p_plain.commands.options import OPTIONS, expand_files, read_plainly
 from p2p_plain.commands.usage import read_fully
+from p2p_plain.common.errors import CannotStart, UsageError
 
 VALUES = ["0", "6000", "2.5", "x", "", "a=b", "10.0.0.1:6000", "debug", "-3", "--json", "nan", "7 "]
 

@@ -3,9 +3,9 @@
 import pytest
 
 from p2p_plain import __version__
-from p2p_plain.common.errors import UsageError
 from p2p_plain.commands.options import OPTIONS
 from p2p_plain.commands.usage import read_fully
+from p2p_plain.common.errors import UsageError
 
 
 def test_help_names_every_option_and_ends_well(capsys):

@@ -12,15 +12,15 @@ import threading
 import time
 
 import pytest
+
+from p2p_plain.commands.check import Answer
+from p2p_plain.commands.watch_panel import Chosen, Known, Report, picture_of, sparkline
+from p2p_plain.common.address import Address
+from p2p_plain.node import messages
+from p2p_plain.node.messages import LINK_FIELDS
+from p2p_plain.terminal.text import clip, columns_of
 from tests.support import PATIENCE, ROOT, free_port, wait_until
 from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wait_for_the_end
-
-from p2p_plain.node import messages
-from p2p_plain.common.address import Address
-from p2p_plain.commands.check import Answer
-from p2p_plain.node.messages import LINK_FIELDS
-from p2p_plain.commands.watch_panel import Chosen, Known, Report, picture_of, sparkline
-from p2p_plain.terminal.text import clip, columns_of
 
 termios = pytest.importorskip("termios", reason="needs a terminal as POSIX knows it")
 fcntl = pytest.importorskip("fcntl")

@@ -1,8 +1,7 @@
 """What is counted: messages by type, bytes, round trips, failed dials."""
 
-from tests.support import RawPeer, new_id, wait_until
-
 from p2p_plain.common.counters import BUCKETS, Histogram, Tally, Traffic
+from tests.support import RawPeer, new_id, wait_until
 
 
 def test_a_histogram_counts_up_to_each_bound_and_those_above_all():

@@ -7,7 +7,6 @@ import threading
 import time
 
 import pytest
-from tests.support import BUSY, PATIENCE, ROOT, wait_until
 
 from p2p_plain.common import events as module
 from p2p_plain.common.config import MAX_WAITING_BYTES, MAX_WAITING_EVENTS, REMEMBERED_EVENTS
@@ -21,6 +20,7 @@ from p2p_plain.common.events import (
     Events,
     rfc3339,
 )
+from tests.support import BUSY, PATIENCE, ROOT, wait_until
 
 
 @pytest.fixture

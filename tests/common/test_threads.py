@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from tests.support import ROOT, wait_until
 
 from p2p_plain.common.threads import Crew
+from tests.support import ROOT, wait_until
 
 SOON = 10.0
 """Seconds to wait for what takes none: a bound for a broken crew, not a measure."""

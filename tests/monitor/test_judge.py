@@ -7,14 +7,13 @@ import time
 import uuid
 
 import pytest
-from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
-from p2p_plain.monitor import judge as v
 from p2p_plain.common.config import MAX_LINKS
-from p2p_plain.node.messages import Links
+from p2p_plain.monitor import judge as v
 from p2p_plain.monitor.judge import lines, verdicts
 from p2p_plain.monitor.view import View, ago, brief_ms, directions, natural, summary
-
+from p2p_plain.node.messages import Links
+from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
 # -- all is well --------------------------------------------------------------------
 
@@ -64,9 +63,7 @@ def test_the_end_of_an_answer_is_no_row():
 
 def test_of_two_rows_of_a_node_the_younger_one_counts():
     world = World(4)
-    old = world.rows()
-    for row in old:
-        row.age += 100
+    old = [row._replace(age=row.age + 100) for row in world.rows()]
     world.dial[0, 1] = "refused"
     new = world.row(0)
     rest = [row for row in old if row.nodeid != new.nodeid]
@@ -279,17 +276,13 @@ def test_a_split_into_three_is_one_line():
 def test_a_split_is_seen_from_one_side_before_the_other_sides_rows_are_old():
     """The far rows were written before the cut, and say that all is well."""
     world = World(5)
-    before = {i: world.row(i) for i in (2, 3, 4)}
-    for row in before.values():
-        row.age += 60
+    before = [world.row(i) for i in (2, 3, 4)]
     world.cut([0, 1], [2, 3, 4])
-    rows = [world.row(0), world.row(1)] + list(before.values())
-    for row in rows[:2]:
-        row.age = 3.0
-    assert lines(verdicts(rows, STALE)) == ["split: {n0, n1} | {n2, n3, n4}"]
-    for row in before.values():
-        row.age = 240.0
-    (line,) = lines(verdicts(rows, STALE))
+    near = [world.row(i)._replace(age=3.0) for i in (0, 1)]
+    far = [row._replace(age=row.age + 60) for row in before]
+    assert lines(verdicts(near + far, STALE)) == ["split: {n0, n1} | {n2, n3, n4}"]
+    far = [row._replace(age=240.0) for row in before]
+    (line,) = lines(verdicts(near + far, STALE))
     assert line == (
         "split: {n0, n1} | {n2, n3, n4}; "
         "the latter were last heard of 4 min ago, all at once: or they are down"
@@ -606,7 +599,7 @@ def test_a_connection_that_the_younger_row_does_not_know_does_not_stand():
     world.disconnect(0, 1)
     rows[1] = world.row(1)
     for age, state in ((rows[1].age + 1, "unknown"), (rows[1].age / 2, "up")):
-        rows[0].age = age
+        rows[0] = rows[0]._replace(age=age)
         found = directions(list(rows.values()), STALE)
         assert found[world.ids[0], world.ids[1]].state == state
 
@@ -623,10 +616,10 @@ def sparse(count, degree, seed):
 
 def sparse_rows(world):
     """Rows that name only those that are connected."""
-    rows = world.rows()
-    for row in rows:
-        row.links = tuple(link for link in row.links if link["direction"] != "none")
-    return rows
+    return [
+        row._replace(links=tuple(link for link in row.links if link["direction"] != "none"))
+        for row in world.rows()
+    ]
 
 
 @pytest.mark.parametrize("count", [130, 300])
@@ -648,10 +641,10 @@ def test_in_a_large_network_a_fault_is_named_all_the_same():
     world.block_inbound(7)
     world.kill(9)
     rows = sparse_rows(world)
-    for row in rows:  # the killed one is nobody's peer, but those who were still try it
+    for i, row in enumerate(rows):  # the killed node is nobody's peer, but its old peers still try it
         a = world.ids.index(row.nodeid)
         if a != 9 and world.key(a, 9) in world.dialed:
-            row.links += (world.link(a, 9),)
+            rows[i] = row._replace(links=row.links + (world.link(a, 9),))
     found = lines(verdicts(rows, STALE))
     assert len(found) == 2
     assert found[0] == "n9: down, last heard of 4 min ago (no answer from the host)"
@@ -664,9 +657,10 @@ def test_in_a_large_network_a_fault_is_named_all_the_same():
 def test_a_full_row_is_no_word_on_whom_it_had_no_room_for():
     world = World(MAX_LINKS + 2)
     rows = {i: world.row(i) for i in range(len(world))}
-    rows[0].age, rows[1].age = 1.0, 2.0
+    rows[1] = rows[1]._replace(age=2.0)
     for room, stands in ((MAX_LINKS, True), (MAX_LINKS - 1, False)):
-        rows[0].links = tuple(world.link(0, b) for b in world.others(0, 1)[:room])
+        links = tuple(world.link(0, b) for b in world.others(0, 1)[:room])
+        rows[0] = rows[0]._replace(age=1.0, links=links)
         found = directions(list(rows.values()), STALE)[world.ids[1], world.ids[0]]
         assert found.connected is stands
 
@@ -675,13 +669,12 @@ def test_a_node_that_said_goodbye_is_no_fault():
     """The others have forgotten it; its last row lies about for a while."""
     for age in (100.0, 1000.0):
         world = World(6)
-        goner = world.row(2)
-        goner.age = age
+        goner = world.row(2)._replace(age=age)
         rows = []
         for a in world.others(2):
             row = world.row(a)
-            row.links = tuple(link for link in row.links if link["nodeid"] != world.ids[2])
-            rows.append(row)
+            links = tuple(link for link in row.links if link["nodeid"] != world.ids[2])
+            rows.append(row._replace(links=links))
         found = lines(verdicts(rows + [goner], STALE))
         assert len(found) == 1
         assert found[0].startswith("5 nodes, 20 of 20 directions up, ")
@@ -714,9 +707,10 @@ def test_a_node_of_the_article_without_rows_is_known_by_its_connections():
 def test_a_stranger_cannot_make_up_nodes_that_are_down():
     world = World(6)
     row = world.row(2)
-    row.links += tuple(
+    ghosts = tuple(
         {"nodeid": str(uuid.UUID(int=i)), "name": "ghost", "dial": "refused"} for i in range(200)
     )
+    row = row._replace(links=row.links + ghosts)
     rows = [world.row(a) for a in world.others(2)] + [row]
     (verdict,) = verdicts(rows, STALE)
     assert verdict.kind == v.WELL
@@ -810,9 +804,8 @@ def test_a_name_cannot_pass_for_a_verdict():
 )
 def test_a_row_of_nonsense_neither_breaks_nor_greens_anything(links):
     world = World(4)
-    row = world.row(0)
-    row.links = tuple(dict(links, nodeid=nodeid) for nodeid in world.ids) * 2
-    rows = [row] + [world.row(i) for i in (1, 2, 3)]
+    nonsense = tuple(dict(links, nodeid=nodeid) for nodeid in world.ids) * 2
+    rows = [world.row(0)._replace(links=nonsense)] + [world.row(i) for i in (1, 2, 3)]
     found = directions(rows, STALE)
     assert found.get((world.ids[1], world.ids[2])).state == "up"
     assert (world.ids[0], world.ids[0]) not in found

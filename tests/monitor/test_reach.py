@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from tests.support import new_id
 
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import (
@@ -15,6 +14,7 @@ from p2p_plain.common.config import (
     UNPROVEN_AT_ONCE,
 )
 from p2p_plain.monitor.reach import CLAIM_AGAIN_AFTER, CLAIMS_PROBED, LEISURE, Reach, Reachable
+from tests.support import new_id
 
 INTERVAL = 60.0
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))

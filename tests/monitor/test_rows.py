@@ -4,13 +4,13 @@ import json
 import random
 
 import pytest
-from tests.support import new_id
-from tests.support.simulation import World, mesh, raw_link, say
 
-from p2p_plain.node import messages
 from p2p_plain.common.config import FORGET_AFTER, MAX_LINE, MAX_LINKS, MAX_NAME, MAX_ROWS
 from p2p_plain.monitor.rows import Matrix, Spread, is_own_fault, own_lateness, read_row, spread
+from p2p_plain.node import messages
 from p2p_plain.node.messages import Links
+from tests.support import new_id
+from tests.support.simulation import World, mesh, raw_link, say
 
 ME, NODE, OTHER, THIRD = (new_id() for _ in range(4))
 NOBODY = frozenset()
@@ -191,7 +191,7 @@ def test_rows_are_sent_once_an_interval_and_not_more_than_once_a_second():
     world = World(22)
     node = world.node(1, ping_interval=10, ping_timeout=1000)
     link = raw_link(node, new_id())
-    link.peer.hello.version = 1
+    link.peer.hello = link.peer.hello._replace(version=1)
     world.run(100.0)
     assert len([said for said in link.said if said["msgtype"] == "links"]) in (9, 10, 11)
     before = len(link.said)
@@ -227,7 +227,7 @@ def test_a_row_is_not_old_before_the_next_ones_are_due():
     node = world.node(1, ping_interval=1, ping_timeout=1000)
     assert node.overlay.stale_after() == 3.0
     links = [raw_link(node, new_id(), host="10.0.8.%d" % number) for number in range(80)]
-    links[0].peer.hello.version = 1
+    links[0].peer.hello = links[0].peer.hello._replace(version=1)
     world.run(1.0)
     said = links[0].said
     told = []
@@ -245,7 +245,7 @@ def test_a_node_that_runs_late_tells_its_row_less_often_and_before_it_is_old():
     world = World(32)
     node = world.node(1, ping_interval=10, ping_timeout=1000)
     link = raw_link(node, new_id())
-    link.peer.hello.version = 1
+    link.peer.hello = link.peer.hello._replace(version=1)
     told = []
     end = world.now + 200.0
     while world.now < end:
@@ -352,7 +352,7 @@ def test_whatever_a_peer_is_like_our_row_about_it_is_one_that_others_accept(host
     world = World(29)
     node = world.node(1)
     link = raw_link(node, new_id(), port=6000, host=host)
-    link.peer.hello.name = name
+    link.peer.hello = link.peer.hello._replace(name=name)
     world.run(12.0)
     link.end("closed")
     messages.parse(messages.encode_links(node.overlay.own_row())[:-1])

@@ -5,14 +5,14 @@ import threading
 import time
 
 import pytest
-from tests.support import RawListener, free_port, wait_until
 
-from p2p_plain.node import connector
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import MAX_DIALS
-from p2p_plain.node.connector import Connector, Order, dial
 from p2p_plain.common.errors import DialFailed
 from p2p_plain.common.threads import Crew
+from p2p_plain.node import connector
+from p2p_plain.node.connector import Connector, Order, dial
+from tests.support import RawListener, free_port, wait_until
 
 
 def test_dial_connects():

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from p2p_plain.node import gossip
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import DIAL_TIMEOUT, MAX_ADDRESSES, TELL_PEERS
+from p2p_plain.node import gossip
 from p2p_plain.node.gossip import AGAIN_TOGETHER, Gossip
 
 AGAIN = DIAL_TIMEOUT + AGAIN_TOGETHER

@@ -7,12 +7,12 @@ import sys
 import time
 
 import pytest
-from tests.support import ROOT, wait_until
 
-from p2p_plain.node import listener
 from p2p_plain.common.errors import CannotStart
-from p2p_plain.node.listener import Listener, Listening, dialable_addresses
 from p2p_plain.common.threads import Crew
+from p2p_plain.node import listener
+from p2p_plain.node.listener import Listener, Listening, dialable_addresses
+from tests.support import ROOT, wait_until
 
 
 class Serving:

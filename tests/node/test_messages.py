@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from p2p_plain.node import messages
 from p2p_plain.common.address import Address
-from p2p_plain.node.codec import decode
 from p2p_plain.common.config import MAX_ADDRESSES, MAX_LINE, MAX_LINKS
 from p2p_plain.common.errors import MessageTooLong, PeerMisbehaved
+from p2p_plain.node import messages
+from p2p_plain.node.codec import decode
 from p2p_plain.node.messages import (
     BYE_REASONS,
     LINK_FIELDS,

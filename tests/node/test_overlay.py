@@ -9,14 +9,14 @@ import json
 import random
 
 import pytest
-from tests.support import new_id
-from tests.support.simulation import TICK, SimulatedLink, World, lonely_pair, mesh, raw_link, say
 
-from p2p_plain.node import messages
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import DIAL_TIMEOUT, MAX_PROBES
-from p2p_plain.node.gossip import AGAIN_TOGETHER
 from p2p_plain.monitor.reach import LEISURE
+from p2p_plain.node import messages
+from p2p_plain.node.gossip import AGAIN_TOGETHER
+from tests.support import new_id
+from tests.support.simulation import TICK, SimulatedLink, World, lonely_pair, mesh, raw_link, say
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -3,11 +3,11 @@
 import threading
 
 import pytest
-from tests.support import LARGE_ID, SMALL_ID, new_id
 
 from p2p_plain.common.address import Address
 from p2p_plain.node.messages import Hello
 from p2p_plain.node.peer_table import SUPERSEDED, UP, Link, Peer, PeerTable, claimed_address
+from tests.support import LARGE_ID, SMALL_ID, new_id
 
 MIDDLE_ID = "88888888-8888-4888-8888-888888888888"
 

@@ -2,9 +2,8 @@
 
 import threading
 
-from tests.support import wait_until
-
 from p2p_plain.node.pinger import Pinger
+from tests.support import wait_until
 
 
 def test_it_is_a_timer_that_beats_until_it_is_cancelled():

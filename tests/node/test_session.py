@@ -7,14 +7,14 @@ import threading
 import time
 
 import pytest
-from tests.support import RawListener, RawPeer, new_id, wait_until
 
 from p2p_plain import Node, PeerBusy
-from p2p_plain.node import messages, session
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import MAX_PER_IP, MAX_UNGREETED
 from p2p_plain.common.counters import Traffic
+from p2p_plain.node import messages, session
 from p2p_plain.node.session import Sessions
+from tests.support import RawListener, RawPeer, new_id, wait_until
 
 
 def shrink_buffers(sock):

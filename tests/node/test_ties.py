@@ -2,10 +2,9 @@
 
 import threading
 
-from tests.support import free_port, wait_until
-
 from p2p_plain import Node
 from p2p_plain.node.peer_table import ADMITTED, GREETING
+from tests.support import free_port, wait_until
 
 ROUNDS = 100
 

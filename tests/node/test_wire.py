@@ -5,9 +5,9 @@ import socket
 import time
 
 import pytest
-from tests.support import LARGE_ID, SMALL_ID, RawListener, RawPeer, new_id, wait_until
 
 from p2p_plain.node import messages
+from tests.support import LARGE_ID, SMALL_ID, RawListener, RawPeer, new_id, wait_until
 
 
 def collect(node, name):

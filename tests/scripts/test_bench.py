@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.support import ROOT
 
 sys.path.append(os.path.join(ROOT, "scripts"))  # as when it is run, for what it imports itself

@@ -16,6 +16,7 @@ import tokenize
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from tests.support import PATIENCE, ROOT, Program, free_port, wait_until
 
 FOLDER = os.path.join(ROOT, "scripts", "lessons")

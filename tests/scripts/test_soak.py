@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 
 sys.path.append(os.path.join(ROOT, "scripts"))  # as when it is run, for what it imports itself

@@ -3,8 +3,9 @@
 import json
 import socket
 import threading
-from tests.support import RawListener, RawPeer
+
 from p2p_plain.common.address import Address
+from tests.support import RawListener, RawPeer
 
 
 def link(nodeid, name, **fields):

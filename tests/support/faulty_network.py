@@ -3,10 +3,10 @@
 import itertools
 import random
 import uuid
-from p2p_plain.node.messages import Links
+
 from p2p_plain.monitor.judge import lines, verdicts
 from p2p_plain.monitor.view import directions, summary
-
+from p2p_plain.node.messages import Links
 
 STALE = 180.0
 

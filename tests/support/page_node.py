@@ -1,9 +1,9 @@
 """A node that the status page can ask: it knows the rows that it is given."""
 
-from tests.support import new_id
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import Config
 from p2p_plain.node.messages import Links
+from tests.support import new_id
 
 
 def link(nodeid, name="peer", dial="ok", direction="outbound", ms=0.3, **fields):

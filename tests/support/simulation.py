@@ -3,15 +3,15 @@
 import heapq
 import json
 import random
-from p2p_plain.node import messages
+
 from p2p_plain.common.address import Address
-from p2p_plain.node.address_book import AddressBook
 from p2p_plain.common.config import DIAL_TIMEOUT, Config
 from p2p_plain.common.errors import PeerLeft, Refused
 from p2p_plain.common.events import Events
+from p2p_plain.node import messages
+from p2p_plain.node.address_book import AddressBook
 from p2p_plain.node.overlay import Myself, Overlay
 from p2p_plain.node.peer_table import Link, PeerTable
-
 
 TICK = 0.2
 

@@ -9,10 +9,19 @@ import subprocess
 import sys
 
 import pytest
-from tests.support import PATIENCE, ROOT, Program, RawListener, RawPeer, free_port, full_pipe, wait_until
 
 from p2p_plain import __version__
 from p2p_plain.commands.run import SWITCH_INTERVAL, WHEN_CROWDED, ask_less_when_late
+from tests.support import (
+    PATIENCE,
+    ROOT,
+    Program,
+    RawListener,
+    RawPeer,
+    free_port,
+    full_pipe,
+    wait_until,
+)
 
 
 def run(*options, **kwargs):

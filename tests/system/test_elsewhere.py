@@ -12,14 +12,14 @@ import sys
 
 import pytest
 
-from p2p_plain.node import connector, listener, node
-from p2p_plain.terminal import output, screen
 from p2p_plain.commands import run
-from p2p_plain.node.listener import Listener
-from p2p_plain.terminal.output import Output, wants_colour
 from p2p_plain.commands.watch_panel import BLOCKS
-from p2p_plain.terminal.text import as_encoded
 from p2p_plain.common.threads import Crew
+from p2p_plain.node import connector, listener, node
+from p2p_plain.node.listener import Listener
+from p2p_plain.terminal import output, screen
+from p2p_plain.terminal.output import Output, wants_colour
+from p2p_plain.terminal.text import as_encoded
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import threading
 import time
 
 import pytest
-from tests.support import BUSY, RawListener, RawPeer, free_port, new_id, wait_until
 
 from p2p_plain import MessageTooLong, Node, NotConnected, P2PError, UsageError
-from p2p_plain.node import address_book
 from p2p_plain.common.errors import CannotStart
+from p2p_plain.node import address_book
+from tests.support import BUSY, RawListener, RawPeer, free_port, new_id, wait_until
 
 
 def tasks():

@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+
 from tests.support import BUSY, ROOT, Program, free_port, new_id, wait_until
 
 

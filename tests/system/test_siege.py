@@ -8,11 +8,11 @@ import sys
 import time
 
 import pytest
-from tests.support import PATIENCE, ROOT, Program, RawPeer, free_port, wait_until
 
-from p2p_plain.node import address_book
 from p2p_plain.common.address import Address
+from p2p_plain.node import address_book
 from p2p_plain.node.address_book import Kept, KeptAddress
+from tests.support import PATIENCE, ROOT, Program, RawPeer, free_port, wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
 

@@ -8,13 +8,13 @@ import subprocess
 import sys
 
 import pytest
-from tests.support import PATIENCE, ROOT
 
+from tests.support import PATIENCE, ROOT
 
 A_NODE = {"p2p_plain.node.%s" % name for name in ("listener", "node", "overlay", "session")}
 
 NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
-NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile", "typing"}
+NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile"}
 NEVER |= {"unittest", "urllib", "uuid", "zipfile"}
 """Of the standard library, what nothing needs that has not gone wrong and serves no page."""
 

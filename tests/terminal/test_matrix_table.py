@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
+from p2p_plain.monitor.view import FAILURES, View
 from p2p_plain.terminal import matrix_table as g
 from p2p_plain.terminal.matrix_table import grid
 from p2p_plain.terminal.text import columns_of, pad, shorten
-from p2p_plain.monitor.view import FAILURES, View
+from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
 SGR = re.compile("\x1b\\[[0-9]+m")
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.support import PATIENCE, ROOT
 
 from p2p_plain.terminal import signals
+from tests.support import PATIENCE, ROOT
 
 
 @pytest.fixture

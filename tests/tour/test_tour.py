@@ -11,10 +11,10 @@ import sys
 import time
 
 import pytest
-from tests.support import PATIENCE, ROOT
 
-from p2p_plain.tour import tour
 from p2p_plain.commands.options import read_plainly
+from p2p_plain.tour import tour
+from tests.support import PATIENCE, ROOT
 
 TITLES = ["%d of %d: %s" % (n, len(tour.SCENES), t) for n, (t, _) in enumerate(tour.SCENES, 1)]
 PROMPT = "-- Enter goes on, q and Enter ends --"

@@ -6,14 +6,14 @@ import shutil
 import subprocess
 
 import pytest
+
+from p2p_plain.common.counters import BUCKETS
+from p2p_plain.monitor.view import summary
+from p2p_plain.node.messages import Links
+from p2p_plain.web import metrics
+from p2p_plain.web.metrics import peer_labels
 from tests.support import new_id, wait_until
 from tests.support.page_node import Fake, full_mesh, link
-
-from p2p_plain.web import metrics
-from p2p_plain.common.counters import BUCKETS
-from p2p_plain.node.messages import Links
-from p2p_plain.web.metrics import peer_labels
-from p2p_plain.monitor.view import summary
 
 NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"'
@@ -191,7 +191,7 @@ def test_names_that_are_shared_are_told_apart_by_address():
 def test_series_of_forgotten_nodes_end():
     rows = full_mesh(["a", "b", "c"])
     assert 'peer="c"' in exposition(rows)[1]
-    rows[0].links = rows[0].links[:1]
+    rows[0] = rows[0]._replace(links=rows[0].links[:1])
     assert 'peer="c"' not in exposition(rows[:2])[1]
 
 

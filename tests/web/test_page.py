@@ -13,12 +13,12 @@ import urllib.request
 from typing import Any, Dict, List
 
 import pytest
-from tests.support import PATIENCE, RawPeer, wait_until
-from tests.support.page_node import Fake, full_mesh
 
+from p2p_plain.common.threads import Crew
 from p2p_plain.web import metrics
 from p2p_plain.web.pages import Status
-from p2p_plain.common.threads import Crew
+from tests.support import PATIENCE, RawPeer, wait_until
+from tests.support.page_node import Fake, full_mesh
 
 CHROMIUM = next(
     (found for found in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if found),

@@ -3,8 +3,8 @@
 import gzip
 import json
 import os
-import shutil
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,15 +12,15 @@ import threading
 import time
 
 import pytest
-from tests.support import PATIENCE, ROOT, wait_until
-from tests.support.page_node import Fake, full_mesh
 
-from p2p_plain.web import server as web
 from p2p_plain.common.errors import CannotStart
+from p2p_plain.common.threads import Crew
+from p2p_plain.web import server as web
 from p2p_plain.web.feed import News
 from p2p_plain.web.pages import Status
-from p2p_plain.common.threads import Crew
 from p2p_plain.web.server import MAX_CLIENTS, Kept
+from tests.support import PATIENCE, ROOT, wait_until
+from tests.support.page_node import Fake, full_mesh
 
 PATHS = {
     "/": "text/html; charset=utf-8",
