@@ -15,8 +15,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from ..common.address import Address
 from ..common.config import STALE_AFTER_INTERVALS
 from ..common.errors import DialFailed, P2PError, PeerLeft
+from ..common.outcomes import IN_WORDS
 from ..monitor.judge import judge, lines
-from ..monitor.view import DOWN, FAILURES, UNKNOWN, UP, Direction, View, count
+from ..monitor.view import DOWN, UNKNOWN, UP, Direction, View, count
 from ..node.messages import Hello, Links
 from ..terminal.event_lines import duration
 from ..terminal.matrix_table import draw
@@ -250,7 +251,7 @@ def _what_is_missing(view: View, expected: int, problem: str, took: float) -> Li
         told.append("the node does not answer any more: %s" % problem)
     for one in down[:MANY]:
         # The word of the dial, where it was the dial that failed.
-        why = FAILURES.get(one.dial, one.state) if one.state == DOWN else one.state
+        why = IN_WORDS.get(one.dial, one.state) if one.state == DOWN else one.state
         told.append("%s -> %s: %s" % (view.label[one.source], view.label[one.target], why))
     if len(down) > MANY:
         told.append("... and %d more; --json has all" % (len(down) - MANY))

@@ -11,10 +11,10 @@ No sockets, no threads, no clock: the same rows give the same verdicts.  Any thr
 from collections import Counter
 from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
+from ..common.outcomes import FAILURES, IN_WORDS, SILENT
 from ..node.messages import Links
 from .view import (
     DOWN,
-    FAILURES,
     UNKNOWN,
     UP,
     View,
@@ -75,9 +75,6 @@ KINDS = (
     UNKNOWN,
     WELL,
 )
-_SILENT = ("timeout", "unreachable")
-"""The failures in which the host itself gave no answer."""
-
 _AFTER_A_PAIR = {
     "refused": "host up, port closed",
     "timeout": "something between them drops connections to %s",
@@ -176,7 +173,7 @@ def _vanished(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
     silent = [
         nodeid
         for nodeid in view.down
-        if nodeid in view.rows and all(dial in _SILENT for dial in dials[nodeid])
+        if nodeid in view.rows and all(dial in SILENT for dial in dials[nodeid])
     ]
     silent.sort(key=lambda nodeid: (view.age(nodeid), nodeid))
     found = []
@@ -208,7 +205,7 @@ def _absence(dials: List[str]) -> str:
         "timeout": "no answer from the host",
         "unreachable": "no way to the host",
         "reset": "connections are broken off",
-    }.get(most, FAILURES[most])
+    }.get(most, IN_WORDS[most])
 
 
 def _vanished_together(view: View, gone: List[str], dials: Dict[str, List[str]]) -> Verdict:
@@ -468,7 +465,7 @@ def _pairs(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
         back = failed.get((target, source))
         nodes = (source, target)
         if back == dial:
-            text = "%s %s both ways" % (arrow(view, source, target, "<->"), FAILURES[dial])
+            text = "%s %s both ways" % (arrow(view, source, target, "<->"), IN_WORDS[dial])
             if dial == "refused":
                 text += ": hosts up, ports closed"
             elif view.directions[source, target].connected:
@@ -476,13 +473,13 @@ def _pairs(view: View, failed: Dict[Pair, str]) -> List[Verdict]:
             else:
                 text += ": nothing passes between them"
         else:
-            text = "%s %s" % (arrow(view, source, target), FAILURES[dial])
+            text = "%s %s" % (arrow(view, source, target), IN_WORDS[dial])
             if back is not None:
-                text += ", %s %s" % (arrow(view, target, source), FAILURES[back])
-            elif dial in _SILENT and not _still_fine(view, source, target):
+                text += ", %s %s" % (arrow(view, target, source), IN_WORDS[back])
+            elif dial in SILENT and not _still_fine(view, source, target):
                 text += ": no answer, no connection"
             else:
-                if dial in _SILENT:
+                if dial in SILENT:
                     text += ", %s fine" % arrow(view, target, source)
                 reason = _AFTER_A_PAIR[dial]
                 text += ": %s" % (reason % view.label[target] if "%s" in reason else reason)
@@ -609,8 +606,8 @@ def _tally(dials: Iterable[str], total: int) -> str:
     """``5 of 5 timed out``, ``3 of 5 timed out, 2 refused``."""
     dials = list(dials)
     counted = sorted(((dials.count(dial), dial) for dial in set(dials)), reverse=True)
-    first = "%d of %d %s" % (counted[0][0], total, FAILURES[counted[0][1]])
-    return ", ".join([first] + ["%d %s" % (n, FAILURES[dial]) for n, dial in counted[1:]])
+    first = "%d of %d %s" % (counted[0][0], total, IN_WORDS[counted[0][1]])
+    return ", ".join([first] + ["%d %s" % (n, IN_WORDS[dial]) for n, dial in counted[1:]])
 
 
 def _names(view: View, nodes: Iterable[str]) -> str:

@@ -3,17 +3,7 @@
 A standing connection does not say that.  If the other end dialed it, it stands right across a
 firewall that would drop every dial of ours, and nobody would know before it breaks.  So each
 node is dialed again and again, beside the connection and long after it: a fresh connection,
-hello each way, the end.  What comes of it is one word, the *verdict*:
-
-===============  ==================================================================
-``ok``           the node we expected said hello
-``refused``      the host is up, and nobody listens on that port
-``timeout``      nothing came back: a firewall that drops, a host that is off, a frozen node
-``unreachable``  somebody on the way says that there is no way
-``reset``        the connection was broken off before the hello
-``wrong-peer``   somebody else lives there
-``unknown``      not tried yet
-===============  ==================================================================
+hello each way, the end.  What comes of it is one word, the *outcome* (``common.outcomes``).
 
 A node may claim several addresses (the one it connects from, the one it advertises).  They are
 tried in turn, a *round*; one ``ok`` is enough, and else the first one's verdict counts.
@@ -38,14 +28,8 @@ from ..common.config import (
     UNPROVEN_AT_ONCE,
 )
 from ..common.events import Emit
+from ..common.outcomes import OK, TIMEOUT, UNKNOWN
 from ..common.token_bucket import TokenBucket
-
-OK = "ok"
-TIMEOUT = "timeout"
-UNREACHABLE = "unreachable"
-RESET = "reset"
-WRONG_PEER = "wrong-peer"
-UNKNOWN = "unknown"
 
 CLAIMS_PROBED = 4
 """Addresses that we try on the word of the node which claims them for itself.  More, and a

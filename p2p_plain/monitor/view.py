@@ -42,6 +42,7 @@ import re
 from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..common.config import MAX_LINKS, MAX_NAME
+from ..common.outcomes import FAILURES, OK
 from ..node.codec import printable
 from ..node.messages import Links
 
@@ -58,14 +59,6 @@ UP = "up"
 DOWN = "down"
 UNKNOWN = "unknown"
 STALE = "stale"
-FAILURES = {
-    "refused": "refused",
-    "timeout": "timed out",
-    "unreachable": "unreachable",
-    "reset": "reset",
-    "wrong-peer": "wrong peer",
-}
-"""A dial's verdict that is a failure, and how a line says it."""
 
 
 class Direction(NamedTuple):
@@ -156,7 +149,7 @@ class _Link:
 
     def __init__(self, said: Dict[str, object]) -> None:
         dial, direction = said.get("dial"), said.get("direction")
-        self.dial = dial if isinstance(dial, str) and (dial == "ok" or dial in FAILURES) else ""
+        self.dial = dial if isinstance(dial, str) and (dial == OK or dial in FAILURES) else ""
         self.direction = direction if direction in ("outbound", "inbound") else ""
         self.name = said.get("name")
         last, p50 = _number(said.get("rtt_ms")), _number(said.get("rtt_p50_ms"))

@@ -25,6 +25,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 from ..common.address import Address, parse_wire
 from ..common.config import MAX_ADDRESSES, MAX_LINKS, MAX_NAME, VERSION
 from ..common.errors import MessageTooLong, PeerMisbehaved
+from ..common.outcomes import OUTCOMES
 from . import codec
 
 BYE_REASONS = frozenset(
@@ -407,7 +408,6 @@ def _read_addr(said: _Fields) -> Addr:
 
 
 _DIRECTIONS = frozenset(("outbound", "inbound", "none"))
-_DIALS = frozenset(("ok", "refused", "timeout", "unreachable", "reset", "wrong-peer", "unknown"))
 _NUMBERS = (int, float)
 _LINK_NUMBERS = ("rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s")
 
@@ -440,7 +440,7 @@ def _is_sound(link: Dict[str, Any]) -> bool:
         and name.isprintable()
         and _is_wire_address(address)
         and direction in _DIRECTIONS
-        and dial in _DIALS
+        and dial in OUTCOMES
     )
 
 
@@ -460,7 +460,7 @@ def _check_link(fields: _Fields) -> None:
     fields.address("address")
     for field in _LINK_NUMBERS:
         fields.number(field)
-    for field, words in (("direction", _DIRECTIONS), ("dial", _DIALS)):
+    for field, words in (("direction", _DIRECTIONS), ("dial", OUTCOMES)):
         if fields.has(field) and fields.text(field, 16) not in words:
             raise fields.wrong(field, "one of " + ", ".join(sorted(words)))
 

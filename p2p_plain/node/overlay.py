@@ -75,7 +75,8 @@ from ..common.config import (
 from ..common.counters import Histogram, Tally
 from ..common.errors import NotConnected, PeerBusy, PeerLeft, PeerMisbehaved, Refused
 from ..common.events import DEBUG, INFO, Events
-from ..monitor.reach import OK, RESET, TIMEOUT, UNREACHABLE, WRONG_PEER, Reach
+from ..common.outcomes import OK, RESET, SILENT, TIMEOUT, WRONG_PEER
+from ..monitor.reach import Reach
 from ..monitor.rows import LATE_BEATS, LATE_SECONDS, Matrix, is_own_fault, own_lateness, read_row
 from . import messages
 from .address_book import AddressBook
@@ -816,7 +817,7 @@ class Overlay:
     ) -> None:
         """Note what came of a probe, and use the place that it leaves."""
         self.reach.outcome(nodeid, address, verdict, seconds, now)
-        if verdict in (TIMEOUT, UNREACHABLE):
+        if verdict in SILENT:
             peer = self.table.get(nodeid)
             if peer is not None:  # is it only the way there, or is the peer dead?
                 self.table.ping_soon(peer, now)

@@ -21,7 +21,8 @@ from typing import Callable, Deque, Dict, FrozenSet, List, NamedTuple, Optional
 from ..common.address import Address
 from ..common.config import HANDSHAKE_TIMEOUT, RTT_SAMPLES
 from ..common.events import Emit
-from ..monitor.reach import UNKNOWN, Reachable
+from ..common.outcomes import UNKNOWN
+from ..monitor.reach import Reachable
 from ..monitor.rows import is_own_fault, spread
 from .messages import Hello
 

@@ -26,6 +26,7 @@ cut with ``~`` where they do not fit.
 
 from typing import List, NamedTuple, Sequence
 
+from ..common.outcomes import MARKS
 from ..monitor.judge import SLOW_FACTOR, SLOW_MS
 from ..monitor.view import DOWN, UP, View, ago, brief_ms, count, natural
 from ..node.messages import Links
@@ -33,14 +34,6 @@ from .text import as_encoded, columns_of, pad, paint, shorten
 
 NARROWEST = 30
 """Columns of a terminal below which lines may be longer than it is wide."""
-
-MARKS = {
-    "timeout": "!T",
-    "refused": "!R",
-    "unreachable": "!U",
-    "reset": "!X",
-    "wrong-peer": "!X",
-}
 
 _EXPLAINED = (
     ("!T", "!T timed out"),

@@ -26,7 +26,8 @@ import platform
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .. import __version__
-from ..monitor.view import FAILURES, Summary
+from ..common.outcomes import FAILURES
+from ..monitor.view import Summary
 from ..node.messages import Links
 
 Labels = Tuple[Tuple[str, str], ...]

@@ -34,6 +34,7 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip, is_loopback
 from ..common.config import Config
 from ..common.events import Callback
+from ..common.outcomes import MARKS
 from ..common.threads import Crew
 from ..monitor.judge import judge
 from ..monitor.view import DOWN, STALE, UP, Direction, View, count
@@ -297,7 +298,7 @@ def _cells(seen: Picture, shown: List[str]) -> List[List[Optional[List[Any]]]]:
     """The matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``in`` (connected, and nobody has tried to dial), or that of a failure
-    (``matrix_table.MARKS``); ``connection`` is 0 if none stands, 1 if the source dialed it, 2 if the other
+    (``MARKS``); ``connection`` is 0 if none stands, 1 if the source dialed it, 2 if the other
     end did; times in milliseconds.  Lists, not objects: a hundred nodes have ten thousand of them.
     """
     links = {row.nodeid: {link["nodeid"]: link for link in row.links} for row in seen.rows}
@@ -318,10 +319,10 @@ def _cell(direction: Optional[Direction], link: Dict[str, Any]) -> Optional[List
         return ["?", 0, None, None, None]
     mark = "?"
     if direction.state == DOWN:
-        mark = matrix_table.MARKS[direction.dial]
+        mark = MARKS[direction.dial]
     elif direction.state == UP:
         mark = "ok"
-    elif direction.p50_ms is not None and direction.dial not in matrix_table.MARKS:
+    elif direction.p50_ms is not None and direction.dial not in MARKS:
         mark = "in"
     connection = 0
     if direction.connected:

@@ -253,7 +253,7 @@ def test_every_failure_of_a_pair_has_words(dial):
     world = World(6)
     world.dial[0, 1] = dial
     (line,) = world.told()
-    assert line.startswith("n0 -> n1 %s" % v.FAILURES[dial])
+    assert line.startswith("n0 -> n1 %s" % v.IN_WORDS[dial])
     assert ": " in line
     assert "%" not in line
 

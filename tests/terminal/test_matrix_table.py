@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from p2p_plain.monitor.view import FAILURES, View
+from p2p_plain.common.outcomes import FAILURES, IN_WORDS, MARKS
+from p2p_plain.monitor.view import View
 from p2p_plain.terminal import matrix_table as g
 from p2p_plain.terminal.matrix_table import grid
 from p2p_plain.terminal.text import columns_of, pad, shorten
@@ -55,10 +56,10 @@ def test_a_failed_dial_shows_its_mark_although_a_connection_stands(dial, dialer)
     world.dialed_by(dialer, 1 - dialer)
     world.dial[0, 1] = dial
     found = cells(world)
-    assert found[1, 2] == g.MARKS[dial]
+    assert found[1, 2] == MARKS[dial]
     assert re.match(r"0\.\d$", found[2, 1])
-    (legend,) = [line for line in grid(world.rows(), 80, STALE) if g.MARKS[dial] + " " in line][-1:]
-    assert "%s %s" % (g.MARKS[dial], FAILURES[dial].split()[0]) in legend or dial == "wrong-peer"
+    (legend,) = [line for line in grid(world.rows(), 80, STALE) if MARKS[dial] + " " in line][-1:]
+    assert "%s %s" % (MARKS[dial], IN_WORDS[dial].split()[0]) in legend or dial == "wrong-peer"
 
 
 def test_a_stale_row_shows_nothing_of_what_it_says():
@@ -201,7 +202,7 @@ def test_a_failure_is_never_painted_green():
         world = World(4)
         world.dial[0, 1] = dial
         coloured = "\n".join(grid(world.rows(), 80, STALE, colour=True))
-        assert "\x1b[31m%s\x1b[0m" % g.MARKS[dial] in coloured
+        assert "\x1b[31m%s\x1b[0m" % MARKS[dial] in coloured
         assert not re.search("\x1b\\[32m[!?]", coloured)
 
 

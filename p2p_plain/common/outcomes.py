@@ -1,0 +1,60 @@
+"""The outcomes of a dial: what can become of one node's attempt to connect to another.
+
+===============  ==================================================================
+``ok``           the expected node said hello
+``refused``      the host is up, and nobody listens on that port
+``timeout``      nothing came back: a firewall that drops, a host that is off, a frozen node
+``unreachable``  a router on the way, or our own host, knows no route
+``reset``        the connection broke off before the hello
+``wrong-peer``   another node lives there
+``unknown``      not tried yet, or the dial showed nothing
+===============  ==================================================================
+
+Rows and ``reach`` events carry the word in ``dial``, ``refused`` events in ``reason``, the metrics
+as a label.  Only this module lists the words and says what they mean; whoever shows an outcome
+takes one of the forms below.  No state.  Any thread.
+"""
+
+OK = "ok"
+REFUSED = "refused"
+TIMEOUT = "timeout"
+UNREACHABLE = "unreachable"
+RESET = "reset"
+WRONG_PEER = "wrong-peer"
+UNKNOWN = "unknown"
+
+FAILURES = (REFUSED, TIMEOUT, UNREACHABLE, RESET, WRONG_PEER)
+OUTCOMES = frozenset((OK, UNKNOWN) + FAILURES)
+"""Every word that a row may carry in ``dial``."""
+
+SILENT = frozenset((TIMEOUT, UNREACHABLE))
+"""The failures in which the host itself gave no answer: it may be off."""
+
+IN_WORDS = {
+    OK: "ok",
+    REFUSED: "refused",
+    TIMEOUT: "timed out",
+    UNREACHABLE: "unreachable",
+    RESET: "reset",
+    WRONG_PEER: "wrong peer",
+    UNKNOWN: "unknown",
+}
+"""The outcome in a sentence: ``a -> b timed out``."""
+
+MEANINGS = {
+    REFUSED: "the host is up, nobody listens on that port",
+    TIMEOUT: "no answer",
+    UNREACHABLE: "no route to the host",
+    RESET: "broken off before the hello",
+    WRONG_PEER: "another node lives there",
+}
+"""What a failure says, to stand behind it: ``refused: the host is up, ...``."""
+
+MARKS = {
+    REFUSED: "!R",
+    TIMEOUT: "!T",
+    UNREACHABLE: "!U",
+    RESET: "!X",
+    WRONG_PEER: "!X",
+}
+"""A failure in a cell of the matrix: two ASCII characters."""
