@@ -1,7 +1,7 @@
 """A peer-to-peer network in plain Python: every instance is server and client.
 
-``python -m p2p_plain`` is the program, ``Node`` the library, and the README says in which
-order the modules are best read.
+``python -m p2p_plain`` is the program, ``Node`` the library, and ``architecture.rst`` says
+in which order the modules are best read.
 """
 
 import sys

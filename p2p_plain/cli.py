@@ -19,7 +19,7 @@ from .terminal.output import Output, finish, let_go
 
 DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
 
-COMMANDS = ("ping", "matrix", "check", "watch", "tour")
+COMMANDS = ("ping", "matrix", "check", "watch", "tour", "help")
 """First words that do something else than to run a node: most of them ask one."""
 
 
@@ -89,6 +89,8 @@ def _command(word: str, rest: List[str]) -> int:
                 from .commands.watch import watch as command
             elif word == "tour":
                 from .tour.tour import tour as command
+            elif word == "help":
+                from .commands.help import help_on as command
             elif word == "ping":
                 from .commands.ping import ping as command
             elif word == "check":

@@ -28,6 +28,9 @@ commands that ask a running node (each has --help):
 to see what nodes say to each other, and learn sockets from it:
   {program} tour                 three nodes on this machine, scene by scene
 
+documents (the wire, the library, the status page, services, the architecture ...):
+  {program} help                 their list; help NAME prints one
+
 Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3 cannot start.
 """
 

@@ -10,7 +10,7 @@ Three kinds, and each wants something different done about it:
 
 ``PeerLeft`` is no fault at all: the other end said ``bye``.
 
-What a ``bye`` is, a hello or a probe: README, "The wire".
+What a ``bye`` is, a hello or a probe: ``help wire``.
 """
 
 from typing import Sequence

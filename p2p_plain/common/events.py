@@ -7,7 +7,7 @@ Ctrl-S, a full disk under a log file, or a slow callback delays the *telling*, a
 peer's ping.  The queues are bounded: what a listener is too slow for is dropped, oldest first.
 
 An event is a plain dict: ``event`` its name, ``time`` (RFC 3339, UTC), and the fields that the
-README lists for it.
+``options.rst`` lists for it.
 """
 
 import functools

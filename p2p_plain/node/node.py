@@ -291,7 +291,7 @@ class Node:
 
         A row is a dict with ``nodeid``, ``name``, ``age`` (seconds since it was measured),
         ``lag_ms`` (how late that node itself ran) and ``links``, a list of dicts: what it measured
-        to each other node.  The README lists their fields.
+        to each other node.  ``wire.rst`` lists their fields.
         """
         return [
             {

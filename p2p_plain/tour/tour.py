@@ -658,7 +658,7 @@ def tour(argv: List[str]) -> int:
             guide.say(
                 """
                 The tour is over. To go on, start a node in one terminal, another one in a second, and
-                watch them; and read the source, in the order that the README gives.
+                watch them; and read the source, in the order that "help architecture" gives.
                 """
             )
             guide.text(["    %s --port 6000" % program()])

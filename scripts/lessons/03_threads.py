@@ -16,7 +16,7 @@ Also        Each account has a lock, and a payment holds two.  If one thread too
             here that of the alphabet; exercise 1 takes the order away.
 For real    `listener.Listener.process_request`, `threads.Crew.start`.  The package's locks need
             no order: who holds one takes no second one.  `peer_table.PeerTable` says so where it
-            makes its lock; see the end of "Read the source in this order" in the README, too
+            makes its lock; see "Threads" in p2p_plain/architecture.rst, too
 """
 
 import socket

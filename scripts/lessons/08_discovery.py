@@ -125,6 +125,6 @@ if __name__ == "__main__":
 #    have each other.  Start it again: it knows nobody, and nobody dials it.  What should they
 #    remember, and for how long?  (address_book.AddressBook; config.BACKOFF_FIRST.)
 # 2. Let --break tell a wrong port in its hello.  Now it is us who pass on a lie.  The package
-#    dials the port itself before it tells anyone (README, rules 6 and 7).
+#    dials the port itself before it tells anyone (p2p_plain/node/wire.rst, rules 6 and 7).
 # 3. Let --break say an "addr" with a thousand pairs ["127.0.0.1:7001", str(uuid.uuid4())].  The
 #    node dials itself a thousand times at once.  (The cure: config.MAX_BOOK, config.MAX_DIALS.)

@@ -1,7 +1,7 @@
 """What lessons 1 to 5 have built, for those from 6 on: listen, start, say, hear.  Also 7's ping.
 
 From lesson 6 on a message is a JSON object on a line of its own, and has a `msgtype`: that is the
-wire of the real node (README, "The wire").
+wire of the real node (p2p_plain/node/wire.rst).
 """
 
 import contextlib
