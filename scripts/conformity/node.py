@@ -148,33 +148,39 @@ class Home:
         """True if our address is in an ``addr``, with whatever nodeid."""
         return any(self.address in (entry, entry[0]) for entry in entries)
 
-    def accept(self, within: Optional[float] = None, probe: bool = False) -> Optional[Peer]:
+    def accept(
+        self, *awake: Peer, within: Optional[float] = None, probe: bool = False
+    ) -> Optional[Peer]:
         """Return the connection that the node dials, its hello read; ``None`` if it does not.
 
-        A node dials to become a peer or only to probe.  Dials of the other kind are answered.
+        A node dials to become a peer or only to probe.  Dials of the other kind are answered, and
+        so are pings to the peers that are given: a node drops them if this takes long.
         """
         deadline = time.monotonic() + (within or self.node.dial_patience)
-        while True:
-            self.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        while time.monotonic() < deadline:
+            for other in awake:
+                other.read_for(0.001)
+            self.sock.settimeout(max(min(deadline - time.monotonic(), 0.2), 0.001))
             try:
                 sock = self.sock.accept()[0]
             except socket.timeout:
-                return None
+                continue
             peer = Peer(sock, self.node.patience, self.node.network, self.nodeid)
             if bool(peer.expect("hello").get("probe")) == probe:
                 return peer
             with peer:
                 peer.send_hello()
                 peer.half_close()
+        return None
 
-    def expect(self, probe: bool = False) -> Peer:
+    def expect(self, *awake: Peer, probe: bool = False) -> Peer:
         """Return the connection that the node dials, its hello read.  Raises ``Broken``."""
-        peer = self.accept(probe=probe)
-        if peer is None:
+        found = self.accept(*awake, probe=probe)
+        if found is None:
             what = "a probe" if probe else "a dial"
             expected = "%s to %s within %g s" % (what, self.address, self.node.dial_patience)
             raise Broken(expected, "none")
-        return peer
+        return found
 
     def expect_join(self) -> Peer:
         """Return the connection that the node dials, once it is our peer.  Raises ``Broken``."""

@@ -17,10 +17,9 @@ from p2p_plain.commands.check import Answer
 from p2p_plain.commands.watch_panel import Chosen, Known, Report, picture_of, sparkline
 from p2p_plain.common.address import Address
 from p2p_plain.node import messages
-from p2p_plain.node.messages import LINK_FIELDS
 from p2p_plain.terminal.text import clip, columns_of
 from tests.support import PATIENCE, ROOT, free_port, wait_until
-from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wait_for_the_end
+from tests.support.asked_node import FakeNode, greeted_then, ids, mesh, wait_for_the_end
 
 termios = pytest.importorskip("termios", reason="needs a terminal as POSIX knows it")
 fcntl = pytest.importorskip("fcntl")
@@ -620,7 +619,3 @@ def test_a_pipe_in_ascii_gets_ascii(node):
         process.communicate(timeout=PATIENCE)
     assert block.encode("ascii")
     assert "#" in block
-
-
-def test_the_links_in_these_tests_are_of_the_kind_that_nodes_send():
-    assert set(link(ids(1)[0], "x")) == set(LINK_FIELDS)

@@ -484,9 +484,9 @@ WRONG = {
 """How each node is wrong, and the rules that it must break."""
 
 
-def judge(names, patience=1.0, max_peers=None, **how):
+def judge(names, patience=1.0, ping_timeout=1.0, max_peers=None, **how):
     """The outcome of each of the rules with a node behind a ``Between``."""
-    settings = {"ping_interval": 1.0, "ping_timeout": 1.0}
+    settings = {"ping_interval": 1.0, "ping_timeout": ping_timeout}
     node = Node(port=0, bind="127.0.0.1", max_peers=max_peers or 256, **settings).start()
     try:
         with Between(node.port, **how) as between:
@@ -521,7 +521,7 @@ def test_a_wrong_node_breaks_the_rules_about_it(judged, wrongness):
 def test_a_relay_that_changes_nothing_breaks_nothing():
     """So the wrong nodes are found for what they do, and not for being relayed."""
     names = [rule.name for rule in RULES if not rule.name.startswith(("bad-", "full-"))]
-    outcomes = judge(names, patience=5.0, to_node=lambda talk, line: line)
+    outcomes = judge(names, patience=5.0, ping_timeout=3.0, to_node=lambda talk, line: line)
     assert {name: outcome for name, outcome in outcomes.items() if outcome.word != OK} == {}
 
 

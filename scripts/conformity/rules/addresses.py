@@ -31,7 +31,7 @@ def it_says_where_it_listens(node: Node) -> None:
 def addresses_are_earned(node: Node) -> None:
     """The address that a peer claims is passed on only once a probe has found the peer there."""
     with Home(node) as home, node.join() as asker, node.join(home.nodeid, port=home.port) as peer:
-        with home.expect(probe=True) as probe:
+        with home.expect(asker, peer, probe=True) as probe:
             if home.is_in(asker.ask_addresses()):
                 raise Broken("nothing before the probe is answered", "our address")
             probe.send_hello(port=home.port)
@@ -49,8 +49,8 @@ def addresses_are_earned(node: Node) -> None:
 @rule(FULL, 6, seconds=3)
 def who_is_not_there_is_not_passed_on(node: Node) -> None:
     """An address is not passed on if a probe has found another node there."""
-    with Home(node) as home, node.join() as asker, node.join(home.nodeid, port=home.port):
-        with home.expect(probe=True) as probe:
+    with Home(node) as home, node.join() as asker, node.join(home.nodeid, port=home.port) as peer:
+        with home.expect(asker, peer, probe=True) as probe:
             probe.send_hello(nodeid=new_id(), port=home.port)
             probe.expect_end()
         asker.read_for(0.5)
@@ -73,9 +73,11 @@ def a_probe_is_answered_and_not_counted(node: Node) -> None:
 @rule(FULL, 7)
 def it_probes_where_a_peer_says_it_listens(node: Node) -> None:
     """A new peer that listens is probed at once: hello with probe, and a close after the answer."""
-    with Home(node) as home, node.join(home.nodeid, port=home.port), home.expect(True) as probe:
-        probe.send_hello(port=home.port)
-        probe.expect_end()
+    with Home(node) as home, node.join(home.nodeid, port=home.port) as peer:
+        probe = home.expect(peer, probe=True)
+        with probe:
+            probe.send_hello(port=home.port)
+            probe.expect_end()
 
 
 @rule(CORE, 8)
@@ -112,7 +114,7 @@ def it_dials_again_who_broke_off(node: Node) -> None:
     with Home(node) as home, node.join() as friend:
         friend.send("addr", peers=[home.entry])
         home.expect_join().sock.close()
-        home.expect().sock.close()
+        home.expect(friend).sock.close()
 
 
 @rule(FULL, 8, seconds=4)
@@ -122,7 +124,7 @@ def it_lets_go_who_left(node: Node) -> None:
         friend.send("addr", peers=[home.entry])
         with home.expect_join() as dialed:
             dialed.send_bye("stopping")
-        again = home.accept(3.0)
+        again = home.accept(friend, within=3.0)
         if again is not None:
             again.sock.close()
             raise Broken("no dial for 3 s", "one")
@@ -141,5 +143,5 @@ def nobody_dials_nowhere(node: Node) -> None:
         peer.send("addr", peers=["127.0.0.1:0"] + [address % home.port for address in bad])
         peer.send("addr", peers=[good.entry])
         good.expect().sock.close()  # dialed after the bad ones would have been
-        if home.accept(0.5) is not None:
+        if home.accept(within=0.5) is not None:
             raise Broken("no dial", "a dial to the unspecified address")
