@@ -1,101 +1,336 @@
 #!/usr/bin/env python3
 """Run the tests: ``python3 scripts/test.py`` on a fresh machine, and nothing before it.
 
-    python3 scripts/test.py               with this Python
+    python3 scripts/test.py               with this Python, about two minutes
     python3 scripts/test.py --all         with every Python from 3.6 up that is found here
-    python3 scripts/test.py -k ties -x    anything else goes to pytest
+    python3 scripts/test.py -k ties -x    other options and paths go to pytest
 
 The program itself needs nothing installed; its tests need pytest.  Where pytest cannot be
 imported it is installed into a private virtual environment, ``.venv-tests`` in the project's
 folder, one for each Python.
+
+Most tests wait for processes and timers and leave the processor idle.  So several pytest
+processes run side by side, each with a few test files.  Ctrl-C ends them all.  With ``--all``,
+the oldest and the newest Python run everything, the others leave out the tests marked ``long``.
 """
 
+import contextlib
 import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from typing import Dict, List, Optional, Tuple
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Counter as Counts
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVIRONMENTS = os.path.join(ROOT, ".venv-tests")
 OLDEST = (3, 6)
 
-ABOUT_SCRIPTS = [
-    "tests/scripts/test_%s.py" % name for name in ("bench", "build", "conformance", "fuzz", "soak")
+SLOWEST = [
+    "tests/scripts/test_conformance.py",
+    "tests/scripts/test_lab.py",
+    "tests/scripts/test_soak.py",
+    "tests/scripts/test_bench.py",
+    "tests/scripts/test_fuzz.py",
+    "tests/scripts/test_lessons.py",
+    "tests/system/test_siege.py",
+    "tests/node/test_session.py",
+    "tests/node/test_overlay.py",
+    "tests/node/test_wire.py",
+    "tests/system/test_main_job.py",
+    "tests/tour/test_tour.py",
+    "tests/scripts/test_build.py",
+    "tests/scripts/test_onefile.py",
 ]
-"""Long tests whose subject is a script, not the node: ``--all`` runs them on the oldest and on the
-newest Python."""
+"""Files that start first, each in a process of its own.  The others share a process for each folder,
+because a process costs half a second before its first test."""
 
-AT_ONCE = min(2, os.cpu_count() or 1)
-"""How many Pythons ``--all`` tries at the same time.  Tests that wait for processes and timers leave most
-of a core idle, so two share it well.  With three, two cores are ready in 19 minutes instead of 27, but
-the laboratory's nodes run late, and rightly count less of what they measure than its tests expect."""
+AT_ONCE = min(16, 2 * (os.cpu_count() or 1))
+"""How many pytest processes run side by side.  They need a quarter of a processor each."""
+
+SECONDS_TO_END = 5
+"""Seconds that a pytest process has after Ctrl-C to stop what its tests started; then it is killed."""
+
+ONE_PROCESS = re.compile(r"-k|-s$|-h$|--(pdb|trace|collect|co$|help|version|fixtures|markers|setup-)")
+"""Options with which one pytest, attached to the terminal, does it better."""
+
+OPTIONS_WITH_A_WORD = ("-k", "-m", "-o", "-p", "-r", "-W", "-c")
 
 # Python 3.6 brings pip 18, which does not always choose a release that still runs on 3.6.
 PACKAGES_FOR_3_6 = ["pip<22", "pytest<7.1"]
 
+NOTHING_SELECTED = 5
+"""The exit code of a pytest that found no test that its options select."""
+
+NO_FAILURE = (0, NOTHING_SELECTED)
+
+Version = Tuple[int, ...]
+
+
+class Job(NamedTuple):
+    """One pytest process to run."""
+
+    python: str
+    """The heading under which its results are counted: ``3.6.15``."""
+    command: List[str]
+
 
 def main(argv: List[str]) -> int:
-    """0 if every run passed."""
+    """Run what the command line says; return 0 if every test passed."""
     if argv and argv[0] in ("-h", "--help"):
         print(__doc__)
         return 0
-    if "--all" not in argv:
-        return subprocess.call(pytest_command(sys.executable) + argv, cwd=ROOT)
-    argv = [word for word in argv if word != "--all"]
-    failed = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        pythons = sorted(find_pythons().items())
-        # The longest first, so that none of them is left to run alone.
-        longest_first = sorted(pythons, key=lambda found: len(ignored(found[0], pythons)))
-        runs = [
-            (
-                "Python " + ".".join(map(str, version)),
-                pool.submit(run_pytest, python, argv + ignored(version, pythons)),
+    words = [word for word in argv if word != "--all"]
+    options, paths = divided(words)
+    files = test_files(paths)
+    one_process = any(map(ONE_PROCESS.match, options)) or any("::" in path for path in paths)
+    if one_process or len(files) == 1:
+        groups = [paths or ["tests"]]
+        if "--all" not in argv:
+            return subprocess.call(pytest_command(sys.executable) + words, cwd=ROOT)
+    else:
+        groups = grouped(files)
+    options = [option for option in options if option not in ("-q", "--quiet")]
+    pythons = find_pythons() if "--all" in argv else {tuple(sys.version_info[:3]): sys.executable}
+    return run(jobs(pythons, groups, options), stop_at_first="-x" in options)
+
+
+def divided(words: List[str]) -> Tuple[List[str], List[str]]:
+    """Divide pytest's arguments into options and paths."""
+    options, paths = [], []  # type: Tuple[List[str], List[str]]
+    for before, word in zip([""] + words, words):
+        is_path = before not in OPTIONS_WITH_A_WORD and os.path.exists(
+            os.path.join(ROOT, word.partition("::")[0])
+        )
+        (paths if is_path else options).append(word)
+    return options, paths
+
+
+def test_files(paths: List[str]) -> List[str]:
+    """Return the test files at or below these paths (by default all), as pytest names them."""
+    found = []
+    for path in paths or ["tests"]:
+        path = os.path.join(ROOT, path)
+        inside = glob.glob(os.path.join(path, "**", "test_*.py"), recursive=True)
+        found += [os.path.relpath(name, ROOT).replace(os.sep, "/") for name in inside or [path]]
+    return found
+
+
+def grouped(files: List[str]) -> List[List[str]]:
+    """Divide the files among processes, the longest first."""
+    alone = [[name] for name in SLOWEST if name in files]
+    shared = {}  # type: Dict[str, List[str]]
+    for name in sorted(set(files).difference(SLOWEST)):
+        shared.setdefault(os.path.dirname(name), []).append(name)
+    return alone + sorted(shared.values(), key=len, reverse=True)
+
+
+def jobs(pythons: Dict[Version, str], groups: List[List[str]], options: List[str]) -> List[Job]:
+    """Return each group for each Python, the longest first."""
+    versions = sorted(pythons)
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # a virtual environment takes ten seconds to make
+        commands = dict(zip(versions, pool.map(pytest_command, map(pythons.get, versions))))
+    everything = (versions[0], versions[-1])
+    made = []
+    for group in groups:
+        for version in everything + tuple(versions[1:-1]) if len(versions) > 1 else versions:
+            fewer = [] if version in everything else ["-m", "not long"]
+            made.append(
+                Job(
+                    ".".join(map(str, version)),
+                    commands[version] + ["-o", "console_output_style=classic"] + fewer + options + group,
+                )
             )
-            for version, python in longest_first
-        ]
-        for name, run in runs:
-            code, lines = run.result()
-            print(name, flush=True)
-            if code:
-                failed.append(name)
-                print("\n".join(lines[:-1]))
-            print(lines[-1] if lines else "no output", flush=True)
-    print("failed: %s" % ", ".join(failed) if failed else "passed on every Python found")
-    return 1 if failed else 0
+    return made
 
 
-def ignored(version: Tuple[int, ...], pythons: List[Tuple[Tuple[int, ...], str]]) -> List[str]:
-    """What the Pythons between the oldest and the newest need not try again."""
-    if version in (pythons[0][0], pythons[-1][0]):
-        return []
-    return ["--ignore=" + path for path in ABOUT_SCRIPTS]
+def run(todo: List[Job], stop_at_first: bool) -> int:
+    """Run the jobs side by side and print what comes of them; return the exit code."""
+    started = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    report = Report({job.python for job in todo})
+    processes = Processes()
+    codes = set()  # type: Set[int]
+    interrupted = False
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for done in as_completed([pool.submit(processes.run, job, report) for job in todo]):
+                codes.add(done.result())
+                if stop_at_first and codes.difference(NO_FAILURE):
+                    processes.stop()
+        except KeyboardInterrupt:
+            interrupted = True
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave processes behind
+            processes.stop()
+    report.close(time.monotonic() - started)
+    if interrupted:
+        print("interrupted")
+        return 2
+    if codes == {NOTHING_SELECTED}:
+        return NOTHING_SELECTED
+    return 1 if codes.difference(NO_FAILURE) else 0
 
 
-def run_pytest(python: str, argv: List[str]) -> Tuple[int, List[str]]:
-    """The exit code, and what was printed."""
-    run = subprocess.run(
-        pytest_command(python) + ["-q"] + argv,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    return run.returncode, run.stdout.decode("utf-8", "replace").rstrip().splitlines()
+class Processes:
+    """The pytest processes that run now, so that all of them can be stopped.  Any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        """Guards the two below: no process starts after `stop` has looked which ones run."""
+        self._running = set()  # type: Set[subprocess.Popen[str]]
+        self._stopped = False
+
+    def run(self, job: Job, report: "Report") -> int:
+        """Run one job to its end and return its exit code; 0 if it was stopped."""
+        with self._lock:
+            if self._stopped:
+                return 0
+            # A session of its own: stopping it reaches whatever its tests have started.
+            process = subprocess.Popen(
+                job.command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                universal_newlines=True,
+                errors="replace",
+                start_new_session=True,
+            )
+            self._running.add(process)
+        assert process.stdout is not None
+        with process.stdout:
+            sections = report.files(job, process.stdout)
+        code = process.wait()
+        with self._lock:
+            self._running.discard(process)
+            if self._stopped and code != 1:
+                return 0
+        report.sections(job, sections, code)
+        return code
+
+    def stop(self) -> None:
+        """Interrupt all processes, and kill those that do not end soon."""
+        with self._lock:
+            self._stopped = True
+            running = set(self._running)
+        for process in running:
+            send(process, signal.SIGINT)
+        deadline = time.monotonic() + SECONDS_TO_END
+        for process in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0, deadline - time.monotonic()))
+            send(process, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+
+def send(process: "subprocess.Popen[str]", number: int) -> None:
+    """Send a signal to a process and to those that it started."""
+    with contextlib.suppress(OSError):
+        if os.name == "nt":
+            process.kill()
+        else:
+            os.killpg(process.pid, number)
+
+
+class Report:
+    """Prints results as they come, and counts them.  Any thread."""
+
+    OUTCOMES = {".": "passed", "s": "skipped", "F": "failed", "E": "error", "x": "xfailed", "X": "xpassed"}
+    FILE = re.compile(r"(\S+\.py) ([%s]+)\s*$" % "".join(OUTCOMES))
+    DURATION = re.compile(r"\d+\.\d+s (call|setup|teardown) ")
+
+    def __init__(self, pythons: Set[str]) -> None:
+        self._several = len(pythons) > 1
+        self._lock = threading.Lock()
+        """Guards what is below and the order of printed lines."""
+        self._counts = {python: Counter() for python in pythons}  # type: Dict[str, Counts[str]]
+        self._failures = []  # type: List[str]
+        self._durations = []  # type: List[str]
+
+    def _name(self, job: Job) -> str:
+        return "Python %-7s " % job.python if self._several else ""
+
+    def files(self, job: Job, lines: Iterator[str]) -> List[str]:
+        """Print a line for each test file that pytest has finished; return its other lines."""
+        started, others = time.monotonic(), []
+        for line in lines:
+            line = line.rstrip("\n")
+            found = self.FILE.match(line)
+            if not found:
+                others.append(line)
+                started = time.monotonic()
+                continue
+            now = time.monotonic()
+            counts = Counter(self.OUTCOMES[letter] for letter in found.group(2))
+            with self._lock:
+                self._counts[job.python] += counts
+                said = "%s%-38s %s" % (self._name(job), found.group(1), in_words(counts))
+                print("%-80s %5.1f s" % (said, now - started), flush=True)
+            started = now
+        return others
+
+    def sections(self, job: Job, lines: List[str], code: int) -> None:
+        """Print what pytest said besides: failures in full, warnings, what its options asked for."""
+        headings = [number for number, line in enumerate(lines) if line.startswith("=====")]
+        in_order = len(headings) > 1 and code in (1,) + NO_FAILURE
+        if in_order:
+            lines = lines[headings[1] : headings[-1]]
+        with self._lock:
+            for line in lines:
+                if self.DURATION.match(line):
+                    self._durations.append(self._name(job) + line)
+                elif line.startswith(("FAILED ", "ERROR ")):
+                    self._failures.append(self._name(job) + line)
+            shown = [line for line in lines if line.strip() and not self.DURATION.match(line)]
+            if [line for line in shown if "slowest" not in line]:
+                print("\n".join(lines))
+            if not in_order:
+                ended = "pytest ended with exit code %d: %s" % (code, " ".join(job.command))
+                self._failures.append(self._name(job) + ended)
+
+    def close(self, seconds: float) -> None:
+        """Print what is said once, at the end."""
+        if self._durations:
+            print("slowest durations")
+            print("\n".join(sorted(self._durations, key=seconds_of, reverse=True)))
+        for line in self._failures:
+            print(line)
+        if self._several:
+            for python in sorted(self._counts, key=lambda name: list(map(int, name.split(".")))):
+                print("Python %-7s %s" % (python, in_words(self._counts[python])))
+        total = sum(self._counts.values(), Counter())  # type: Counts[str]
+        print("%s in %.2fs" % (in_words(total), seconds))
+
+
+def in_words(counts: "Counts[str]") -> str:
+    """Return ``1 failed, 20 passed, 2 skipped``, in pytest's order."""
+    order = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
+    said = ["%d %s" % (counts[name], name) for name in order if counts[name]]
+    return ", ".join(said) or "no tests ran"
+
+
+def seconds_of(line: str) -> float:
+    """Return the seconds in a line of pytest's ``--durations``."""
+    found = re.search(r"(\d+\.\d+)s (call|setup|teardown)", line)
+    return float(found.group(1)) if found else 0.0
 
 
 def pytest_command(python: str) -> List[str]:
-    """How to run pytest with that interpreter; installs it if need be."""
+    """Return the command that runs pytest with that interpreter; install pytest if need be."""
     if not can_import_pytest(python):
         python = private_environment(python)
     return [python, "-m", "pytest", "-p", "no:cacheprovider"]
 
 
 def can_import_pytest(python: str) -> bool:
-    """Whether that interpreter has pytest."""
+    """True if that interpreter can import pytest."""
     return (
         subprocess.call(
             [python, "-c", "import pytest"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -105,7 +340,7 @@ def can_import_pytest(python: str) -> bool:
 
 
 def private_environment(python: str) -> str:
-    """The interpreter of a virtual environment with pytest in it, made if it is not there."""
+    """Return the interpreter of a virtual environment with pytest; make it if it is not there."""
     version = version_of(python)
     if version is None:
         raise SystemExit("%s is not a Python that runs" % python)
@@ -122,7 +357,7 @@ def private_environment(python: str) -> str:
 
 
 def run_quietly(command: List[str]) -> None:
-    """Show what a command said only if it failed."""
+    """Run a command; print its output and exit if it fails."""
     run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if run.returncode:
         print(run.stdout.decode("utf-8", "replace"))
@@ -130,7 +365,7 @@ def run_quietly(command: List[str]) -> None:
 
 
 def find_pythons() -> Dict[Tuple[int, ...], str]:
-    """Every Python from 3.6 up: this one, those on the PATH, and those of pyenv."""
+    """Return every Python from 3.6 up: this one, those on the PATH, and those of pyenv."""
     candidates = [sys.executable]
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         candidates += glob.glob(os.path.join(folder, "python3.*"))
@@ -147,7 +382,7 @@ def find_pythons() -> Dict[Tuple[int, ...], str]:
 
 
 def version_of(python: str) -> Optional[Tuple[int, ...]]:
-    """``(3, 6, 15)``; ``None`` if it is not a Python 3 that runs."""
+    """Return ``(3, 6, 15)``; ``None`` if it is not a Python 3 that runs."""
     try:
         said = subprocess.check_output(
             [python, "-c", "import sys; print(*sys.version_info[:3])"], stderr=subprocess.DEVNULL
