@@ -16,10 +16,10 @@ from ..common.address import Address
 from ..common.config import STALE_AFTER_INTERVALS
 from ..common.errors import DialFailed, P2PError, PeerLeft
 from ..common.outcomes import IN_WORDS
+from ..common.words import duration
 from ..monitor.judge import judge, lines
 from ..monitor.view import DOWN, UNKNOWN, UP, Direction, View, count
 from ..node.messages import Hello, Links
-from ..terminal.event_lines import duration
 from ..terminal.matrix_table import draw
 from ..terminal.output import Output
 from .asking import NO, YES, complain, parser, positive, seconds, target

@@ -13,8 +13,8 @@ from ..common.address import Address
 from ..common.config import GUEST_TIMEOUT
 from ..common.errors import P2PError
 from ..common.events import rfc3339
+from ..common.words import milliseconds
 from ..node.codec import printable
-from ..terminal.event_lines import milliseconds
 from ..terminal.output import FAREWELL, Output, let_go
 from ..terminal.signals import ignore_stop_signals
 from .asking import NO, YES, parser, positive, seconds, target, who

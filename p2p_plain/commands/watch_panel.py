@@ -9,10 +9,11 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 
 from ..common.address import Address
+from ..common.words import column_duration, column_ms, count_of, duration, natural
 from ..monitor.judge import judge
-from ..monitor.view import View, count, natural
+from ..monitor.view import View, count
 from ..node.codec import printable
-from ..terminal import event_lines
+from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
 from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
 from .asking import who
@@ -66,7 +67,7 @@ class Known:
         self.view = View(rows, report.answer.stale_after)
         summary = count(self.view)
         self.standing = "%s, %d of %d directions up" % (
-            event_lines.count(summary.nodes, "node"),
+            count_of(summary.nodes, "node"),
             summary.up,
             summary.known + summary.unknown,
         )
@@ -123,31 +124,12 @@ class Column(NamedTuple):
     right: bool = False
 
 
-def _short_ms(value: Optional[float]) -> str:
-    if value is None:
-        return "-"
-    if value >= 99999.5:
-        return ">99999"
-    return "%.*f" % (2 if value < 9.995 else 1 if value < 99.95 else 0, value)
-
-
-def _short_duration(value: Optional[float]) -> str:
-    """``12s``, ``3m02s``, ``1h05m``, ``2d03h``."""
-    if value is None:
-        return "-"
-    whole = int(min(value, 999 * 86400.0))
-    for size, part, unit, subunit in ((86400, 3600, "d", "h"), (3600, 60, "h", "m"), (60, 1, "m", "s")):
-        if whole >= size:
-            return "%d%s%02d%s" % (whole // size, unit, whole % size // part, subunit)
-    return "%ds" % whole
-
-
 _DIRECTIONS = {"outbound": "out", "inbound": "in", "none": "-"}
 _DIALS = {"unreachable": "unreach", "wrong-peer": "other", "unknown": "?"}
 
 
 def _name_of(link: Dict[str, Any]) -> str:
-    return str(link.get("name") or link["nodeid"][: event_lines.SHORT_ID])
+    return str(link.get("name") or link["nodeid"][: SHORT_ID])
 
 
 def _text(value: str) -> str:
@@ -163,11 +145,11 @@ COLUMNS = (
     Column("address", "ADDRESS", lambda link: link.get("address", ""), _text),
     Column("direction", "DIR", lambda link: link.get("direction", "none"), _DIRECTIONS.__getitem__),
     Column("dial", "DIAL", lambda link: link.get("dial", "unknown"), lambda v: _DIALS.get(v, v)),
-    Column("last", "LAST/ms", lambda link: link.get("rtt_ms"), _short_ms, True),
-    Column("p50", "P50", lambda link: link.get("rtt_p50_ms"), _short_ms, True),
-    Column("worst", "WORST", lambda link: link.get("rtt_max_ms"), _short_ms, True),
-    Column("jitter", "JITTER", lambda link: link.get("jitter_ms"), _short_ms, True),
-    Column("up", "UP", _up_since, _short_duration, True),
+    Column("last", "LAST/ms", lambda link: link.get("rtt_ms"), column_ms, True),
+    Column("p50", "P50", lambda link: link.get("rtt_p50_ms"), column_ms, True),
+    Column("worst", "WORST", lambda link: link.get("rtt_max_ms"), column_ms, True),
+    Column("jitter", "JITTER", lambda link: link.get("jitter_ms"), column_ms, True),
+    Column("up", "UP", _up_since, column_duration, True),
 )
 
 GIVEN_UP_FIRST = ("jitter", "up", "address", "direction", "p50", "worst")
@@ -204,7 +186,7 @@ def picture_of(
         share = max(room // 2, room - len(body))
         if len(below) > share:
             shown, hidden = below[: max(0, share - 1)], below[max(0, share - 1) :]
-            below = shown + ["... and %s more" % event_lines.count(len(hidden), "line")][:share]
+            below = shown + ["... and %s more" % count_of(len(hidden), "line")][:share]
         body = _page(body, room - len(below), chosen)
         body += [""] * (room - len(body) - len(below))
     elif below:
@@ -220,7 +202,7 @@ def _header(state: Known, now: float, columns: int, colour: bool) -> List[str]:
     if state.answer is None:
         second = state.problem or "asking"
     else:
-        ago = event_lines.duration(max(0.0, now - state.answered_at))
+        ago = duration(max(0.0, now - state.answered_at))
         second = "%s, answered %s ago" % (state.standing, ago)
         if state.problem:
             second = "LOST: %s; trying again; %s" % (state.problem, second)

@@ -12,18 +12,16 @@ from collections import Counter
 from typing import Dict, Iterable, List, NamedTuple, Sequence, Set, Tuple
 
 from ..common.outcomes import FAILURES, IN_WORDS, SILENT
+from ..common.words import ago, brief_ms, natural
 from ..node.messages import Links
 from .view import (
     DOWN,
     UNKNOWN,
     UP,
     View,
-    ago,
     arrow,
-    brief_ms,
     count,
     median,
-    natural,
 )
 
 Pair = Tuple[str, str]

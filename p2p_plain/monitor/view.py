@@ -43,6 +43,7 @@ from typing import Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tu
 
 from ..common.config import MAX_LINKS, MAX_NAME
 from ..common.outcomes import FAILURES, OK
+from ..common.words import brief_ms
 from ..node.codec import printable
 from ..node.messages import Links
 
@@ -427,36 +428,6 @@ def median(values: Iterable[float]) -> float:
     return ordered[(len(ordered) - 1) // 2]
 
 
-# -- the words ----------------------------------------------------------------------------------
-
-
-def brief_ms(value: float, unit: str = " ms") -> str:
-    """``0.05 ms``, ``0.3 ms``, ``12 ms``, ``153 ms``, ``1.2 s``: as exact as one compares them.
-
-    With another ``unit`` (``""``) seconds have their ``s`` at once behind them: ``1.2s``.
-    """
-    if value >= 999.5:
-        seconds = min(value / 1000, 999.0)  # more than a quarter of an hour is a clock gone mad
-        return "%.*f%s" % (1 if seconds < 9.95 else 0, seconds, " s" if unit else "s")
-    return "%.*f%s" % (2 if value < 0.095 else 1 if value < 9.95 else 0, value, unit)
-
-
-def ago(seconds: float) -> str:
-    """``12 s``, ``4 min``, ``3 h``, ``2 d``: the largest unit, rounded down."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return "%d %s" % (min(seconds // size, 9999), unit)
-    return "%d s" % seconds
-
-
 def arrow(view: View, source: str, target: str, sign: str = "->") -> str:
     """``a -> b``, as a direction is named."""
     return "%s %s %s" % (view.label[source], sign, view.label[target])
-
-
-def natural(label: str) -> Tuple[List[Tuple[int, str]], str]:
-    """A key that sorts ``web-2`` before ``web-10``."""
-    # Words and numbers by turns, a word first (perhaps an empty one): so like meets like.
-    parts = re.split("([0-9]+)", label.lower())
-    numbers = [(int(part), "") if i % 2 else (-1, part) for i, part in enumerate(parts)]
-    return numbers, label

@@ -9,6 +9,7 @@ from typing import Callable, Dict, List, Optional
 
 from ..common.address import is_loopback, parse
 from ..common.events import Event
+from ..common.words import count_of, duration, milliseconds
 from ..node.codec import printable
 
 SHORT_ID = 8
@@ -116,34 +117,6 @@ def _fitted(text: str, room: int, length: int) -> str:
     return text[:kept] + mark
 
 
-def milliseconds(value: Optional[float]) -> str:
-    """``0.31 ms``, ``12.4 ms``, ``153 ms``, ``1.20 s``: three digits that matter."""
-    if value is None:
-        return "-"
-    if value >= 999.5:
-        return "%.2f s" % (value / 1000)
-    return "%.*f ms" % (2 if value < 9.995 else 1 if value < 99.95 else 0, value)
-
-
-def duration(seconds: float) -> str:
-    """``0.4 s``, ``27 s``, ``3 min 2 s``, ``1 h 5 min``, ``2 d 3 h``: the two largest units."""
-    if seconds < 9.95:
-        return "%.1f s" % seconds
-    whole = int(seconds + 0.5)
-    days, rest = divmod(whole, 86400)
-    hours, rest = divmod(rest, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    while not parts[0][0] and len(parts) > 1:
-        del parts[0]
-    return " ".join("%d %s" % part for part in parts[:2] if part[0])
-
-
-def count(number: int, noun: str) -> str:
-    """``1 peer``, ``2 peers``."""
-    return "%d %s%s" % (number, noun, "" if number == 1 else "s")
-
-
 def _who(event: Event) -> str:
     return "%-*s  %-16s" % (SHORT_ID, event["nodeid"][:SHORT_ID], printable(event["name"], 64))
 
@@ -157,7 +130,7 @@ def _tell_up(event: Event) -> str:
         _who(event),
         event["address"],
         event["direction"],
-        count(event["peers"], "peer"),
+        count_of(event["peers"], "peer"),
     )
 
 
@@ -166,7 +139,7 @@ def _tell_down(event: Event) -> str:
         _who(event),
         event["address"],
         event["reason"],
-        count(event["peers"], "peer"),
+        count_of(event["peers"], "peer"),
         duration(event["up_seconds"]),
     )
 
@@ -201,7 +174,7 @@ def _tell_stopped(event: Event) -> str:
     return "%s, after %s; said goodbye to %s" % (
         event["reason"],
         duration(event["uptime_seconds"]),
-        count(event["peers"], "peer"),
+        count_of(event["peers"], "peer"),
     )
 
 

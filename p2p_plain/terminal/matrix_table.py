@@ -27,8 +27,9 @@ cut with ``~`` where they do not fit.
 from typing import List, NamedTuple, Sequence
 
 from ..common.outcomes import MARKS
+from ..common.words import ago, brief_ms, natural
 from ..monitor.judge import SLOW_FACTOR, SLOW_MS
-from ..monitor.view import DOWN, UP, View, ago, brief_ms, count, natural
+from ..monitor.view import DOWN, UP, View, count
 from ..node.messages import Links
 from .text import as_encoded, columns_of, pad, paint, shorten
 

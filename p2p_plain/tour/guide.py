@@ -28,11 +28,12 @@ from ..common.address import parse
 from ..common.config import MAX_LINE
 from ..common.errors import PeerMisbehaved, why
 from ..common.events import EVERYTHING, Event
+from ..common.words import milliseconds
 from ..node.address_book import AddressBook
 from ..node.codec import LineSplitter, decode, encode
 from ..node.messages import new_uuid
 from ..node.node import Node
-from ..terminal.event_lines import SHORT_ID, milliseconds, trace
+from ..terminal.event_lines import SHORT_ID, trace
 from ..terminal.output import Output, let_go
 from ..terminal.signals import ignore_stop_signals, stop_signals
 from ..terminal.text import paint

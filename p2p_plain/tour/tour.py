@@ -24,6 +24,7 @@ from ..commands.usage import Parser
 from ..common.config import Config
 from ..common.errors import CannotStart
 from ..common.threads import Crew
+from ..common.words import count_of, milliseconds
 from ..monitor.judge import judge, lines
 from ..monitor.reach import Reach
 from ..monitor.view import View, count
@@ -36,8 +37,7 @@ from ..node.peer_table import INBOUND, OUTBOUND, PeerTable
 from ..node.pinger import Pinger
 from ..node.session import Session
 from ..node.transport import Transport
-from ..terminal import event_lines
-from ..terminal.event_lines import SHORT_ID, milliseconds
+from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
 from .guide import LOOPBACK, Actor, Enough, Guide, Unexpected, kind, says
 
@@ -355,7 +355,7 @@ def at_once(guide: Guide) -> None:
 
 def times(actor: Actor, event: str) -> str:
     """How often an actor has told that."""
-    return event_lines.count(len(actor.told(event)), "time")
+    return count_of(len(actor.told(event)), "time")
 
 
 # -- parting ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from p2p_plain.common.config import MAX_LINKS
 from p2p_plain.monitor import judge as v
 from p2p_plain.monitor.judge import lines, verdicts
-from p2p_plain.monitor.view import View, ago, brief_ms, directions, natural, summary
+from p2p_plain.monitor.view import View, directions, summary
 from p2p_plain.node.messages import Links
 from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
@@ -901,40 +901,3 @@ def test_a_node_may_have_two_faults():
     world.block_inbound(1)
     world.slow(1)
     assert world.kinds() == [(v.INBOUND, [1]), (v.SLOW, [1])]
-
-
-# -- numbers ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "value, long, short",
-    [
-        (0.0, "0.00 ms", "0.00"),
-        (0.05, "0.05 ms", "0.05"),
-        (0.31, "0.3 ms", "0.3"),
-        (9.949, "9.9 ms", "9.9"),
-        (9.95, "10 ms", "10"),
-        (153.4, "153 ms", "153"),
-        (999.4, "999 ms", "999"),
-        (999.5, "1.0 s", "1.0s"),
-        (1234, "1.2 s", "1.2s"),
-        (12345, "12 s", "12s"),
-        (1e20, "999 s", "999s"),
-    ],
-)
-def test_milliseconds_are_as_exact_as_one_compares_them(value, long, short):
-    assert brief_ms(value) == long
-    assert brief_ms(value, "") == short
-
-
-@pytest.mark.parametrize(
-    "seconds, text",
-    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (240, "4 min"), (7200, "2 h"), (1e6, "11 d")],
-)
-def test_an_age_has_one_unit(seconds, text):
-    assert ago(seconds) == text
-
-
-def test_names_sort_as_people_count():
-    labels = ["web-10", "web-9", "Web-1", "db", "web"]
-    assert sorted(labels, key=natural) == ["db", "web", "Web-1", "web-9", "web-10"]

@@ -3,7 +3,7 @@
 import pytest
 
 from p2p_plain.terminal import event_lines
-from p2p_plain.terminal.event_lines import count, duration, human, invitation, milliseconds, trace
+from p2p_plain.terminal.event_lines import human, invitation, trace
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 
@@ -179,53 +179,6 @@ def test_the_columns_of_a_trace_stay_where_they_are(width):
 
 def test_a_trace_on_a_terminal_that_is_too_narrow_still_shows_a_little_of_each_line():
     assert traced("x" * 40, width=10).endswith("xxxxxxxxx...(40)")
-
-
-# -- figures --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "value, text",
-    [
-        (None, "-"),
-        (0, "0.00 ms"),
-        (0.314, "0.31 ms"),
-        (9.5, "9.50 ms"),
-        (12.42, "12.4 ms"),
-        (153.2, "153 ms"),
-        (1000, "1.00 s"),
-        (1204, "1.20 s"),
-    ],
-)
-def test_milliseconds_show_the_digits_that_matter(value, text):
-    assert milliseconds(value) == text
-
-
-@pytest.mark.parametrize(
-    "seconds, text",
-    [
-        (0, "0.0 s"),
-        (0.44, "0.4 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (26.6, "27 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (182, "3 min 2 s"),
-        (3600, "1 h"),
-        (3601, "1 h"),
-        (3900, "1 h 5 min"),
-        (2 * 86400 + 3 * 3600 + 59, "2 d 3 h"),
-        (400 * 86400, "400 d"),
-    ],
-)
-def test_a_duration_has_its_two_largest_units(seconds, text):
-    assert duration(seconds) == text
-
-
-@pytest.mark.parametrize("number, text", [(0, "0 peers"), (1, "1 peer"), (2, "2 peers")])
-def test_one_peer_is_not_one_peers(number, text):
-    assert count(number, "peer") == text
 
 
 # -- the invitation --------------------------------------------------------------------
