@@ -14,6 +14,7 @@ from tests.support import ROOT, RawPeer, free_port, wait_until
 from p2p_plain import Node, PeerInfo, __version__, cli
 from p2p_plain.commands.help import DOCUMENTS, document
 from p2p_plain.commands.options import OPTIONS, read_plainly
+from p2p_plain.common import outcomes
 from p2p_plain.node import messages
 from scripts.conformity.grammar import FIELDS
 
@@ -158,8 +159,10 @@ def seen(node):
     return list(node.events(timeout=0.01))
 
 
-def test_every_outcome_of_a_dial_is_explained():
-    assert set(first_column(section("options", "Events"))) >= messages._DIALS
+def test_every_outcome_of_a_dial_is_explained_and_its_mark_in_the_matrix():
+    table = section("options", "Events").partition("The outcomes of a dial:")[2]
+    assert set(first_column(table)) == outcomes.OUTCOMES
+    assert words(section("options", "The matrix")) >= set(outcomes.MARKS.values())
 
 
 def shown_commands():
