@@ -47,7 +47,7 @@ def main(argv: List[str]) -> int:
     """Build the laboratory, take the steps, tidy up, and return the exit code."""
     try:
         options = read_arguments(argv[1:])
-        enter_private_world(argv)
+        enter_private_world()
         ask = not options.steps and sys.stdin.isatty()
         if not options.steps and not ask:
             options.steps = read_steps(sys.stdin, devices(options))
@@ -59,7 +59,7 @@ def main(argv: List[str]) -> int:
             options.python,
             Show(options.json, options.quiet, options.all),
         ) as lab:
-            return converse(lab, devices(options)) if ask else perform(lab, options.steps)
+            return converse(lab) if ask else perform(lab, options.steps)
     except Problem as problem:
         complain(str(problem))
         return problem.exit_code
@@ -123,14 +123,14 @@ def perform(lab: Lab, steps: List[Step]) -> int:
             step.take(lab)
     except Failed as failed:
         problems.append(str(failed))
-    lab.report(step="end")
+    lab.journal.report(step="end")
     problems += lab.end()
     for problem in problems:
         complain(problem)
     return Failed.exit_code if problems else DONE
 
 
-def converse(lab: Lab, names: List[str]) -> int:
+def converse(lab: Lab) -> int:
     """Ask for steps until Ctrl-D.  A step that fails does not end the laboratory."""
     try:
         import readline  # noqa: F401  (gives the prompt a history)
@@ -143,8 +143,7 @@ def converse(lab: Lab, names: List[str]) -> int:
             if words == ["help"]:
                 print(steps_help())
             elif words:
-                routers = [name for name in names if name == ROUTER]
-                read_step(words, list(lab.hosts) + routers).take(lab)
+                read_step(words, list(lab.devices)).take(lab)
         except EOFError:
             print()
             return perform(lab, [])

@@ -505,14 +505,14 @@ class Run:
 
     def _wait_for(self, action: Action) -> None:
         """Let the plan's clock reach the action.  It never goes faster to make up for a delay."""
-        ahead = action.at + self._late - self._lab.clock()
+        ahead = action.at + self._late - self._lab.journal.clock()
         if ahead > 0:
             self._lab.wait(ahead)
         else:
             self._late -= ahead
 
     def _take(self, action: Action) -> None:
-        self.done.append("%8.3f  %s" % (self._lab.clock(), action.text))
+        self.done.append("%8.3f  %s" % (self._lab.journal.clock(), action.text))
         self.kinds[action.kind] += 1
         if action.kind == CALM:
             self._calm()
@@ -524,14 +524,14 @@ class Run:
         action.take(self._lab)
 
     def _calm(self) -> None:
-        self._lab.change()
+        self._lab.journal.change()
         seconds = self._whole()
         anchors = {name: self._read(name) for name in ANCHORS}
         self.calms.append(Calm(seconds, anchors))
         nodes = sum(host.awake for host in self._lab.hosts.values())
         what = "calm       %d nodes are a mesh after %.3f s" % (nodes, seconds)
         took = ["%s %s" % (name, reading) for name, reading in anchors.items()]
-        say("%8.3f  %s" % (self._lab.clock(), "; ".join([what] + took)))
+        say("%8.3f  %s" % (self._lab.journal.clock(), "; ".join([what] + took)))
 
     def _whole(self) -> float:
         """Wait until all are peers of all and stay so; the seconds until the last change.
@@ -539,12 +539,12 @@ class Run:
         ``Failed`` if it takes too long.  That they are peers is not enough: a connection that
         broke while its cable was out is found out by a ping, so wait as long as that may take.
         """
-        began = self._lab.clock()
+        began = self._lab.journal.clock()
         while True:
             self._lab.mesh(self._left(began))
             changed_at = self._ledger.changed_at
             since = max(began, changed_at)
-            self._lab.wait(max(0.0, since + self._lasting - self._lab.clock()))
+            self._lab.wait(max(0.0, since + self._lasting - self._lab.journal.clock()))
             self._lab.mesh(self._left(began))  # it may have broken before we looked at the time
             if self._ledger.changed_at != changed_at:
                 continue
@@ -554,7 +554,7 @@ class Run:
 
     def _left(self, began: float) -> float:
         """Seconds of patience that are left."""
-        return max(0.0, began + self._patience - self._lab.clock())
+        return max(0.0, began + self._patience - self._lab.journal.clock())
 
     def _read(self, name: str) -> Reading:
         node = self._lab.hosts[name].node
@@ -577,7 +577,7 @@ class Run:
         taken = {kind: self.kinds[kind] for kind in sorted(self.kinds)}
         actions = "%d actions: %s" % (sum(taken.values()), counted(taken))
         lines = [
-            "%.0f s, %d nodes started" % (self._lab.clock(), self._ledger.started),
+            "%.0f s, %d nodes started" % (self._lab.journal.clock(), self._ledger.started),
             actions,
         ]
         if self.calms:
@@ -648,7 +648,7 @@ def main(argv: List[str]) -> int:
             for action in plan:
                 say("%8.3f  %s" % (action.at, action.text))
             return DONE
-        enter_private_world(argv)
+        enter_private_world()
         return soak(options, plan)
     except Failed as failed:
         complain("%s (seed %d)" % (failed, options.seed))

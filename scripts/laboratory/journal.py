@@ -24,11 +24,6 @@ class Journal:
         """Events since the last step that changes something."""
         self.peers_changed_at = 0.0
 
-    def start(self) -> None:
-        """Set the clock to zero."""
-        self._started_at = time.monotonic()
-        self._changed_at = 0.0
-
     def clock(self) -> float:
         """Return the seconds since the start.  Any thread."""
         return time.monotonic() - self._started_at

@@ -4,13 +4,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Callable, Iterable, List, Tuple
 
 from . import peering
 from .errors import Failed, WrongUsage
 from .events import Record, Wanted
 from .journal import Journal
-from .network import LEFT, PORT, RIGHT, ROUTER, Device, Host, Router, bits_a_second, build_switches
+from .network import LEFT, PORT, RIGHT, Device, Host, Router, bits_a_second, build_switches
 from .node import ROOT, Node
 from .steps import step
 
@@ -50,17 +50,17 @@ class Lab:
         self._ipv6_only = ipv6_only
         self._program = [python, "-m", "p2p_plain"]
         self._options = list(node_options)
-        self._journal = Journal(show)
-        self._router: Optional[Router] = None
         build_switches()
-        made = [Host(number, ipv6_only) for number in range(1, hosts + 1)]
+        made: List[Device] = [Host(number, ipv6_only) for number in range(1, hosts + 1)]
         if behind_nat:
-            self._router = Router()
-            made += [Host(number, router=self._router) for number in range(1, behind_nat + 1)]
-        self.hosts: Dict[str, Host] = {host.name: host for host in made}
+            router = Router()
+            made.append(router)
+            made += [Host(number, router=router) for number in range(1, behind_nat + 1)]
+        self.devices = {device.name: device for device in made}
+        self.hosts = {device.name: device for device in made if isinstance(device, Host)}
+        self.journal = Journal(show)
 
     def __enter__(self) -> "Lab":
-        self._journal.start()
         try:
             self.start("h1")  # it listens before the others dial it
             self.start(*[name for name in self.hosts if name != "h1"])
@@ -70,23 +70,11 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._journal.close()
+        self.journal.close()
         for host in self.hosts.values():
             if host.node is not None:
                 host.node.kill()
             host.widen()
-
-    def clock(self) -> float:
-        """Return the seconds since the start."""
-        return self._journal.clock()
-
-    def report(self, step: str) -> None:
-        """Show that a step begins."""
-        self._journal.report(step=step)
-
-    def change(self) -> None:
-        """Begin a step that changes something: ``expect`` and ``never`` look back no further."""
-        self._journal.change()
 
     # -- waiting and looking --------------------------------------------------------------
 
@@ -101,9 +89,7 @@ class Lab:
 
         Return the seconds from the last change to the last peer that came or went.
         """
-        if not self._journal.wait_for(lambda: not peering.missing(self.hosts), seconds):
-            raise Failed("no mesh in %g s: %s" % (seconds, self._misses()))
-        return self._journal.report_time("mesh", self._journal.peers_changed_at)
+        return self._settle("mesh", "no mesh", lambda: peering.misses(self.hosts), seconds)
 
     @step("[SECONDS]", changes=False)
     def apart(self, seconds: float = PATIENCE) -> float:
@@ -113,19 +99,20 @@ class Lab:
         seconds as ``mesh``.
         """
 
-        def is_apart() -> bool:
-            return not peering.out_of_reach(self.hosts) and not peering.missing(self.hosts)
+        def faults() -> str:
+            found = [peering.still_counts(self.hosts), peering.misses(self.hosts)]
+            return "; ".join(filter(None, found))
 
-        if not self._journal.wait_for(is_apart, seconds):
-            with self._journal.lock:
-                counts = peering.in_words("still counts", peering.out_of_reach(self.hosts))
-            faults = "; ".join(filter(None, [counts, self._misses()]))
-            raise Failed("not apart in %g s: %s" % (seconds, faults))
-        return self._journal.report_time("apart", self._journal.peers_changed_at)
+        return self._settle("apart", "not apart", faults, seconds)
 
-    def _misses(self) -> str:
-        with self._journal.lock:
-            return peering.in_words("misses", peering.missing(self.hosts))
+    def _settle(
+        self, result: str, failure: str, faults: Callable[[], str], seconds: float
+    ) -> float:
+        """Wait until ``faults``, called under the journal's lock, returns an empty text."""
+        if not self.journal.wait_for(lambda: not faults(), seconds):
+            with self.journal.lock:
+                raise Failed("%s in %g s: %s" % (failure, seconds, faults()))
+        return self.journal.report_time(result, self.journal.peers_changed_at)
 
     @step("EVENT on HOST [about HOST] [FIELD=VALUE ...] [within SECONDS]", changes=False)
     def expect(self, wanted: Wanted, seconds: float = PATIENCE) -> float:
@@ -133,25 +120,25 @@ class Lab:
 
         Return the seconds from the last change to it.
         """
-        self._journal.wait_for(lambda: self._journal.find(wanted), seconds)
-        found = self._journal.find(wanted)
+        self.journal.wait_for(lambda: self.journal.find(wanted), seconds)
+        found = self.journal.find(wanted)
         if found is None:
             raise Failed("no event in %g s: %s" % (seconds, wanted))
-        return self._journal.report_time("expect", found["at"])
+        return self.journal.report_time("expect", found["at"])
 
     @step("EVENT on HOST [about HOST] [FIELD=VALUE ...]", changes=False)
     def never(self, wanted: Wanted) -> None:
         """Fail if there was such an event since the last change."""
-        found = self._journal.find(wanted)
+        found = self.journal.find(wanted)
         if found is not None:
             raise Failed("unwanted event at %.3f: %s" % (found["at"], wanted))
 
     @step("", changes=False)
     def show(self) -> None:
         """Show a table: which nodes are peers."""
-        with self._journal.lock:
+        with self.journal.lock:
             table = peering.table(self.hosts)
-        self._journal.report(result="show", table=table)
+        self.journal.report(result="show", table=table)
 
     @step("HOST COMMAND [OPTION ...]", changes=False)
     def ask(self, name: str, command: str, *options: str) -> None:
@@ -169,23 +156,20 @@ class Lab:
         except subprocess.TimeoutExpired:
             raise Failed("%s on %s took over %g s" % (command, name, ASK_PATIENCE)) from None
         said = done.stdout.decode("utf-8", "replace").rstrip("\n")
-        self._journal.report(result="ask", said=said, code=done.returncode)
+        self.journal.report(result="ask", said=said, code=done.returncode)
 
     # -- cables and firewalls -------------------------------------------------------------
-
-    def _device(self, name: str) -> Device:
-        return self._router if self._router and name == ROUTER else self.hosts[name]
 
     @step("CABLES", also="partition")
     def split(self, *names: str) -> None:
         """Move these cables to the right switch."""
         for name in names:
-            self._device(name).move(RIGHT)
+            self.devices[name].move(RIGHT)
 
     @step("")
     def heal(self) -> None:
         """Move all cables back to the left switch."""
-        for device in [*self.hosts.values(), *filter(None, [self._router])]:
+        for device in self.devices.values():
             if device.switch == RIGHT:
                 device.move(LEFT)
 
@@ -193,13 +177,13 @@ class Lab:
     def unplug(self, *names: str) -> None:
         """Unplug these cables."""
         for name in names:
-            self._device(name).set_plugged(False)
+            self.devices[name].set_plugged(False)
 
     @step("CABLES")
     def plug(self, *names: str) -> None:
         """Plug them in again."""
         for name in names:
-            self._device(name).set_plugged(True)
+            self.devices[name].set_plugged(True)
 
     @step("HOST [from HOSTS]")
     def drop(self, name: str, *sources: str) -> None:
@@ -235,8 +219,8 @@ class Lab:
     def add(self) -> str:
         """Add a host on the left switch and start its node."""
         host = Host(1 + sum(host.router is None for host in self.hosts.values()), self._ipv6_only)
-        with self._journal.lock:
-            self.hosts[host.name] = host
+        with self.journal.lock:
+            self.hosts[host.name] = self.devices[host.name] = host
         self.start(host.name)
         return host.name
 
@@ -247,7 +231,7 @@ class Lab:
             if self.hosts[name].node is not None:
                 raise WrongUsage("a node runs on %s already" % name)
         nodes = {name: self._start(self.hosts[name]) for name in names}
-        self._journal.wait_for(
+        self.journal.wait_for(
             lambda: all(node.nodeid or node.ended() for node in nodes.values()), START_PATIENCE
         )
         for name, node in nodes.items():
@@ -261,10 +245,10 @@ class Lab:
         options += ["--bootstrap", ",".join(first), *self._options]
 
         def hear(node: Node, record: Record) -> None:
-            with self._journal.lock:
+            with self.journal.lock:
                 record["host"] = host.name
                 record["about"] = self._about(record)
-                self._journal.write(record, node.take)
+                self.journal.write(record, node.take)
 
         host.node = Node(["ip", "netns", "exec", host.name] + self._program + options, hear)
         return host.node

@@ -11,6 +11,7 @@ import sys
 from typing import List, Optional, Set
 
 from .errors import WrongUsage
+from .events import Record
 from .node import Node
 from .programs import inside, ip, nft
 
@@ -162,8 +163,8 @@ class Host(Device):
             self.addresses = [] if ipv6_only else ["10.77.0.%d" % number]
             self.addresses.append("fd77::%d" % number)
         for address in self.addresses:
-            more = ["/64", "nodad"] if ":" in address else ["/24"]
-            ip("-n", self.name, "addr", "add", address + more[0], "dev", "eth0", *more[1:])
+            with_prefix = address + ("/64" if ":" in address else "/24")
+            ip("-n", self.name, "addr", "add", with_prefix, "dev", "eth0")
         if router is not None:
             ip("-n", self.name, "route", "add", "default", "via", ROUTER_INSIDE)
 
@@ -183,6 +184,15 @@ class Host(Device):
     def awake(self) -> bool:
         """True if a node runs here and is not frozen."""
         return self.node is not None and not self.node.frozen and not self.node.ended()
+
+    def peer(self, other: "Host") -> Optional[Record]:
+        """Return the ``peer_up`` of its node about the one on ``other``.  Caller holds the journal's lock."""
+        ups = [up for up in self.node.peers.values() if up["name"] == other.name] if self.node else []
+        return ups[-1] if ups else None
+
+    def reaches(self, other: "Host") -> bool:
+        """True if cables lead to ``other``."""
+        return bool(self.place) and self.place == other.place
 
     def block(self, sources: List["Host"], verdict: str) -> None:
         """Apply ``verdict`` to new connections from ``sources``, or from anyone if it is empty.

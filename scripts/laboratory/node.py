@@ -39,6 +39,8 @@ class Node:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,
         )
         self._readers = [
@@ -51,15 +53,17 @@ class Node:
     def _read_stdout(self) -> None:
         """Reader thread: report each event, and at last the exit code."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._hear(self, _parse(line.decode("utf-8", "replace").rstrip("\n")))
+        with self.process.stdout as lines:
+            for line in lines:
+                self._hear(self, _parse(line.rstrip("\n")))
         self._hear(self, {"ended": self.process.wait()})
 
     def _read_stderr(self) -> None:
         """Reader thread.  A node that runs well writes nothing there."""
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._hear(self, {"stderr": line.decode("utf-8", "replace").rstrip("\n")})
+        with self.process.stderr as lines:
+            for line in lines:
+                self._hear(self, {"stderr": line.rstrip("\n")})
 
     def take(self, record: Record) -> None:
         """Remember what an event says.  Caller holds the journal's lock."""
@@ -91,9 +95,6 @@ class Node:
         code = self.process.wait(seconds)
         for reader in self._readers:
             reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.close()
         return code
 
     def kill(self) -> None:

@@ -3,52 +3,37 @@
 The caller holds the journal's lock.
 """
 
-from typing import Dict, List, Tuple
+from typing import Callable, Dict
 
 from .network import Host
-from .node import Node
-
-Pairs = List[Tuple[str, str]]
-"""Names of two hosts each: the node on the first has a problem with the second."""
 
 
-def missing(hosts: Dict[str, Host]) -> Pairs:
-    """Return the pairs that the network lets meet, and whose first is not a peer of the second."""
-    awake = _awake(hosts)
-    return [
-        (one.name, other.name)
-        for one, node in awake
-        for other, other_node in awake
-        if _can_meet(one, other) and other_node.nodeid not in node.peers
-    ]
+def misses(hosts: Dict[str, Host]) -> str:
+    """Return ``h1 misses h2, h3; h2 misses h1``, of nodes that could be peers; empty if all are."""
+
+    def is_missed(one: Host, other: Host) -> bool:
+        if not other.awake or not one.reaches(other) or (one.refuses(other) and other.refuses(one)):
+            return False
+        # Not by name: the peer of that name could be the node that ran there before.
+        return other.node is None or one.node is None or other.node.nodeid not in one.node.peers
+
+    return _faults("misses", hosts, is_missed)
 
 
-def out_of_reach(hosts: Dict[str, Host]) -> Pairs:
-    """Return the pairs that are peers, although no cable leads from the first to the second."""
-    return [
-        (one.name, up["name"])
-        for one, node in _awake(hosts)
-        for up in node.peers.values()
-        if not one.place or one.place != hosts[up["name"]].place
-    ]
+def still_counts(hosts: Dict[str, Host]) -> str:
+    """Return ``h1 still counts h4``, of peers to which no cable leads; empty if there are none."""
+    return _faults(
+        "still counts", hosts, lambda one, other: bool(one.peer(other)) and not one.reaches(other)
+    )
 
 
-def _awake(hosts: Dict[str, Host]) -> List[Tuple[Host, Node]]:
-    return [(host, host.node) for host in hosts.values() if host.node is not None and host.awake]
-
-
-def _can_meet(one: Host, other: Host) -> bool:
-    if one is other or not one.place or one.place != other.place:
-        return False
-    return not (one.refuses(other) and other.refuses(one))
-
-
-def in_words(verb: str, pairs: Pairs) -> str:
-    """Return ``h1 misses h2, h3; h2 misses h1``."""
-    by_first: Dict[str, List[str]] = {}
-    for one, other in pairs:
-        by_first.setdefault(one, []).append(other)
-    return "; ".join("%s %s %s" % (one, verb, ", ".join(by_first[one])) for one in by_first)
+def _faults(verb: str, hosts: Dict[str, Host], is_fault: Callable[[Host, Host], bool]) -> str:
+    lines = []
+    for one in hosts.values():
+        others = [other.name for other in hosts.values() if other is not one and is_fault(one, other)]
+        if one.awake and others:
+            lines.append("%s %s %s" % (one.name, verb, ", ".join(others)))
+    return "; ".join(lines)
 
 
 def table(hosts: Dict[str, Host]) -> Dict[str, Dict[str, str]]:
@@ -60,11 +45,9 @@ def table(hosts: Dict[str, Host]) -> Dict[str, Dict[str, str]]:
 
 
 def _mark(one: Host, other: Host) -> str:
-    node = one.node
-    if node is None or node.ended():
+    if one.node is None or one.node.ended():
         return "-"
-    # By name, because a node that was started again has a new nodeid.
-    directions = [up["direction"] for up in node.peers.values() if up["name"] == other.name]
-    connected = "<>"[directions[-1] == "outbound"] if directions else "."
-    dial = node.dials.get(other.node.nodeid, "ok") if other.node else "ok"
+    peer = one.peer(other)
+    connected = "<>"[peer["direction"] == "outbound"] if peer else "."
+    dial = one.node.dials.get(other.node.nodeid, "ok") if other.node else "ok"
     return connected if dial == "ok" else connected + "x"

@@ -3,28 +3,20 @@
 import os
 import shutil
 import subprocess
-from typing import Dict
 
 from .errors import CannotBuild
 
-PACKAGES = {
-    "ip": "iproute2",
-    "nft": "nftables",
-    "unshare": "util-linux",
-    "mount": "util-linux",
-}
+PACKAGES = {"ip": "iproute2", "nft": "nftables", "mount": "util-linux"}
 """The programs that we run, and the package that has each."""
 
 
-def environment(**more: str) -> Dict[str, str]:
-    """Return our environment with the folders of system programs on the PATH, and ``more``."""
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    return dict(os.environ, PATH=path, **more)
-
-
 def check_programs() -> None:
-    """Raise ``CannotBuild`` if a program is missing."""
-    missing = [name for name in PACKAGES if not shutil.which(name, path=environment()["PATH"])]
+    """Raise ``CannotBuild`` if a program is missing.
+
+    The folders of system programs are added to the PATH: users other than root may lack them.
+    """
+    os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+    missing = [name for name in PACKAGES if not shutil.which(name)]
     if missing:
         packages = sorted({PACKAGES[name] for name in missing})
         raise CannotBuild("needs %s: install %s" % (", ".join(missing), ", ".join(packages)))

@@ -62,9 +62,9 @@ class Step(NamedTuple):
 
     def take(self, lab: Any) -> None:
         """Report the step to ``lab``, a ``Lab``, and do it."""
-        lab.report(self.text)
+        lab.journal.report(step=self.text)
         if self.kind.changes:
-            lab.change()
+            lab.journal.change()
         self.kind.act(lab, *self.arguments)
 
 

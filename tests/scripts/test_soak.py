@@ -208,6 +208,7 @@ class ToyLab:
     """A laboratory in which nothing takes time but waiting, and whose network comes and goes."""
 
     def __init__(self, ledger, changes):
+        self.journal = self
         self._now = 100.0
         self._ledger = ledger
         self._changes = changes  # times, the last of which makes a mesh

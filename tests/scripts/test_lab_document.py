@@ -1,0 +1,101 @@
+"""``scripts/LABORATORY.rst`` is held to what it says: its commands run, and print what it shows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from scripts.laboratory import lab, steps  # noqa: F401  (lab declares the steps)
+from tests.support import ROOT, reason_for_no_lab
+
+pytestmark = pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
+
+HOSTS = ["h1", "h2", "h3", "h4", "h5", "n1"]
+
+
+@pytest.fixture(scope="module")
+def document():
+    with open(os.path.join(ROOT, "scripts", "LABORATORY.rst"), encoding="utf-8") as file:
+        return file.read()
+
+
+def blocks(document):
+    """The literal blocks, without their indentation."""
+    found = re.findall(r"::\n\n((?:    .*\n|\n)+)", document)
+    return [re.sub("^    ", "", block, flags=re.M).strip("\n") for block in found]
+
+
+def start(command):
+    """A process that runs one of the document's commands, with this Python and no terminal."""
+    words = re.sub(r"^python3 ", "'%s' " % sys.executable, command)
+    return subprocess.Popen(
+        ["sh", "-c", words],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def ended_well(process):
+    """What it printed."""
+    out = process.communicate(timeout=120)[0].decode()
+    assert process.returncode == 0, out
+    return out
+
+
+def shape(text):
+    """Steps, hosts, the legend and verdicts: what stays when the figures change."""
+    lines = [re.sub(r"\(.*?\)|[\d.]+( s\b|(?= ))", "", line) for line in text.splitlines()]
+    return sorted(" ".join(line.split()[:9]) for line in lines if not re.search(r" \d s$", line))
+
+
+def test_commands_run_and_the_example_shows_its_matrix(document):
+    """All at once, because they mostly wait.  Whichever host is asked, the verdicts are the same."""
+    shown = blocks(document)
+    commands = [block for block in shown if block.startswith("python3 ")]
+    assert commands[0].endswith(" --example")
+    asks = " ".join("'ask %s matrix --json'" % host for host in HOSTS)
+    processes = [start(commands[0] + " " + asks)]
+    processes += [start(command) for command in commands[2:]]  # the second is the first spelt out
+    outputs = [ended_well(process) for process in processes]
+    taken = [line[15:] for line in outputs[0].splitlines() if "----" in line]
+    words = steps.split_words(commands[1].replace("\\\n", " "))
+    assert taken[:6] == words[-6:]
+    picture, answers = [], []
+    for line in outputs[0].splitlines():
+        if line.startswith("    {"):
+            answers.append(json.loads(line))
+        elif "--json" not in line:
+            picture.append(line)
+    assert shape("\n".join(picture)) == shape(shown[1])
+    assert [row.split()[1] for row in picture if re.search(r" \d+ s$", row)] == HOSTS
+    assert len(answers) == len(HOSTS)
+    for answer in answers:
+        texts = [re.sub(r" \(.*?\)", "", verdict["text"]) for verdict in answer["verdicts"]]
+        for text in texts:
+            assert text.strip() in re.sub(r" \(.*?\)", "", shown[1])
+        assert len(texts) == 3
+
+
+def test_table_has_every_step(document):
+    table = document.split("\nSteps\n")[1].split("\nHosts are written")[0]
+    words = set(re.findall(r"``(\w+)", table))
+    assert words >= set(steps.STEPS)
+
+
+def test_program_runs(document):
+    code = next(block for block in blocks(document) if block.startswith("from laboratory"))
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=os.path.join(ROOT, "scripts"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+    )
+    out = run.stdout.decode()
+    assert run.returncode == 0, out
+    assert re.match(r"a mesh after \d+\.\d s\nall nodes have noticed\n$", out)
