@@ -41,10 +41,9 @@ def main(argv: List[str]) -> int:
     if options.place is None:
         parser.error("give HOST:PORT, where the node listens")
     settings = ("network", "ping_interval", "ping_timeout", "max_peers", "patience")
+    node = Node(*options.place, **{name: getattr(options, name) for name in settings})
     try:
-        return judge(
-            rules, Node(*options.place, **{name: getattr(options, name) for name in settings})
-        )
+        return judge(rules, node)
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -80,7 +80,9 @@ def bad_ports(node: Node) -> None:
 
 @rule(FULL, 11)
 def bad_names(node: Node) -> None:
-    """So does one whose nodeid is no UUID, or whose name is empty, too long or unprintable."""
+    """A hello gets bye protocol if its nodeid is no UUID, or its name is empty, longer than 64
+    characters or unprintable.
+    """
     for fields in ({"nodeid": "me"}, {"name": ""}, {"name": "x" * 65}, {"name": "\x1b[31mred"}):
         with node.dial() as peer, about(json.dumps(fields)):
             peer.send_hello(**fields)

@@ -32,7 +32,7 @@ def send_aside(peer: Peer, data: bytes) -> None:
 def full_is_said_after_addr(node: Node) -> None:
     """A full node answers hello, says by addr whom else to ask, and then sends bye full."""
     if node.max_peers is None:
-        raise Skipped("the judge does not know how many fit; start it with few, give --max-peers")
+        raise Skipped("how many peers fit is not known: start the node with few, give --max-peers")
     with contextlib.ExitStack() as opened:
         inside = []
         for _ in range(node.max_peers + 1):
