@@ -1,103 +1,95 @@
-"""The command line: which command is meant, and what to say of one that fails.
+"""The command line of ``python3 -m p2p_plain``: runs a node, or the command that the first word names.
 
 Exit codes: 0 done or stopped by a signal, 1 the answer is no, 2 wrong usage, 3 cannot start.
-Whatever goes wrong is one line on stderr that says what, and what to do.
 
-Here, and only here, modules of the package are imported inside functions: nobody should wait for
-what another command needs.  (Of the standard library's a few are elsewhere, too.)  In the one file
-(``scripts/build.py``) that is most of the start, since Python compiles anew whatever it imports from
-there.
+Only here are modules of the package imported inside functions, so that no command waits for the
+imports of another one: ``ping`` needs no node, and a node no tour.
 """
 
-import gc
 import sys
-from typing import List, Optional
+from importlib import import_module
+from typing import Any, List, Optional
 
-from .commands.options import expand_files, read_plainly, version
-from .common.errors import CannotStart, UsageError
-from .terminal.output import Output, finish, let_go
+from .common.errors import UsageError
+from .common.options import Parser, add_node_options, add_output_options, program
+from .common.output import let_go
+from .common.program import NO, main as run_program
+from .common.signals import delayed
 
-DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
+COMMANDS = {
+    "ping": "commands.ping.ping",
+    "matrix": "commands.check.matrix",
+    "check": "commands.check.check",
+    "watch": "commands.watch.watch",
+    "tour": "tour.tour.tour",
+    "help": "commands.help.help_on",
+}
+"""The function of each command.  It takes the words after the command, and returns the exit code."""
 
-COMMANDS = ("ping", "matrix", "check", "watch", "tour", "help")
-"""First words that do something else than to run a node: most of them ask one."""
+EPILOG = """\
+examples:
+  {program} --port 6000
+  {program} --port 6001 --bootstrap 127.0.0.1:6000
+  {program} @node.args        (options from a file, one a line)
+
+Runs until SIGINT (Ctrl-C) or SIGTERM.
+
+commands that ask a running node (each has --help):
+  {program} ping HOST:PORT       how long it takes to answer
+  {program} matrix HOST:PORT     who can reach whom, and what is wrong
+  {program} check HOST:PORT      wait until all can: for scripts, cron and CI
+  {program} watch HOST:PORT      the same, live
+
+to learn from:
+  {program} tour                 three nodes on this machine, scene by scene
+  {program} help                 the documents: the wire, the library, events ...
+
+Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3 cannot start.
+"""
 
 
 def main(argv: Optional[List[str]] = None) -> int:
-    """Run the program; the exit code."""
+    """Run the program.  Return its exit code."""
+    return run_program(_run, sys.argv[1:] if argv is None else argv)
+
+
+def node_parser() -> Parser:
+    """Return the parser of a command line that names no command: one that runs a node."""
+    parser = Parser(
+        program(),
+        "A peer-to-peer node: finds every other node and watches it.",
+        EPILOG.format(program=program()),
+        usage=program() + " [command] [options]",
+    )
+    add_node_options(parser)
+    parser.add_argument(
+        "--probe-interval", type=float, metavar="S", help="seconds between test dials (60)"
+    )
+    parser.add_argument(
+        "--http",
+        metavar="[HOST:]PORT",
+        help="status page and metrics (off); loopback if HOST is not given",
+    )
+    add_output_options(parser)
+    return parser
+
+
+def _run(words: List[str]) -> int:
+    if not words or words[0].startswith("-"):
+        settings = node_parser().settings(words)
+        return int(_imported("commands.run.run")(settings))
+    command = words[0]
+    if command not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        raise UsageError("", "there is no command %r; the commands are %s" % (command, known))
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
-    except UsageError as error:
-        where = _option(error.setting) + ": " if error.setting else ""
-        _complain("%s%s; see --help" % (where, error.problem))
-        return WRONG_USAGE
-    except CannotStart as error:
-        _complain(str(error))
-        return CANNOT_START
-    except KeyboardInterrupt:  # before there was anything to stop
-        let_go(sys.stdout)
-        return DONE
-    finally:
-        finish(sys.stdout)
-
-
-def _complain(text: str) -> None:
-    """One line on stderr, if there is one."""
-    from .node.codec import printable
-
-    if sys.stderr is not None:
-        Output(sys.stderr).write("p2p_plain: " + printable(text, 1000))
-
-
-def _option(setting: str) -> str:
-    return setting if setting.startswith(("-", "@")) else "--" + setting.replace("_", "-")
-
-
-def _run(argv: List[str]) -> int:
-    words = expand_files(argv)
-    if words == ["--version"]:
-        Output(sys.stdout).write(version())
-        return DONE
-    from .terminal.signals import Held, treat_all_like_ctrl_c
-
-    treat_all_like_ctrl_c()
-    if words and not words[0].startswith("-"):
-        return _command(words[0], words[1:])
-    options = read_plainly(words)
-    if options is None:
-        with Held():
-            from .commands.usage import read_fully
-        options = read_fully(words)
-    # Of what is imported nothing is thrown away: to look for it again and again takes 1.5 ms of 42.
-    gc.disable()
-    with Held():
-        from .commands.run import run
-    gc.enable()
-    run(options)
-    return DONE
-
-
-def _command(word: str, rest: List[str]) -> int:
-    from .terminal.signals import Held
-
-    if word not in COMMANDS:
-        found = ", ".join(COMMANDS)
-        raise UsageError("", "there is no command %r; the commands are %s" % (word, found))
-    try:
-        with Held():
-            if word == "watch":
-                from .commands.watch import watch as command
-            elif word == "tour":
-                from .tour.tour import tour as command
-            elif word == "help":
-                from .commands.help import help_on as command
-            elif word == "ping":
-                from .commands.ping import ping as command
-            elif word == "check":
-                from .commands.check import check as command
-            else:
-                from .commands.check import matrix as command
-        return command(rest)
+        return int(_imported(COMMANDS[command])(words[1:]))
     except KeyboardInterrupt:
-        let_go(sys.stdout)  # if it was that which took so long
+        let_go(sys.stdout)  # it may be stdout that blocked
         return NO  # the question has no answer
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    with delayed():
+        return getattr(import_module("p2p_plain." + module), name)

@@ -11,12 +11,11 @@ from typing import Optional, Tuple
 from ..common.address import Address
 from ..common.config import DEFAULT_PORT, Config, dialable
 from ..common.errors import UsageError
+from ..common.options import Parser, as_typed, program
+from ..common.output import Output
 from ..node.codec import printable
 from ..node.messages import Hello
 from ..terminal.event_lines import SHORT_ID
-from ..terminal.output import Output
-from .options import as_typed, program
-from .usage import Parser
 
 YES, NO = 0, 1
 """Exit codes."""
@@ -25,11 +24,7 @@ YES, NO = 0, 1
 def parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
     """What all of these commands take: ``HOST:PORT``, ``--network``, ``--help`` with an example."""
     made = Parser(
-        prog="%s %s" % (program(), command),
-        description=description,
-        epilog="example:\n  %s %s" % (program(), example),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "%s %s" % (program(), command), description, "example:\n  %s %s" % (program(), example)
     )
     made.add_argument(
         "address", metavar="HOST:PORT", help="any node; HOST alone means port %d" % DEFAULT_PORT

@@ -21,7 +21,7 @@ from ..monitor.judge import judge, lines
 from ..monitor.view import DOWN, UNKNOWN, UP, Direction, View, count
 from ..node.messages import Hello, Links
 from ..terminal.matrix_table import draw
-from ..terminal.output import Output
+from ..common.output import Output
 from .asking import NO, YES, complain, parser, positive, seconds, target
 from .client import REQUEST_TIMEOUT, Client, in_words
 

@@ -4,20 +4,14 @@ The documents stand beside the code that they describe and are part of the singl
 that needs them often has no browser.  Main thread only.
 """
 
-import argparse
 import pkgutil
 import sys
+from typing import List
 
 from ..common.errors import UsageError
-from ..terminal.output import Output
-from .options import program
-from .usage import Parser
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List
-
-DONE = 0
+from ..common.options import Parser, program
+from ..common.output import Output
+from ..common.program import DONE
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -34,17 +28,15 @@ DOCUMENTS = {
 """Path in the package by name, in the order of the list."""
 
 
-def help_on(argv: "List[str]") -> int:
+def help_on(argv: List[str]) -> int:
     """Print the document that is named, or the list of all; returns the exit code.
 
     Raises ``UsageError`` if there is no such document.
     """
     options = Parser(
-        prog=program() + " help",
-        description="List the documents that travel with the program, or print one.",
-        epilog="example:\n  %s help wire | less" % program(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        program() + " help",
+        "List the documents that travel with the program, or print one.",
+        "example:\n  %s help wire | less" % program(),
     )
     options.add_argument("name", metavar="NAME", nargs="?", help="a document of the list")
     name = options.parse_args(argv).name

@@ -15,8 +15,8 @@ from ..common.errors import P2PError
 from ..common.events import rfc3339
 from ..common.words import milliseconds
 from ..node.codec import printable
-from ..terminal.output import FAREWELL, Output, let_go
-from ..terminal.signals import ignore_stop_signals
+from ..common.output import FAREWELL, Output, let_go
+from ..common.signals import ignore_stop_signals
 from .asking import NO, YES, parser, positive, seconds, target, who
 from .client import REQUEST_TIMEOUT, Client, in_words
 

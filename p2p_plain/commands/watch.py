@@ -17,16 +17,9 @@ from typing import Callable, List, Optional
 
 from ..common.address import Address
 from ..common.errors import P2PError
-from ..terminal.output import Output, let_go
-from ..terminal.screen import (
-    ENDING,
-    RESHAPING,
-    Desk,
-    Interrupted,
-    Screen,
-    is_screen,
-    stop_ourselves,
-)
+from ..common.output import Output, let_go
+from ..common.signals import Interrupted, SelfPipe
+from ..terminal.screen import ENDING, RESHAPING, Screen, is_screen, stop_ourselves
 from .asking import parser, seconds, target
 from .check import Asker
 from .client import in_words
@@ -60,11 +53,11 @@ def watch(argv: List[str]) -> int:
     if sys.stdout is None:
         return 0
     on_a_screen = is_screen(sys.stdout)
-    with Desk(ENDING + RESHAPING if on_a_screen else ENDING) as desk:
-        news = Reporter(address, network, given.interval, desk.wake)
+    with SelfPipe(ENDING, RESHAPING if on_a_screen else ()) as pipe:
+        news = Reporter(address, network, given.interval, pipe.wake)
         try:
             show = _on_a_screen if on_a_screen else _in_blocks
-            show(Known(address), news, desk)
+            show(Known(address), news, pipe)
         except Interrupted:
             pass
         finally:
@@ -72,12 +65,12 @@ def watch(argv: List[str]) -> int:
     return 0
 
 
-def _on_a_screen(state: Known, news: "Reporter", desk: Desk) -> None:
+def _on_a_screen(state: Known, news: "Reporter", pipe: SelfPipe) -> None:
     """Until a key or a signal ends it."""
     out = Output(sys.stdout)
     keyboard = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     chosen = Chosen()
-    with Screen(sys.stdout, keyboard, desk) as screen:
+    with Screen(sys.stdout, keyboard, pipe) as screen:
         try:
             news.start()
             while True:
@@ -87,7 +80,7 @@ def _on_a_screen(state: Known, news: "Reporter", desk: Desk) -> None:
                 if not screen.draw(shown, columns):
                     return
                 # At the latest in a second: "answered 3 s ago" goes on.
-                keys, signals = desk.wait(1.0, keyboard)
+                keys, signals = pipe.wait(1.0, keyboard)
                 if keys is None or not _obey(keys, chosen) or signals & set(ENDING):
                     return
                 if signals & {signal.SIGTSTP}:
@@ -99,7 +92,7 @@ def _on_a_screen(state: Known, news: "Reporter", desk: Desk) -> None:
                 for one in news.take():
                     state.learn(one)
         finally:
-            desk.leave()
+            pipe.ignore()
 
 
 _ESCAPES = re.compile(rb"\x1b(?:[\[O][0-?]*[ -/]*[@-~])?")
@@ -125,28 +118,26 @@ def _obey(keys: bytes, chosen: Chosen) -> bool:
     return True
 
 
-def _in_blocks(state: Known, news: "Reporter", desk: Desk) -> None:
+def _in_blocks(state: Known, news: "Reporter", pipe: SelfPipe) -> None:
     """One block for each answer, or for each question that had none; until the pipe's end."""
     out = Output(sys.stdout)
     chosen = Chosen()
     news.start()
     while True:
-        _, signals = desk.wait(None, None)
+        _, signals = pipe.wait()
         if signals & set(ENDING):
             return
         for one in news.take():
             state.learn(one)
             lines = [time.strftime("%Y-%m-%d %H:%M:%S")]
             lines += picture_of(state, chosen, time.monotonic(), WIDE, None, False, out.encoding)
-            desk.begin_writing()
             try:
-                if not out.write("\n".join(lines) + "\n"):
-                    return
+                with pipe.interruptible():
+                    if not out.write("\n".join(lines) + "\n"):
+                        return
             except Interrupted:
                 let_go(sys.stdout)
                 raise
-            finally:
-                desk.writing = False
 
 
 class Reporter:

@@ -11,11 +11,11 @@ import errno
 import os
 import select
 import signal
-import socket
-from typing import Any, List, Optional, Set, TextIO, Tuple
+from typing import Any, List, Optional, TextIO, Tuple
 
+from ..common.output import FAREWELL
+from ..common.signals import SelfPipe
 from ..node.transport import POLL_SLICE
-from .output import FAREWELL
 from .text import columns_of, unpainted
 
 try:
@@ -35,15 +35,11 @@ PORTION = 512
 """Bytes written at once."""
 
 
-class Interrupted(Exception):
-    """A signal came while the terminal did not take what we write (Ctrl-S, a dead line)."""
-
-
 class Screen:
     """The terminal while it is ours.  Main thread only; use it with ``with``."""
 
-    def __init__(self, out: TextIO, keyboard: Optional[int], desk: "Desk") -> None:
-        self._desk = desk
+    def __init__(self, out: TextIO, keyboard: Optional[int], pipe: SelfPipe) -> None:
+        self._pipe = pipe
         self._out = out.fileno()
         self._encoding = out.encoding or "ascii"
         self._keyboard = keyboard
@@ -129,19 +125,15 @@ class Screen:
 
     def _write(self, text: str) -> bool:
         data = text.encode(self._encoding, "backslashreplace")
-        self._desk.begin_writing()
         try:
-            while data:
-                # In portions, each when there is room: a write that blocks hears of no signal
-                # that came a moment before it.
-                if select.select([], [self._out], [], POLL_SLICE)[1]:
-                    data = data[os.write(self._out, data[:PORTION]) :]
-                elif self._desk.ending:
-                    raise Interrupted
+            with self._pipe.interruptible():
+                while data:
+                    # In portions, each when there is room: a write that blocks hears of no signal
+                    # that came a moment before it.
+                    if select.select([], [self._out], [], POLL_SLICE)[1]:
+                        data = data[os.write(self._out, data[:PORTION]) :]
         except OSError:
             return False
-        finally:
-            self._desk.writing = False
         return True
 
 
@@ -163,73 +155,3 @@ ENDING = tuple(
 RESHAPING = tuple(
     getattr(signal, name) for name in ("SIGTSTP", "SIGCONT", "SIGWINCH") if hasattr(signal, name)
 )
-
-
-class Desk:
-    """Where the main thread waits for whatever comes first.
-
-    A signal becomes a byte in a socket (``signal.set_wakeup_fd``), so that it is dealt with between
-    two pictures and never in the middle of one.  News wake with a zero byte.
-    """
-
-    def __init__(self, signals: Tuple[int, ...]) -> None:
-        self._signals = signals
-        self._read, self._write = socket.socketpair()
-        self._read.setblocking(False)
-        self._write.setblocking(False)
-        self.writing = False
-        """Whether the main thread is where a stopped terminal or a full pipe could hold it for
-        ever.  Only there a signal that ends us raises ``Interrupted``."""
-        self.ending = False
-        """Whether such a signal has come."""
-
-    def __enter__(self) -> "Desk":
-        signal.set_wakeup_fd(self._write.fileno())
-        for number in self._signals:
-            signal.signal(number, self._noted)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-        signal.set_wakeup_fd(-1)
-
-    def leave(self) -> None:
-        """The end has begun: a second Ctrl-C must not disturb it."""
-        self.writing = False
-        for number in self._signals:
-            signal.signal(number, signal.SIG_IGN)
-
-    def wake(self) -> None:
-        """End ``wait``.  Any thread."""
-        try:
-            self._write.send(b"\0")
-        except OSError:
-            pass  # full: it will wake
-
-    def wait(
-        self, timeout: Optional[float], keyboard: Optional[int]
-    ) -> Tuple[Optional[bytes], Set[int]]:
-        """The keys that were pressed (``None``: no more will be) and the signals that came."""
-        readers: List[Any] = [self._read] + ([] if keyboard is None else [keyboard])
-        readable, _, _ = select.select(readers, [], [], timeout)
-        keys: Optional[bytes] = b""
-        if keyboard is not None and keyboard in readable:
-            try:
-                keys = os.read(keyboard, 64) or None
-            except OSError:  # the terminal is gone
-                keys = None
-        signals = self._read.recv(4096) if self._read in readable else b""
-        return keys, set(signals)
-
-    def begin_writing(self) -> None:
-        """Raises ``Interrupted`` if we are to end, and from now on also when that is said."""
-        self.writing = True
-        if self.ending:
-            self.writing = False
-            raise Interrupted
-
-    def _noted(self, number: int, _: object) -> None:
-        if number in ENDING:
-            self.ending = True
-            if self.writing:
-                raise Interrupted

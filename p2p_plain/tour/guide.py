@@ -34,8 +34,8 @@ from ..node.codec import LineSplitter, decode, encode
 from ..node.messages import new_uuid
 from ..node.node import Node
 from ..terminal.event_lines import SHORT_ID, trace
-from ..terminal.output import Output, let_go
-from ..terminal.signals import ignore_stop_signals, stop_signals
+from ..common.output import Output, let_go
+from ..common.signals import ignore_stop_signals, stop_signals
 from ..terminal.text import paint
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ Main thread only; the nodes have threads of their own.
 """
 
 import _thread
-import argparse
 import functools
 import itertools
 import json
@@ -19,10 +18,9 @@ import socket
 import time
 from typing import List, Optional
 
-from ..commands.options import one_file, program
-from ..commands.usage import Parser
 from ..common.config import Config
 from ..common.errors import CannotStart
+from ..common.options import Parser, one_file, program
 from ..common.threads import Crew
 from ..common.words import count_of, milliseconds
 from ..monitor.judge import judge, lines
@@ -620,13 +618,11 @@ SCENES = (
 def tour(argv: List[str]) -> int:
     """Play all scenes, or as many as the reader likes; ``NO`` if something did not happen."""
     made = Parser(
-        prog=program() + " tour",
-        description="A guided tour for people who have never opened a socket: three nodes on this\n"
+        program() + " tour",
+        "A guided tour for people who have never opened a socket: three nodes on this\n"
         "machine, what they say to each other, and where in the source that happens.\n"
         "It takes a quarter of an hour.",
-        epilog="example:\n  %s tour --fast | less" % program(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "example:\n  %s tour --fast | less" % program(),
     )
     made.add_argument("--fast", action="store_true", help="do not wait for Enter")
     fast = made.parse_args(argv).fast

@@ -63,10 +63,10 @@ def with_dial(rows, source, target, dial):
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
-def test_help_has_an_example(command):
+def test_help_of_a_command_has_an_example(command):
     code, out, err = run(command, "--help")
     assert (code, err) == (0, "")
-    assert ("HOST:PORT" in out) == (command != "tour")  # it brings its own nodes
+    assert ("HOST:PORT" in out) == (command not in ("tour", "help"))  # these ask no node
     assert "example:\n  python3 -m p2p_plain %s " % command in out
 
 
@@ -129,7 +129,7 @@ def test_matrix_and_check_end_quietly_at_a_signal(number):
 def test_a_pipe_that_takes_nothing_does_not_hold_up_the_end(command):
     """``p2p_plain ping HOST | less``, and Ctrl-C: Python's own last flush would wait for ever."""
     with FakeNode() as node, full_pipe() as stdout:
-        rest = {"tour": ["--fast"], "--help": []}.get(command, [node.text])
+        rest = {"tour": ["--fast"], "help": ["options"], "--help": []}.get(command, [node.text])
         process = subprocess.Popen(
             [sys.executable, "-m", "p2p_plain", command, *rest],
             cwd=ROOT,

@@ -10,6 +10,7 @@ from tests.support import ROOT
 
 from p2p_plain import cli
 from p2p_plain.commands.help import DOCUMENTS
+from p2p_plain.common.program import DONE, WRONG_USAGE
 
 
 def run(*words, what=("-m", "p2p_plain"), cwd=ROOT):
@@ -30,19 +31,19 @@ def source(name):
 
 
 def test_help_lists_every_document_with_its_title(capsys):
-    assert cli.main(["help"]) == cli.DONE
+    assert cli.main(["help"]) == DONE
     listed = re.findall(r"^  (\w+) +(.+)$", capsys.readouterr().out, re.M)
     assert listed == [(name, source(name).splitlines()[0]) for name in DOCUMENTS]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_help_prints_a_document_as_it_is(name, capsys):
-    assert cli.main(["help", name]) == cli.DONE
+    assert cli.main(["help", name]) == DONE
     assert capsys.readouterr().out == source(name)
 
 
 def test_an_unknown_name_is_wrong_usage_and_the_names_are_listed(capsys):
-    assert cli.main(["help", "wires"]) == cli.WRONG_USAGE
+    assert cli.main(["help", "wires"]) == WRONG_USAGE
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1

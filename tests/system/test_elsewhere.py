@@ -12,13 +12,13 @@ import sys
 
 import pytest
 
-from p2p_plain.commands import run
 from p2p_plain.commands.watch_panel import BLOCKS
+from p2p_plain.common import output, program
+from p2p_plain.common.output import Output, wants_colour
 from p2p_plain.common.threads import Crew
 from p2p_plain.node import connector, listener, node
 from p2p_plain.node.listener import Listener
-from p2p_plain.terminal import output, screen
-from p2p_plain.terminal.output import Output, wants_colour
+from p2p_plain.terminal import screen
 from p2p_plain.terminal.text import as_encoded
 
 
@@ -174,7 +174,7 @@ def test_a_dial_that_windows_calls_under_way_is_waited_for(monkeypatch):
 
 def test_without_a_limit_of_descriptors_peers_are_as_many_as_wished(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
-    run._raise_descriptor_limit()
+    program._raise_descriptor_limit()
     assert node.descriptors() == sys.maxsize
 
 
@@ -187,5 +187,5 @@ def test_a_system_that_does_not_raise_the_limit_is_left_alone(monkeypatch):
 
     monkeypatch.setattr(resource, "getrlimit", lambda what: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    run._raise_descriptor_limit()
+    program._raise_descriptor_limit()
     assert node.descriptors() == 256

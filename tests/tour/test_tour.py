@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from p2p_plain.commands.options import read_plainly
+from p2p_plain.cli import node_parser
 from p2p_plain.tour import tour
 from tests.support import PATIENCE, ROOT
 
@@ -283,7 +283,7 @@ def test_from_the_one_file_into_a_pipe_it_goes_through_without_a_reader(onefile)
 def test_what_to_do_next_is_what_makes_two_nodes_find_each_other(text):
     assert "made from" not in text
     first, second = (
-        read_plainly(line.split())
+        node_parser().settings(line.split())
         for line in re.findall(r"^    python3 -m p2p_plain (.+)$", text[text.index("The tour is over") :], re.M)
     )
     assert second["bootstrap"] == ["127.0.0.1:%d" % first["port"]]

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from p2p_plain.terminal.output import Output, wants_colour
+from p2p_plain.common.output import Output, wants_colour
 
 
 class Terminal(io.StringIO):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from p2p_plain.terminal import signals
+from p2p_plain.common import signals
 from tests.support import PATIENCE, ROOT
 
 
