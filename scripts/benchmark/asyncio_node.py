@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""The same small node as most would write it today: asyncio streams and json.
+"""The baseline ``asyncio``: a small node as most people would write it today, with streams and json.
 
     python3 scripts/benchmark/asyncio_node.py [PING_INTERVAL [BOOTSTRAP]]
 
-It says hello, answers pings, asks everyone whom they know, dials whom it hears of, keeps one
-connection to each, pings all of them, and tells as JSON lines what happens: what ``p2p_plain``
-does too, without what makes that one fit for strangers (checks, bounds, probes, a row for the
-matrix).  Nothing in it is made slow on purpose; TCP_NODELAY is on, as asyncio sets it by itself.
+It says hello, answers and sends pings, asks its peers for addresses, dials them, keeps one
+connection to each node, and reports events as JSON lines.  ``p2p_plain`` does the same, and adds
+what makes a node fit for strangers: checks, bounds, probes, a row for the matrix.  Nothing in here
+is slow on purpose.  asyncio sets TCP_NODELAY by itself.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 
-TYPE_CHECKING = False  # importing typing would cost a start some milliseconds
+TYPE_CHECKING = False  # importing typing takes 3 ms or more of each start
 if TYPE_CHECKING:
     from typing import Any, Dict, Optional
 
@@ -23,7 +23,7 @@ PING_TIMEOUT = 20.0
 
 
 def tell(event: str, **fields: "Any") -> None:
-    """One event, for whoever reads our stdout."""
+    """Report an event on stdout."""
     print(json.dumps(dict(fields, event=event, time=time.time())), flush=True)
 
 
@@ -46,7 +46,7 @@ class Peer:
 
 
 class Node:
-    """Everybody's peer.  One thread, so no locks."""
+    """The node.  It has one thread, so no locks."""
 
     def __init__(self, ping_interval: float, bootstrap: str) -> None:
         self.nodeid = str(uuid.uuid4())
@@ -57,7 +57,7 @@ class Node:
         self.dialing: Dict[str, "asyncio.Future[None]"] = {}
 
     async def run(self) -> None:
-        """Listen, dial, and ping everyone each interval."""
+        """Listen, dial, and ping every peer once an interval."""
         server = await asyncio.start_server(self.accepted, "127.0.0.1", 0, backlog=1024)
         self.address = "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
         tell("listening", nodeid=self.nodeid, addresses=[self.address])
@@ -74,22 +74,22 @@ class Node:
                     self.say(peer.writer, "ping")
 
     def say(self, writer: asyncio.StreamWriter, msgtype: str, **fields: "Any") -> None:
-        """One message."""
+        """Send one message."""
         writer.write(json.dumps(dict(fields, msgtype=msgtype)).encode() + b"\n")
 
     def say_hello(self, writer: asyncio.StreamWriter) -> None:
-        """Who we are, and where we listen."""
+        """Send hello: our nodeid and port."""
         port = int(self.address.rpartition(":")[2])
         self.say(writer, "hello", nodeid=self.nodeid, port=port, network="bench")
 
     def dial(self, address: str) -> None:
-        """Soon, unless that is under way, or has led to a connection that stands."""
+        """Dial an address in a task, unless a task for it exists already."""
         if address != self.address and address not in self.dialing:
-            # Kept, because a task that nobody refers to may be collected half-way.
+            # asyncio keeps no reference to a task: without ours it could be collected half-way.
             self.dialing[address] = asyncio.ensure_future(self.dialed(address))
 
     async def dialed(self, address: str) -> None:
-        """A connection that we make."""
+        """Run a connection that we dial."""
         host, _, port = address.rpartition(":")
         try:
             reader, writer = await asyncio.open_connection(host, int(port))
@@ -101,7 +101,7 @@ class Node:
             self.dialing.pop(address)
 
     async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A connection that somebody else makes."""
+        """Run a connection that we accept."""
         try:
             await self.converse(reader, writer, None)
         except OSError:
@@ -113,7 +113,7 @@ class Node:
         writer: asyncio.StreamWriter,
         dialed: "Optional[str]",
     ) -> None:
-        """Hello, and then whatever comes, until the end."""
+        """Exchange hellos, then answer messages until the connection ends."""
         peer = None
         try:
             line = await reader.readline()
@@ -142,7 +142,7 @@ class Node:
     def met(
         self, writer: asyncio.StreamWriter, hello: "Dict[str, Any]", dialed: "Optional[str]"
     ) -> "Optional[Peer]":
-        """The peer that a hello makes; ``None`` if it is ourselves or here already."""
+        """Return the new peer; ``None`` if the hello is our own or a duplicate."""
         nodeid = hello["nodeid"]
         if nodeid == self.nodeid:
             return None
@@ -150,7 +150,7 @@ class Node:
         if address is None and "port" in hello:
             address = "%s:%d" % (writer.get_extra_info("peername")[0], hello["port"])
         old = self.peers.get(nodeid)
-        # Both have dialed at once: the connection dialed by the smaller nodeid stays.
+        # When both dial at once, the connection dialed by the smaller nodeid stays.
         if old is not None and (
             old.outbound == bool(dialed) or old.outbound == (self.nodeid < nodeid)
         ):
@@ -163,7 +163,7 @@ class Node:
         return peer
 
     def heard(self, peer: Peer, message: "Dict[str, Any]") -> None:
-        """One message from a peer."""
+        """Act on one message."""
         peer.heard_at = time.monotonic()
         msgtype = message["msgtype"]
         if msgtype == "ping":
@@ -187,7 +187,7 @@ class Node:
 
 
 def main() -> None:
-    """Run until somebody kills us."""
+    """Run until killed."""
     ping_interval = float(sys.argv[1]) if len(sys.argv) > 1 else 60.0
     bootstrap = sys.argv[2] if len(sys.argv) > 2 else ""
     loop = asyncio.new_event_loop()

@@ -1,6 +1,6 @@
-"""The cases: each starts one contestant, loads it, and returns what it measured, by name.
+"""The cases: each starts a contestant, loads it, and returns its figures by their keys.
 
-``targets.py`` has what these figures are called and what they should be.
+``targets`` names the figures and has their targets.
 """
 
 import calendar
@@ -29,7 +29,7 @@ class Settings(NamedTuple):
 
 
 def round_trip(kind: str, settings: Settings) -> Measured:
-    """One connection, one ping after the other; then two pings in one segment."""
+    """One connection and one ping at a time; then two pings in one segment."""
     with on_one_core(), Contestant(kind, settings.python, UNLIMITED) as server, Peer(
         server.port
     ) as peer:
@@ -47,13 +47,13 @@ def round_trip(kind: str, settings: Settings) -> Measured:
 
 
 def throughput(kind: str, settings: Settings) -> Measured:
-    """Pings a second with many unanswered at any moment."""
+    """Pings per second, with many unanswered at any moment."""
     found = {}
     with Contestant(kind, settings.python, UNLIMITED) as server:
         for name, connections, in_flight in (("1x128", 1, 128), ("50x32", 50, 32), ("50x1", 50, 1)):
             peers = [Peer(server.port) for _ in range(connections)]
             load.pings_in_flight(peers, in_flight, settings.seconds / 5)
-            for peer in peers:  # what is under way still would be counted twice
+            for peer in peers:  # pings that are still under way would count twice
                 peer.sock.close()
             peers = [Peer(server.port) for _ in range(connections)]
             done = load.pings_in_flight(peers, in_flight, settings.seconds)
@@ -65,7 +65,7 @@ def throughput(kind: str, settings: Settings) -> Measured:
 
 
 def handshakes(kind: str, settings: Settings) -> Measured:
-    """Connections a second that say hello, are let in, and end."""
+    """Connections per second that exchange hellos and end."""
     with Contestant(kind, settings.python, UNLIMITED) as server:
         load.handshakes(server.port, 1, settings.seconds / 5)
         in_turn = load.handshakes(server.port, 1, settings.seconds)
@@ -80,7 +80,7 @@ def handshakes(kind: str, settings: Settings) -> Measured:
 
 
 def held(kind: str, settings: Settings) -> Measured:
-    """Many connections at once, each pinged by its other end once a second."""
+    """Many connections; each pings the contestant once a second."""
     with Contestant(kind, settings.python, UNLIMITED) as server:
         Peer(server.port).sock.close()
         _wait_for_threads(server)
@@ -103,7 +103,7 @@ def held(kind: str, settings: Settings) -> Measured:
 
 
 def _wait_for_threads(server: Contestant) -> None:
-    """Until no thread has ended for half a second."""
+    """Wait until no thread has ended for half a second."""
     least, since = server.threads(), time.monotonic()
     while time.monotonic() < since + 0.5:
         time.sleep(0.05)
@@ -112,23 +112,23 @@ def _wait_for_threads(server: Contestant) -> None:
 
 
 def pinging(kind: str, settings: Settings) -> Measured:
-    """The contestant itself pings many peers, each once a second."""
+    """Many connections; the contestant pings each once a second."""
     with Contestant(kind, settings.python, UNLIMITED, ping_interval=1.0) as server:
         peers = [Peer(server.port) for _ in range(settings.peers)]
         load.answer_pings(peers, 1.5)
         before = server.cpu()
         pinged = load.answer_pings(peers, max(2.0, settings.seconds * 5))
-        # A ping and not a second: who pings all at once does so two times in 3 s, or three times.
+        # Per ping, because a contestant that pings all at once does so two or three times in 3 s.
         cpu = (server.cpu() - before) / max(1, pinged.pings)
         return {"cpu": cpu, "gap": pinged.gaps[-1]}
 
 
 STARTS = 5
-"""How many in a round: each takes only a moment, and so does each disturbance."""
+"""Starts in a round.  A start is short, so one disturbance would decide the figure."""
 
 
 def start_up(kind: str, settings: Settings) -> Measured:
-    """From starting the process to its answer to hello."""
+    """From the start of the process to its answer to hello."""
     found = []
     for _ in range(STARTS):
         began = load.clock()
@@ -139,7 +139,7 @@ def start_up(kind: str, settings: Settings) -> Measured:
 
 
 def discovery(kind: str, settings: Settings) -> Measured:
-    """So many processes, started at once with the address of one, until each has all others."""
+    """Processes that start with the address of the first, until each has all others as peers."""
     found = {}
     for number in settings.nodes:
         with _mesh(kind, settings.python, number) as (nodes, began):
@@ -158,7 +158,7 @@ def discovery(kind: str, settings: Settings) -> Measured:
 
 @contextmanager
 def _mesh(kind: str, python: str, number: int) -> Iterator[Any]:
-    """The nodes, and when the first but one was started."""
+    """Yield the nodes, and the time when the second one was started."""
     nodes = [Contestant(kind, python)]
     try:
         port = nodes[0].port
@@ -174,7 +174,7 @@ def _mesh(kind: str, python: str, number: int) -> Iterator[Any]:
 
 
 def _complete_at(events: List[Dict[str, Any]], others: int) -> float:
-    """When it first had that many peers; infinity if never."""
+    """Return when the node first had that many peers; infinity if never."""
     up = set()
     for event in events:
         if event["event"] == "peer_up":
@@ -187,7 +187,7 @@ def _complete_at(events: List[Dict[str, Any]], others: int) -> float:
 
 
 def _seconds(moment: Any) -> float:
-    """Since the epoch, from either form."""
+    """Return seconds since the epoch, from a number or an ISO 8601 text."""
     if isinstance(moment, float):
         return moment
     whole = calendar.timegm(time.strptime(moment[:19], "%Y-%m-%dT%H:%M:%S"))
@@ -195,7 +195,7 @@ def _seconds(moment: Any) -> float:
 
 
 POLITE_PAUSE = 0.005
-"""Seconds between two pings of a polite peer: 200 a second is what a node takes from anyone."""
+"""Seconds between two pings of a polite peer: a node answers 200 messages a second."""
 
 
 def fairness(kind: str, settings: Settings) -> Measured:
@@ -222,7 +222,7 @@ def fairness(kind: str, settings: Settings) -> Measured:
 
 @contextmanager
 def beside(attack: Callable[[int], None], port: int) -> Iterator[None]:
-    """While somebody misbehaves, in a process group of its own so that its children end with it."""
+    """Run an attack meanwhile, in a process group so that its children end with it."""
     process = multiprocessing.Process(target=_run_attack, args=(attack, port))
     process.start()
     try:
@@ -231,7 +231,7 @@ def beside(attack: Callable[[int], None], port: int) -> Iterator[None]:
         assert process.pid is not None
         try:
             os.killpg(process.pid, signal.SIGKILL)
-        except OSError:  # it had not come so far as to have one
+        except OSError:  # it has not made its group yet
             os.kill(process.pid, signal.SIGKILL)
         process.join()
 

@@ -1,8 +1,7 @@
-"""What loads a contestant, and looks at the clock meanwhile.
+"""The clients that load a contestant, and measure how long it takes to answer.
 
-All of it runs in the process of the benchmark, and the contestant in another: with two cores each
-has one.  It says and hears bytes and parses nothing, so that it is quicker than whoever answers;
-where it is not, ``Load.busy`` tells.
+They run in the benchmark's process, so with two cores the contestant has the other one.  They send
+and compare bytes without parsing, to be faster than the contestant; ``Load.busy`` shows if not.
 """
 
 import json
@@ -19,13 +18,13 @@ clock = time.perf_counter
 
 
 def hello() -> bytes:
-    """The hello of a node that has not been seen before, and does not listen."""
+    """Return the hello of a new node that does not listen."""
     said = {"msgtype": "hello", "nodeid": str(uuid.uuid4()), "network": "bench"}
     return json.dumps(said).encode() + b"\n"
 
 
 def connect(port: int, receive_buffer: Optional[int] = None) -> socket.socket:
-    """A connection on which nothing has been said yet."""
+    """Return a new connection, before hello."""
     sock = socket.socket()
     sock.settimeout(10)
     if receive_buffer is not None:
@@ -36,7 +35,7 @@ def connect(port: int, receive_buffer: Optional[int] = None) -> socket.socket:
 
 
 class Peer:
-    """A connection that has said hello and was let in."""
+    """A connection that has exchanged hellos and answered the first ping."""
 
     def __init__(self, port: int, receive_buffer: Optional[int] = None) -> None:
         self.sock = connect(port, receive_buffer)
@@ -55,11 +54,11 @@ class Peer:
         self.sock.close()
 
     def say(self, **message: Any) -> None:
-        """One message."""
+        """Send one message."""
         self.sock.sendall(json.dumps(message).encode() + b"\n")
 
     def line(self) -> bytes:
-        """The next line."""
+        """Return the next line."""
         while b"\n" not in self._held:
             chunk = self.sock.recv(65536)
             if not chunk:
@@ -69,7 +68,7 @@ class Peer:
         return line
 
     def round_trip(self, pings: int = 1) -> float:
-        """Seconds from that many pings in one segment to the last of their pongs."""
+        """Send that many pings at once; return the seconds until the last pong."""
         began = clock()
         self.sock.sendall(PING * pings)
         while pings:
@@ -82,7 +81,7 @@ class Peer:
 
 
 def round_trips(peer: Peer, seconds: float, pings: int = 1, pause: float = 0.0) -> List[float]:
-    """One after the other, for that long; sorted."""
+    """Return the round trips of that many seconds, one after the other, sorted."""
     found = []
     end = clock() + seconds
     while clock() < end:
@@ -93,12 +92,12 @@ def round_trips(peer: Peer, seconds: float, pings: int = 1, pause: float = 0.0) 
 
 
 def percentile(ordered: List[float], percent: int) -> float:
-    """Of sorted values, the one below which ``percent`` of them are."""
+    """Return the percentile of sorted values."""
     return ordered[len(ordered) * percent // 100]
 
 
 class Load(NamedTuple):
-    """How many were done, how many not, in how many seconds, and the part of a core we took."""
+    """What was done and what failed, in how many seconds, and the share of a core that the load took."""
 
     done: int
     failed: int
@@ -107,15 +106,15 @@ class Load(NamedTuple):
 
     @property
     def a_second(self) -> float:
-        """How many were done in a second."""
+        """How many were done per second."""
         return self.done / self.seconds
 
 
 def pings_in_flight(peers: List[Peer], in_flight: int, seconds: float) -> Load:
-    """Keep so many pings unanswered on each connection, and count the pongs.
+    """Keep that many pings unanswered on each connection, and count the pongs.
 
-    Each chunk of answers is followed by as many pings in one send.  What else comes is counted as
-    well: a ping a minute among a hundred thousand pongs.
+    Each chunk of answers is followed by as many pings in one send.  Every line counts as a pong:
+    the few others (a ping a minute) do not matter.
     """
     block = PING * in_flight
     socks = {peer.sock.fileno(): peer.sock for peer in peers}
@@ -142,9 +141,9 @@ def pings_in_flight(peers: List[Peer], in_flight: int, seconds: float) -> Load:
 
 
 def handshakes(port: int, at_once: int, seconds: float) -> Load:
-    """Connect, say hello, wait for its hello and first ping, answer that, hang up; and again.
+    """Connect, exchange hellos, answer the first ping, close, and begin again.
 
-    ``at_once`` of them are under way at any moment.
+    ``at_once`` connections are under way at any moment.
     """
     poller = select.poll()
     under_way: Dict[int, Tuple[socket.socket, bytes]] = {}
@@ -184,7 +183,7 @@ def handshakes(port: int, at_once: int, seconds: float) -> Load:
 
 
 def ping_each_second(peers: List[Peer], seconds: float) -> Load:
-    """Ping each of them once a second, evenly, and read the answers, the last ones included."""
+    """Ping each peer once a second, spread evenly, and read all answers."""
     socks = {peer.sock.fileno(): peer.sock for peer in peers}
     poller = select.poll()
     for number in socks:
@@ -212,14 +211,14 @@ def ping_each_second(peers: List[Peer], seconds: float) -> Load:
 
 
 class Pinged(NamedTuple):
-    """How many pings came, and the seconds between two on one connection: each, sorted."""
+    """The pings that came, and the seconds between two pings on one connection, sorted."""
 
     pings: int
     gaps: List[float]
 
 
 def answer_pings(peers: List[Peer], seconds: float) -> Pinged:
-    """Answer every ping at once; when they came."""
+    """Answer every ping immediately, and return when they came."""
     socks = {peer.sock.fileno(): peer.sock for peer in peers}
     poller = select.poll()
     for number in socks:
@@ -241,15 +240,15 @@ def answer_pings(peers: List[Peer], seconds: float) -> Pinged:
                 gaps.append(now - last[number])
                 last[number] = now
         now = clock()
-    # Who waits still has waited as long.
+    # A connection that still waits for its next ping has a gap as well.
     return Pinged(pings, sorted(gaps + [now - since for since in last.values()]))
 
 
-# -- bad neighbours: each runs in a process of its own until it is killed ------------------------
+# -- attackers: each runs in a process of its own until it is killed --------------------------
 
 
 def flood(port: int) -> None:
-    """Pings as fast as they are taken, the answers read."""
+    """Send pings as fast as they are taken, and read the answers."""
     sock = Peer(port).sock
     sock.setblocking(False)
     poller = select.poll()
@@ -261,15 +260,12 @@ def flood(port: int) -> None:
             if happened & select.POLLIN and not sock.recv(65536):
                 return
             if happened & select.POLLOUT:
-                # From where the last one was cut off, or half of a ping would be bad input.
+                # Continue where the last send stopped: half a ping would be bad input.
                 left = left[sock.send(left) :] or block
 
 
 def stall(port: int, number: int = 50) -> None:
-    """So many peers that ask and ask, never read, and stay.
-
-    Rows are what a node has the longest answers for; the others are asked for pongs.
-    """
+    """Open that many connections that ask for rows and pongs and never read the answers."""
     block = b'{"msgtype":"getlinks"}\n' + PING * 100
     waiting = {}
     for _ in range(number):
@@ -282,6 +278,6 @@ def stall(port: int, number: int = 50) -> None:
                 waiting[sock] = left[sock.send(left) :] or block
             except BlockingIOError:
                 pass
-            except OSError:  # it has lost its patience with us
+            except OSError:  # the node has dropped us
                 del waiting[sock]
         time.sleep(0.01)

@@ -1,7 +1,7 @@
-"""The contestants as processes, and what the system says that each of them takes.
+"""Runs contestants as processes, and reads their processor time and memory from the system.
 
-Each runs in a process of its own and whoever measures in another.  What a contestant prints goes to
-a file: nobody has to read along for it to go on, and afterwards the file tells what happened when.
+A contestant prints to a file.  So nobody has to read along while it is measured, and afterwards
+the file says what happened when.
 """
 
 import json
@@ -20,15 +20,18 @@ OURS, RAW, ASYNCIO = "p2p_plain", "raw", "asyncio"
 CONTESTANTS = (OURS, RAW, ASYNCIO)
 
 PATIENCE = 30.0
-"""Seconds after which something that should take a moment has failed."""
+"""Seconds until something that should take a moment has failed."""
 
 UNLIMITED = ("--max-rate", "0", "--max-peers", "5000")
-"""A node answers each peer 200 messages a second, and reads it more slowly beyond that.  Where it is
-measured how fast it can go, it is told not to: that is an option that anyone has."""
+"""Options for cases that measure how fast a node can go: by default it answers each peer 200 messages
+a second and reads more slowly beyond that."""
 
 
 class Contestant:
-    """One of the three, as a process that listens on a free port of 127.0.0.1."""
+    """A process of one of the three kinds.  It listens on a free port of 127.0.0.1.
+
+    ``options`` go to ``p2p_plain`` only; the others have none.
+    """
 
     def __init__(
         self,
@@ -38,7 +41,6 @@ class Contestant:
         ping_interval: float = 60.0,
         bootstrap: Optional[int] = None,
     ) -> None:
-        """``options`` are for ``p2p_plain`` only; the others have no such things."""
         self.kind = kind
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __exit__)
         command = _command(kind, ping_interval, bootstrap) + (list(options) if kind == OURS else [])
@@ -66,7 +68,7 @@ class Contestant:
 
     @property
     def port(self) -> int:
-        """Where it listens; waits until it does."""
+        """Its port.  Waits until it listens."""
         deadline = time.monotonic() + PATIENCE
         while True:
             told = self.told()
@@ -78,21 +80,21 @@ class Contestant:
             time.sleep(0.0002)
 
     def told(self) -> bytes:
-        """Everything that it has printed so far."""
+        """Return everything that it has printed so far."""
         return os.pread(self._output.fileno(), os.fstat(self._output.fileno()).st_size, 0)
 
     def events(self) -> List[Dict[str, Any]]:
-        """The same as events; a line that is not finished yet is left out."""
+        """Return the events that it has printed; a half-written line is left out."""
         return [json.loads(line.decode()) for line in self.told().split(b"\n")[:-1]]
 
-    # -- what it takes ---------------------------------------------------------------------
+    # -- what it costs ---------------------------------------------------------------------
 
     def cpu(self) -> float:
-        """Seconds of processor time so far, of all its threads."""
+        """Return the processor time of all its threads so far, in seconds."""
         return cpu_seconds(self.pid)
 
     def memory(self) -> float:
-        """KiB that it holds in memory now."""
+        """Return its resident memory in KiB."""
         try:
             with open("/proc/%d/statm" % self.pid) as file:
                 return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
@@ -100,7 +102,7 @@ class Contestant:
             return float(_ps("rss", self.pid))
 
     def threads(self) -> int:
-        """How many it has now; 0 where nobody can tell."""
+        """Return how many it has now; 0 where /proc is missing."""
         try:
             return len(os.listdir("/proc/%d/task" % self.pid))
         except OSError:
@@ -108,10 +110,10 @@ class Contestant:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time of another process, to the microsecond where the system tells that."""
+    """Return the processor time of a process, to the microsecond if the system has that."""
     try:
-        # What clock_getcpuclockid(3) computes on Linux, where /proc/PID/stat counts in steps of
-        # 10 ms: as much as answering 300 pings takes.
+        # The clock of clock_getcpuclockid(3) on Linux.  /proc/PID/stat counts in steps of 10 ms,
+        # the time of several hundred pings.
         return time.clock_gettime((~pid << 3) | 2)
     except (AttributeError, OSError, OverflowError):
         pass
@@ -128,7 +130,7 @@ def _ps(column: str, pid: int) -> str:
 
 
 def read_ps_time(text: str) -> float:
-    """Seconds of ``1-02:03:04`` or ``3:04.56``, as different systems have it."""
+    """Return the seconds of ``1-02:03:04`` or ``3:04.56``; formats differ between systems."""
     days, _, clock = text.rpartition("-")
     seconds = 0.0
     for part in clock.split(":"):
@@ -137,10 +139,9 @@ def read_ps_time(text: str) -> float:
 
 
 def _environment() -> Dict[str, str]:
-    """Ours, but that a program may keep its bytecode from one start to the next, as it usually does.
+    """Return our environment, but let programs keep their bytecode, as they usually do.
 
-    The standard library's is there in any case; without its own, ``p2p_plain`` would compile itself
-    each time, and ``asyncio`` would not.
+    Otherwise ``p2p_plain`` would compile itself at each start; asyncio, which is installed, would not.
     """
     return {key: os.environ[key] for key in os.environ if key != "PYTHONDONTWRITEBYTECODE"}
 
@@ -158,11 +159,10 @@ def _command(kind: str, ping_interval: float, bootstrap: Optional[int]) -> List[
 
 @contextmanager
 def on_one_core() -> Iterator[None]:
-    """Keep this process, and what it starts meanwhile, on the same core.
+    """Keep this process, and those that it starts meanwhile, on one core.
 
-    Who takes turns needs no more than one.  With two, a sleeping core has to be woken for each
-    turn, or not, as the scheduler pleases, and where that takes 100 us (in a virtual machine, say)
-    nothing else is measured.
+    Two processes that take turns need no more.  On two cores the scheduler may have to wake a
+    sleeping core for each turn, and in a virtual machine that takes longer than the turn itself.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield
@@ -176,7 +176,7 @@ def on_one_core() -> Iterator[None]:
 
 
 def allow_descriptors(number: int) -> bool:
-    """Whether this process, and those that it starts, may have so many connections."""
+    """True if this process, and those that it starts, may have that many connections."""
     try:
         import resource
     except ImportError:

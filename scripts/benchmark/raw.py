@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
-"""The floor: one thread for each connection, which looks at lines and answers fixed bytes.
+"""The baseline ``raw``: one thread for each connection, which answers lines with fixed bytes.
 
     python3 scripts/benchmark/raw.py
 
-It knows nobody, checks nothing, bounds nothing and has no JSON.  What it costs is what sockets
-and threads cost in Python, and whatever a node does for its peers comes on top of that.  So this
-is what ``p2p_plain`` is measured against; it is no way to write a program.
+It is the floor: it parses nothing, checks nothing and keeps nothing, so it costs what sockets and
+threads cost in Python.  Do not write a program like this.
 """
 
 import socket
 import threading
 
-# What a node says once it has heard a hello, byte for byte, so that both say equally much.
+# The same messages as a node's answer to hello, so that both send equally much.
 HELLO = (
     b'{"msgtype":"hello","nodeid":"00000000-0000-4000-8000-000000000000","version":1,"port":6000,'
     b'"name":"raw","network":"bench","agent":"raw","observed":"127.0.0.1:50000"}\n'
@@ -22,7 +21,7 @@ PONG = b'{"msgtype":"pong"}\n'
 
 
 def serve(sock: socket.socket) -> None:
-    """One connection's thread: read, look at each line, answer all of them with one send."""
+    """Run one connection: answer all lines of a chunk with one send."""
     rest = b""
     with sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -49,7 +48,7 @@ def serve(sock: socket.socket) -> None:
 
 
 def main() -> None:
-    """Accept on a free port until somebody kills us."""
+    """Accept connections on a free port until killed."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     listening.listen(1024)

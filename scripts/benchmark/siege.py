@@ -1,7 +1,7 @@
 """A node under siege: how long a good peer waits while others flood, stall and lie.
 
-Each kind of attack comes from a process of its own, for a few seconds, on a fresh node, in turns
-with quiet ones.  There are no baselines here: those have nothing that a siege could wear down.
+Each attack runs in a process of its own against a fresh node, in turns with a node that is not
+attacked.  The baselines take no part, because they have no defence.
 """
 
 import socket
@@ -17,7 +17,7 @@ from .processes import OURS, Contestant
 
 
 def flood_of_long_lines(port: int) -> None:
-    """Lines of 64 KiB that take long to parse."""
+    """Send lines of 64 KiB that take long to parse."""
     peer = Peer(port)
     body = "[" + ",".join(["[]"] * 21000) + "]"
     while True:
@@ -26,7 +26,7 @@ def flood_of_long_lines(port: int) -> None:
 
 
 def flood_of_addresses(port: int) -> None:
-    """A hundred addresses a line, none of them dialable, as fast as the node takes them."""
+    """Send lines of a hundred addresses that cannot be dialed, as fast as the node reads."""
     peer = Peer(port)
     number = 0
     while True:
@@ -36,7 +36,7 @@ def flood_of_addresses(port: int) -> None:
 
 
 def bad_input(port: int) -> None:
-    """Connections that say hello and then something that is not JSON, one after the other."""
+    """Connect, say hello, send something that is not JSON, and begin again."""
     while True:
         try:
             peer = Peer(port)
@@ -48,7 +48,7 @@ def bad_input(port: int) -> None:
 
 
 def silent_connections(port: int) -> None:
-    """Two hundred connections without a word, opened again whenever the node closes one."""
+    """Keep two hundred connections open that send nothing."""
     held = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
     while True:
         for number, sock in enumerate(held):
@@ -65,7 +65,7 @@ def silent_connections(port: int) -> None:
 
 
 def stalled_readers(port: int) -> None:
-    """Fifty peers that never read, while a talker keeps the node broadcasting to them."""
+    """Be fifty peers that never read, and one whose messages the node forwards to them."""
     stalled = [Peer(port) for _ in range(50)]
     talker = Peer(port)
     while stalled:
@@ -86,7 +86,7 @@ ATTACKS: List[Tuple[str, Callable[[int], None]]] = [
 
 
 def under(attack: Optional[Callable[[int], None]], settings: Settings) -> Tuple[float, float]:
-    """The p50 and p99 of a good peer's round trip, in seconds, beside an attack on a fresh node."""
+    """Return p50 and p99 of a good peer's round trip, in seconds, beside an attack on a fresh node."""
     with Contestant(OURS, settings.python) as node, Peer(node.port) as peer:
         if attack is None:
             found = load.round_trips(peer, settings.seconds, pause=POLITE_PAUSE)
@@ -98,7 +98,7 @@ def under(attack: Optional[Callable[[int], None]], settings: Settings) -> Tuple[
 
 
 def siege(settings: Settings, rounds: int) -> None:
-    """A table: each attack with the good peer's round trip, and how many times the quiet one."""
+    """Print a good peer's round trip beside each attack, and how many times the quiet one it is."""
     quiet: List[Tuple[float, float]] = []
     attacked: List[List[Tuple[float, float]]] = [[] for _ in ATTACKS]
     for _ in range(rounds):
@@ -114,7 +114,7 @@ def siege(settings: Settings, rounds: int) -> None:
 def _show(
     name: str, found: List[Tuple[float, float]], base: Optional[Tuple[float, float]]
 ) -> Tuple[float, float]:
-    """One line; the medians of the rounds."""
+    """Print a line with the medians of the rounds, and return them."""
     p50, p99 = (statistics.median(column) for column in zip(*found))
     line = "%-38s %6.2f ms %6.2f ms" % (name, p50 * 1000, p99 * 1000)
     if base is not None:

@@ -1,4 +1,4 @@
-"""The benchmark runs: every case once, tiny; its lines have the promised shape; its sums are right."""
+"""The benchmark: every case runs, its lines have the promised shape, and its sums are right."""
 
 import json
 import os
@@ -8,15 +8,11 @@ import sys
 
 import pytest
 
+from scripts.benchmark import load
+from scripts.benchmark.processes import ASYNCIO, OURS, RAW, Contestant, read_ps_time
+from scripts.benchmark.results import WITHOUT_RAW, as_json, compare, report_if_busy
+from scripts.benchmark.targets import Figure, at_least, at_most, figures
 from tests.support import ROOT
-
-sys.path.append(os.path.join(ROOT, "scripts"))  # as when it is run, for what it imports itself
-
-from scripts import bench  # noqa: E402
-
-ASYNCIO, OURS, RAW = bench.ASYNCIO, bench.OURS, bench.RAW
-Contestant, read_ps_time = bench.processes.Contestant, bench.processes.read_ps_time
-Figure, at_least, at_most = bench.Figure, bench.targets.at_least, bench.targets.at_most
 
 BENCH = os.path.join(ROOT, "scripts", "bench.py")
 TINY = ("--rounds", "1", "--seconds", "0.05", "--peers", "10", "--nodes", "2,3")
@@ -27,7 +23,7 @@ needs_linux = pytest.mark.skipif(not hasattr(os, "fork"), reason="its attackers 
 
 
 def run_bench(*arguments):
-    """What it prints, in lines; it must not have complained."""
+    """The lines that it prints; it must not have complained."""
     run = subprocess.run(
         [sys.executable, BENCH] + list(arguments),
         stdout=subprocess.PIPE,
@@ -46,36 +42,43 @@ def test_every_case_has_a_line_for_each_comparison():
     assert re.match(r"\d+ s$", seconds)
     lines = [line for line in lines if not line.startswith("  (")]
     labels = [line[:38].strip() for line in lines if line[:38].strip()]
-    figures = bench.targets.figures([2, 3])
-    assert sorted(labels) == sorted(figure.label for figure in figures)
-    compared = [figure for figure in figures if figure.own is None]
-    with_raw = [figure for figure in compared if figure.case not in bench.WITHOUT_RAW]
+    wanted = figures([2, 3])
+    assert sorted(labels) == sorted(figure.label for figure in wanted)
+    compared = [figure for figure in wanted if figure.own is None]
+    with_raw = [figure for figure in compared if figure.case not in WITHOUT_RAW]
     assert sum(bool(COMPARED.search(line)) for line in lines) == len(compared) + len(with_raw)
-    targets = [target for figure in figures for target in figure[-3:] if target is not None]
+    targets = [target for figure in wanted for target in figure[-3:] if target is not None]
     assert sum(bool(JUDGED.search(line)) for line in lines) == len(targets)
 
 
 @needs_linux
-def test_as_json_a_machine_can_read_it():
-    told = [json.loads(line) for line in run_bench("start-up", "--rounds", "2", "--json")]
-    assert [(one["figure"], one["against"]) for one in told] == [
+def test_json_has_an_object_for_each_comparison():
+    found = [json.loads(line) for line in run_bench("start-up", "--rounds", "2", "--json")]
+    assert [(one["figure"], one["against"]) for one in found] == [
         ("time", "raw"),
         ("time", "asyncio"),
         ("memory", "raw"),
         ("memory", "asyncio"),
     ]
-    for one in told:
+    for one in found:
         assert one["p2p_plain"] > 0 and one["baseline"] > 0
         assert one["least"] <= one["ratio"] <= one["most"]
         assert "cores" in one["machine"]
-    assert told[0]["target"] == "<= 2"
-    assert told[3]["target"] is None and told[3]["met"] is None
+    assert found[0]["target"] == "<= 2"
+    assert found[3]["target"] is None and found[3]["met"] is None
 
 
 @needs_linux
-def test_the_siege_measures_a_good_peer_beside_each_attack():
-    lines = run_bench("siege", "--rounds", "1", "--seconds", "0.2")
-    table = [line for line in lines if " ms " in line]
+def test_commands_of_the_document_run():
+    """All that ``BENCHMARK.rst`` shows, in small; the first is tried by the test of every case."""
+    with open(os.path.join(ROOT, "scripts", "BENCHMARK.rst"), encoding="utf-8") as file:
+        commands = re.findall(r"^    python3 scripts/bench\.py ?(.*)$", file.read(), re.M)
+    assert commands[0] == "" and len(commands) == 4
+    small = ["--rounds", "1", "--seconds", "0.05", "--nodes", "2"]
+    for command in commands[1:-1]:
+        assert run_bench(*command.split(), *small)
+    # The siege: a good peer beside nothing, and beside each attack.
+    table = [line for line in run_bench(*commands[-1].split(), *small) if " ms " in line]
     assert len(table) == 7
     assert table[0].startswith("nothing")
     assert all(line.endswith("x") for line in table[1:])
@@ -93,7 +96,7 @@ def test_the_siege_measures_a_good_peer_beside_each_attack():
         ["--python", "/no/such/python", "start-up"],
     ],
 )
-def test_what_cannot_be_meant_is_said_in_a_line(words):
+def test_wrong_usage_is_one_line(words):
     run = subprocess.run([sys.executable, BENCH] + words, stderr=subprocess.PIPE, timeout=60)
     assert run.returncode == 2
     assert b"Traceback" not in run.stderr
@@ -103,45 +106,45 @@ def test_what_cannot_be_meant_is_said_in_a_line(words):
 # -- sums -----------------------------------------------------------------------------------
 
 
-def test_a_ratio_is_the_median_of_the_rounds_ratios_and_not_of_the_medians():
-    """In a round both have had the same weather."""
+def test_ratio_is_the_median_of_the_ratios_of_the_rounds():
+    """In a round both contestants met the same disturbances."""
     found = {
         OURS: [{"x": 2.0}, {"x": 30.0}, {"x": 4.0}],
         RAW: [{"x": 1.0}, {"x": 10.0}, {"x": 1.0}],
         ASYNCIO: [{"x": 4.0}, {"x": 60.0}, {"x": 8.0}],
     }
     figure = Figure("case", "x", "label", "us", raw=at_most(2.5), asyncio=at_least(0.5))
-    raw, other = bench.results(figure, found)
+    raw, other = compare(figure, found)
     assert (raw["against"], raw["p2p_plain"], raw["baseline"]) == (RAW, 4.0, 1.0)
     assert (raw["ratio"], raw["least"], raw["most"]) == (3.0, 2.0, 4.0)
     assert (raw["target"], raw["met"]) == ("<= 2.5", False)
     assert (other["ratio"], other["met"]) == (0.5, True)
 
 
-def test_what_has_a_target_of_its_own_is_compared_with_nobody():
+def test_figure_with_a_target_of_its_own_is_not_compared():
     found = {OURS: [{"x": 0}, {"x": 0}, {"x": 1}], RAW: [{"x": 0}] * 3}
-    (result,) = bench.results(Figure("case", "x", "label", "", own=at_most(0)), found)
+    (result,) = compare(Figure("case", "x", "label", "", own=at_most(0)), found)
     assert (result["against"], result["p2p_plain"], result["met"]) == (None, 0, True)
 
 
-def test_a_contestant_that_did_nothing_at_all_has_lost():
+def test_target_is_missed_if_a_baseline_did_nothing():
     found = {OURS: [{"x": 5.0}], RAW: [{"x": 0.0}]}
-    (result,) = bench.results(Figure("case", "x", "label", "/s", raw=at_most(3)), found)
+    (result,) = compare(Figure("case", "x", "label", "/s", raw=at_most(3)), found)
     assert result["met"] is False
 
 
-def test_what_never_came_to_an_end_is_null_to_machines():
+def test_infinity_is_null_in_json():
     """JSON has no infinity."""
     found = {OURS: [{"x": float("inf")}], ASYNCIO: [{"x": 2.0}]}
-    (result,) = bench.results(Figure("case", "x", "label", "s", asyncio=at_most(1)), found)
-    line = bench.as_json(result, "somewhere")
+    (result,) = compare(Figure("case", "x", "label", "s", asyncio=at_most(1)), found)
+    line = as_json(result, "somewhere")
     assert json.loads(line)["ratio"] is None and "Infinity" not in line
     assert json.loads(line)["met"] is False
 
 
-def test_a_load_that_took_nearly_a_core_is_told(capsys):
+def test_load_that_took_nearly_a_core_is_reported(capsys):
     found = {OURS: [{"x busy": 0.3}], RAW: [{"x busy": 0.95}]}
-    bench.tell_if_busy("throughput", found)
+    report_if_busy("throughput", found)
     assert capsys.readouterr().out == (
         "  (throughput, x: the load took 95 % of a core beside raw)\n"
     )
@@ -151,14 +154,13 @@ def test_a_load_that_took_nearly_a_core_is_told(capsys):
     "text, seconds",
     [("0:01.50", 1.5), ("00:02:03", 123.0), ("1-00:00:01", 86401.0), ("12:34:56", 45296.0)],
 )
-def test_the_clock_of_ps_is_read_as_seconds(text, seconds):
+def test_times_of_ps_are_read_as_seconds(text, seconds):
     assert read_ps_time(text) == seconds
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
 @pytest.mark.parametrize("kind", [OURS, RAW, ASYNCIO])
-def test_a_contestant_is_a_process_that_answers_and_whose_costs_are_known(kind):
-    load = bench.cases.load
+def test_contestant_answers_and_its_costs_are_known(kind):
     with Contestant(kind, sys.executable) as server, load.Peer(server.port) as peer:
         before = server.cpu()
         assert load.round_trips(peer, 0.2, pings=2)
