@@ -1,52 +1,64 @@
-"""The soak: its plan is fair and the same each time, and what is wrong with a node fails it."""
+"""The soak: its plan is fair and the same each time, and every fault of a node fails it."""
 
 import glob
+import json
 import os
 import signal
 import subprocess
 import sys
 
 import pytest
-
 from tests.support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 
-sys.path.append(os.path.join(ROOT, "scripts"))  # as when it is run, for what it imports itself
+sys.path.append(os.path.join(ROOT, "scripts"))  # the package imports the laboratory, as when run
 
 from scripts import soak  # noqa: E402
-from scripts.laboratory import lab, steps  # noqa: E402, F401  (lab declares the steps)
+from scripts.soaking import resources  # noqa: E402
+from scripts.soaking.ledger import Ledger  # noqa: E402
+from scripts.soaking.plan import ANCHORS, LEAST_AWAKE, TROUBLES, hosts_at_first  # noqa: E402
+from scripts.soaking.plan import make_plan  # noqa: E402
 
 SOAK = os.path.join(ROOT, "scripts", "soak.py")
-QUICK = "--ping-interval 1 --ping-timeout 1 --probe-interval 1"
-
+QUICK = "--ping-interval 0.5 --ping-timeout 1 --probe-interval 1"
 
 needs_lab = pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
 
 
-def run_soak(*arguments):
-    """Exit code, stdout and stderr in lines."""
-    run = subprocess.run(
-        [sys.executable, SOAK] + list(arguments),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=120,
-    )
-    return run.returncode, run.stdout.decode().splitlines(), run.stderr.decode().splitlines()
+class Soak:
+    """A soak that has been started, from a folder that has nothing to do with it."""
+
+    def __init__(self, *arguments):
+        self._process = subprocess.Popen(
+            [sys.executable, SOAK] + list(arguments),
+            cwd=os.path.dirname(sys.executable),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def finish(self):
+        """Return the exit code, and stdout and stderr in lines."""
+        try:
+            output, errors = self._process.communicate(timeout=120)
+        finally:
+            self._process.kill()
+            self._process.wait()
+        return self._process.returncode, output.decode().splitlines(), errors.decode().splitlines()
 
 
 # -- the plan -------------------------------------------------------------------------------
 
 
 def test_the_same_arguments_make_the_same_plan():
-    plan = soak.make_plan(7, 300, 12)
-    assert plan == soak.make_plan(7, 300, 12)
-    assert plan != soak.make_plan(8, 300, 12)
-    assert plan != soak.make_plan(7, 300, 5)
+    plan = make_plan(7, 300, 12)
+    assert plan == make_plan(7, 300, 12)
+    assert plan != make_plan(8, 300, 12)
+    assert plan != make_plan(7, 300, 5)
 
 
 def test_a_plan_does_not_depend_on_the_version_of_python():
-    """Else a failure on one could not be looked at on another."""
-    plan = [(round(action.at, 3), action.text) for action in soak.make_plan(1, 120, 12)[:5]]
+    """So a failure on one version can be repeated on another."""
+    plan = [(round(action.at, 3), action.text) for action in make_plan(1, 120, 12)[:5]]
     assert plan == [
         (0.0, "calm"),
         (0.622, "drop h5 from h3,h4"),
@@ -56,21 +68,29 @@ def test_a_plan_does_not_depend_on_the_version_of_python():
     ]
 
 
-def test_everything_happens_sooner_or_later():
-    plan = soak.make_plan(1, 600, 12)
-    ends = {trouble.end for trouble in soak.TROUBLES.values()} - {""}
-    assert {action.kind for action in plan} == set(soak.TROUBLES) | ends | {"calm"}
+def test_a_plan_can_be_shown_without_being_followed():
+    code, output, errors = Soak("--seed", "1", "--for", "60", "--plan").finish()
+    assert (code, errors) == (0, [])
+    texts = [line.split(None, 1)[1] for line in output]
+    assert texts == [action.text for action in make_plan(1, 60, 12)]
+
+
+def test_ten_minutes_have_every_kind_of_trouble_and_every_end():
+    plan = make_plan(1, 600, 12)
+    ends = {trouble.end for trouble in TROUBLES.values()} - {""}
+    assert {action.kind for action in plan} == set(TROUBLES) | ends | {"calm"}
     assert max(action.at for action in plan) <= 600
     assert len(plan) > 300
 
 
 @pytest.mark.parametrize("hosts", [4, 5, 12, 30])
 @pytest.mark.parametrize("seconds", [1, 12, 600])
-def test_a_plan_leaves_the_anchors_and_three_nodes_awake_and_is_calm_in_a_calm(hosts, seconds):
+def test_a_plan_is_fair(hosts, seconds):
+    """It spares the anchors, leaves three nodes awake, and ends all trouble before a calm."""
     for seed in range(10):
-        names = ["h%d" % number for number in range(1, soak.hosts_at_first(hosts) + 1)]
+        names = ["h%d" % number for number in range(1, hosts_at_first(hosts) + 1)]
         away, frozen, others, at = set(), set(), set(), 0.0
-        plan = soak.make_plan(seed, seconds, hosts)
+        plan = make_plan(seed, seconds, hosts)
         assert [plan[0].kind, plan[-1].kind] == ["calm", "calm"]
         assert sum(action.kind == "calm" for action in plan) >= 3
         for action in plan:
@@ -80,12 +100,12 @@ def test_a_plan_leaves_the_anchors_and_three_nodes_awake_and_is_calm_in_a_calm(h
             if action.kind == "calm":
                 assert frozen | others == set()
                 continue
-            steps.read_step(steps.split_words(action.text), names)  # it is one
+            soak.read_step(soak.split_words(action.text), names)  # the laboratory understands it
             if action.kind == "add":
                 names += action.arguments
                 assert len(names) <= hosts
             elif action.kind in ("stop", "kill", "restart"):
-                assert not who & (away | frozen | set(soak.ANCHORS))
+                assert not who & (away | frozen | set(ANCHORS))
                 away |= who if action.kind != "restart" else set()
             elif action.kind == "start":
                 assert who <= away
@@ -96,65 +116,65 @@ def test_a_plan_leaves_the_anchors_and_three_nodes_awake_and_is_calm_in_a_calm(h
             elif action.kind == "thaw":
                 assert who <= frozen
                 frozen -= who
-            elif action.kind in {trouble.end for trouble in soak.TROUBLES.values()}:
+            elif action.kind in {trouble.end for trouble in TROUBLES.values()}:
                 others -= {(action.kind, name) for name in who}
             else:
                 affected = action.arguments if action.kind == "split" else action.arguments[:1]
-                others |= {(soak.TROUBLES[action.kind].end, name) for name in affected}
-            assert len(set(names) - away - frozen) >= soak.LEAST_AWAKE
+                others |= {(TROUBLES[action.kind].end, name) for name in affected}
+            assert len(set(names) - away - frozen) >= LEAST_AWAKE
 
 
-# -- what nodes tell ------------------------------------------------------------------------
+# -- what nodes report ----------------------------------------------------------------------
 
 
 @pytest.fixture
 def ledger():
-    """The account of a node on h1 that listens, and has h2 as its peer."""
-    ledger = soak.Ledger()
-    ledger.hear({"host": "h1", "at": 0.1, "event": "listening"})
-    hear(ledger, "peer_up", "h2", 1)
+    """The ledger of one node on h1 that listens and has h2 as its peer."""
+    ledger = Ledger()
+    ledger.take({"host": "h1", "at": 0.1, "event": "listening"})
+    report(ledger, "peer_up", "h2", 1)
     return ledger
 
 
-def hear(ledger, event, name, peers):
+def report(ledger, event, name, peers):
     more = {"nodeid": name, "name": name, "peers": peers, "reason": "closed"}
-    ledger.hear(dict(more, host="h1", at=1.0, event=event))
+    ledger.take(dict(more, host="h1", at=1.0, event=event))
 
 
 def test_peers_that_come_and_go_are_counted(ledger):
-    hear(ledger, "peer_up", "h3", 2)
-    hear(ledger, "peer_down", "h2", 1)
-    hear(ledger, "peer_up", "h2", 2)
+    report(ledger, "peer_up", "h3", 2)
+    report(ledger, "peer_down", "h2", 1)
+    report(ledger, "peer_up", "h2", 2)
     assert ledger.problems == []
     assert (ledger.started, ledger.ups, ledger.downs) == (1, 3, {"closed": 1})
     assert (ledger.lives["h1"].up, ledger.lives["h1"].events) == ({"h2", "h3"}, 5)
 
 
 @pytest.mark.parametrize(
-    "event, name, peers, said",
+    "event, name, peers, problem",
     [
-        ("peer_up", "h2", 1, "h1 told peer_up of h2 twice in a row"),
-        ("peer_down", "h3", 1, "h1 told peer_down of h3 twice in a row"),
-        ("peer_up", "h3", 3, "h1 counts 3 peers and told of 2"),
-        ("peer_down", "h2", 1, "h1 counts 1 peers and told of 0"),
+        ("peer_up", "h2", 1, "h1 reported peer_up of h2 twice in a row"),
+        ("peer_down", "h3", 1, "h1 reported peer_down of h3 twice in a row"),
+        ("peer_up", "h3", 3, "h1 counts 3 peers in peer_up of h3, its events 2"),
+        ("peer_down", "h2", 1, "h1 counts 1 peers in peer_down of h2, its events 0"),
     ],
 )
-def test_what_does_not_add_up_is_a_problem(ledger, event, name, peers, said):
-    hear(ledger, event, name, peers)
-    (problem,) = ledger.problems
-    assert said in problem
+def test_reports_that_contradict_each_other_are_a_problem(ledger, event, name, peers, problem):
+    report(ledger, event, name, peers)
+    (found,) = ledger.problems
+    assert problem in found
 
 
-def test_a_node_started_again_has_no_peers_yet(ledger):
+def test_a_node_that_is_started_again_has_no_peers_yet(ledger):
     ledger.expect(-9, "h1")
-    ledger.hear({"host": "h1", "at": 2.0, "ended": -9})
-    ledger.hear({"host": "h1", "at": 3.0, "event": "listening"})
-    hear(ledger, "peer_up", "h2", 1)
+    ledger.take({"host": "h1", "at": 2.0, "ended": -9})
+    ledger.take({"host": "h1", "at": 3.0, "event": "listening"})
+    report(ledger, "peer_up", "h2", 1)
     assert ledger.problems == []
 
 
 @pytest.mark.parametrize(
-    "expected, record, said",
+    "expected, record, problem",
     [
         (None, {"stderr": "Traceback (most recent call last):"}, "Traceback"),
         (None, {"ended": 0}, "h1 ended by itself, exit code 0"),
@@ -162,38 +182,39 @@ def test_a_node_started_again_has_no_peers_yet(ledger):
         (-9, {"ended": 0}, "h1 ended with exit code 0"),
     ],
 )
-def test_an_end_that_nobody_asked_for_is_a_problem(ledger, expected, record, said):
+def test_errors_and_unexpected_ends_are_a_problem(ledger, expected, record, problem):
     if expected is not None:
         ledger.expect(expected, "h1")
-    ledger.hear(dict(record, host="h1", at=2.0))
-    (problem,) = ledger.problems
-    assert said in problem
+    ledger.take(dict(record, host="h1", at=2.0))
+    (found,) = ledger.problems
+    assert problem in found
 
 
-# -- what nodes take ------------------------------------------------------------------------
+# -- what nodes use -------------------------------------------------------------------------
 
 
-FLAT = soak.FLAT_KIB
+FLAT = resources.FLAT_KIB
 
 
 def judged(*readings):
-    return soak.judge("h1", [soak.Reading(*reading) for reading in readings])
+    return resources.judge("h1", [resources.Reading(*reading) for reading in readings])
 
 
-def test_flat_is_flat():
+def test_a_node_may_use_what_it_used_before_and_a_little_more():
     assert judged((18000, 16, 17, 8, 2000)) == []
     assert judged((18000, 16, 17, 8, 2000), (19500, 24, 17, 8, 9000)) == []
 
 
-def test_memory_that_grows_without_a_reason_is_a_problem():
+def test_memory_that_grows_without_a_cause_is_a_problem():
     (problem,) = judged((18000, 16, 17, 8, 2000), (18000 + FLAT + 64, 16, 17, 8, 9000))
-    assert problem == "h1: memory grew by %d KiB, allowed are %d" % (FLAT + 64, FLAT)
+    assert problem == "h1: memory grew by %d KiB; %d are allowed" % (FLAT + 64, FLAT)
 
 
-def test_what_a_node_remembers_is_a_reason_to_grow_until_it_remembers_no_more():
+def test_remembered_events_and_peers_are_causes():
+    """A node remembers its last 1,000 events, so those explain growth until there are so many."""
     assert judged((18000, 16, 17, 8, 200), (18790 + FLAT, 16, 17, 8, 9000)) == []
     assert len(judged((18000, 16, 17, 8, 200), (18810 + FLAT, 16, 17, 8, 9000))) == 1
-    assert judged((18000, 12, 13, 4, 2000), (19900, 16, 17, 8, 9000)) == []
+    assert judged((18000, 12, 13, 4, 2000), (18300 + FLAT, 16, 17, 8, 9000)) == []
 
 
 def test_threads_and_descriptors_that_peers_do_not_explain_are_a_problem():
@@ -204,8 +225,11 @@ def test_threads_and_descriptors_that_peers_do_not_explain_are_a_problem():
     assert judged(few, (18000, 20, 21, 12, 2000)) == []
 
 
+# -- when a network is whole ----------------------------------------------------------------
+
+
 class ToyLab:
-    """A laboratory in which nothing takes time but waiting, and whose network comes and goes."""
+    """A laboratory in which only ``wait`` takes time, and whose network comes and goes."""
 
     def __init__(self, ledger, changes):
         self.journal = self
@@ -228,90 +252,100 @@ class ToyLab:
 
 @pytest.mark.parametrize("changes, seconds", [([], 0.0), ([103.0], 3.0), ([103.0, 110.0], 10.0)])
 def test_a_mesh_counts_from_its_last_change(changes, seconds):
-    ledger = soak.Ledger()
+    ledger = Ledger()
     run = soak.Run(ToyLab(ledger, changes), ledger, patience=40.0, lasting=9.0)
-    assert run._whole() == pytest.approx(seconds)
+    assert run.wait_whole() == pytest.approx(seconds)
 
 
-def test_a_mesh_that_comes_apart_too_late_is_none():
-    ledger = soak.Ledger()
+def test_a_mesh_that_comes_apart_too_late_fails():
+    ledger = Ledger()
     run = soak.Run(ToyLab(ledger, [107.0, 115.0, 123.0]), ledger, patience=20.0, lasting=9.0)
     with pytest.raises(soak.Failed, match=r"came apart again 23[.]000 s into"):
-        run._whole()
+        run.wait_whole()
 
 
-def test_how_long_a_mesh_must_last_follows_from_the_options_of_the_nodes():
-    assert soak.lasting(QUICK.split()) == 3.0
+def test_how_long_a_mesh_must_last_follows_from_the_nodes_options():
+    assert soak.lasting(QUICK.split()) == pytest.approx(2.05)
     assert soak.lasting(["--trace", "--ping-timeout=3", "--ping-interval", "5"]) == 9.0
-    assert soak.lasting([]) == 81.0
+    assert soak.lasting([]) == pytest.approx(86.5)
 
 
-# -- the whole of it ------------------------------------------------------------------------
+# -- whole runs -----------------------------------------------------------------------------
+
+
+LEAKY = """#!%s
+import os, runpy, sys, threading, time
+def leak(kept=[]):
+    while True:
+        kept.append(b'x' * 1024 * 1024)
+        time.sleep(0.1)
+threading.Thread(target=leak, daemon=True).start()
+sys.path.insert(0, os.getcwd())
+sys.argv = sys.argv[2:]  # after -m
+runpy.run_module('p2p_plain', run_name='__main__', alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def soaks(tmp_path_factory):
+    """Three soaks that run side by side, because each of them mostly waits."""
+    folder = tmp_path_factory.mktemp("soaks")
+    leaky = folder / "python"
+    leaky.write_text(LEAKY % sys.executable)
+    leaky.chmod(0o755)
+    events = str(folder / "events")
+    common = ["--seed", "1", "--for", "2", "--hosts", "5", "--node"]
+    started = {
+        "good": Soak(*common + [QUICK, "--events", events]),
+        "leaky": Soak(*common + [QUICK, "--python", str(leaky)]),
+        "lonely": Soak(*common + [QUICK + " --max-peers 1", "--patience", "1"]),
+    }
+    finished = {name: soak.finish() for name, soak in started.items()}
+    with open(events) as file:
+        finished["events"] = [json.loads(line) for line in file]
+    return finished
 
 
 @needs_lab
-def test_nodes_live_through_a_short_one():
-    """What is done is what was planned, and the summary tells of it."""
-    options = ["--seed", "5", "--for", "8", "--hosts", "5"]
-    code, said, errors = run_soak("--node", QUICK, *options)
-    assert (code, errors) == (0, []), "\n".join(said + errors)
-    plan = soak.make_plan(5, 8, 5)
-    assert {"add", "split", "kill"} <= {action.kind for action in plan}
-    done = [line[8:].strip() for line in said[: len(plan)]]
+def test_good_nodes_survive_a_short_run(soaks):
+    """The plan is followed, the summary is complete, and ``--events`` has the reports."""
+    code, output, errors = soaks["good"]
+    assert (code, errors) == (0, []), "\n".join(output + errors)
+    plan = make_plan(1, 2, 5)
+    assert {"add", "split", "kill", "freeze", "stop"} <= {action.kind for action in plan}
+    done = [line[8:].strip() for line in output[: len(plan)]]
     done = ["calm" if text.startswith("calm ") else text for text in done]
     assert done == [action.text for action in plan]
-    summary = "\n".join(said[len(plan) :])
-    assert "seed 5" in summary
-    assert "3 calms, a mesh after" in summary
-    for word in "h1 at first: ", "h3 at last: ", "kill 1", "peer_down: closed":
-        assert word in summary
+    summary = "\n".join(output[len(plan) :])
+    for words in "seed 1", "3 calms, a mesh after", "h1 at first: ", "h3 at last: ", "kill 1":
+        assert words in summary
+    reported = {record.get("event") for record in soaks["events"]}
+    assert {"listening", "peer_up", "stopped"} <= reported
 
 
 @needs_lab
-def test_nodes_that_leak_fail_it(tmp_path):
-    """The nodes are run by what seems to be a Python, and loses 5 MiB a second."""
-    leaky = tmp_path / "python"
-    leaky.write_text(
-        "\n".join(
-            [
-                "#!" + sys.executable,
-                "import os, runpy, sys, threading, time",
-                "def leak(kept=[]):",
-                "    while True:",
-                "        kept.append(b'x' * 512 * 1024)",
-                "        time.sleep(0.1)",
-                "threading.Thread(target=leak, daemon=True).start()",
-                "sys.path.insert(0, os.getcwd())",
-                "sys.argv = sys.argv[2:]  # after -m",
-                "runpy.run_module('p2p_plain', run_name='__main__', alter_sys=True)",
-            ]
-        )
-    )
-    leaky.chmod(0o755)
-    options = ["--python", str(leaky), "--seed", "1", "--for", "2", "--hosts", "4"]
-    code, said, errors = run_soak("--node", QUICK, *options)
-    assert code == 1, "\n".join(said + errors)
-    assert [line[:25] for line in errors[:2]] == [
-        "soak: h1: memory grew by ",
-        "soak: h3: memory grew by ",
-    ]
+def test_nodes_that_leak_memory_fail(soaks):
+    """The nodes are run by an executable that seems to be a Python, and loses 10 MiB a second."""
+    code, output, errors = soaks["leaky"]
+    assert code == 1, "\n".join(output + errors)
+    for host, error in zip(ANCHORS, errors):
+        assert error.startswith("soak: %s: memory grew by " % host)
     assert "--seed 1" in errors[-1]
 
 
 @needs_lab
-def test_a_mesh_that_cannot_form_fails_it_and_says_who_misses_whom():
-    options = ["--seed", "5", "--for", "2", "--hosts", "4", "--patience", "1"]
-    code, said, errors = run_soak("--node", QUICK + " --max-peers 1", *options)
-    assert code == 1, "\n".join(said + errors)
+def test_a_mesh_that_cannot_form_fails_and_says_who_misses_whom(soaks):
+    code, output, errors = soaks["lonely"]
+    assert code == 1, "\n".join(output + errors)
     assert errors[0].startswith("soak: no mesh in ")
     assert "h1 misses h" in errors[0]
     assert errors[1] == "soak: the last actions were:"
     assert "calm" in errors[2]
-    assert "--seed 5" in errors[-1]
+    assert "--seed 1" in errors[-1]
 
 
 @needs_lab
-def test_an_interrupted_one_sums_up_and_leaves_nothing():
+def test_ctrl_c_ends_every_process_and_sums_up():
     mark = "soak-%s" % new_id()
 
     def alive():
@@ -331,19 +365,17 @@ def test_an_interrupted_one_sums_up_and_leaves_nothing():
         stderr=subprocess.PIPE,
     )
     try:
-        first = process.stdout.readline().decode()
-        assert " calm " in first
-        assert len(alive()) > 3  # its outer process, unshare, its inner process, and nodes
+        assert b" calm " in process.stdout.readline()
+        assert len(alive()) > 3  # the soak twice, unshare, and nodes
         process.send_signal(signal.SIGINT)
-        said, errors = process.communicate(timeout=PATIENCE)
+        output, errors = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
         process.stderr.close()
     assert (process.returncode, errors) == (130, b"")
-    assert "seed 1: " in said.decode()
-    assert "peer_up" in said.decode()
+    assert "seed 1: " in output.decode()
     wait_until(lambda: not alive())
 
 
@@ -363,14 +395,6 @@ def test_an_interrupted_one_sums_up_and_leaves_nothing():
     ],
 )
 def test_wrong_usage_is_one_line_before_anything_is_built(arguments, word):
-    code, said, errors = run_soak(*arguments)
-    assert (code, said, len(errors)) == (2, [], 1)
+    code, output, errors = Soak(*arguments).finish()
+    assert (code, output, len(errors)) == (2, [], 1)
     assert word in errors[0]
-
-
-def test_a_plan_can_be_read_beforehand():
-    code, said, errors = run_soak("--seed", "1", "--for", "60", "--plan")
-    assert (code, errors) == (0, [])
-    assert [line.split(None, 1)[1] for line in said] == [
-        action.text for action in soak.make_plan(1, 60, 12)
-    ]

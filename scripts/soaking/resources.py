@@ -1,0 +1,95 @@
+"""What a node uses of the machine, and how much of it is explained by what the node does."""
+
+import os
+import time
+from typing import List, NamedTuple
+
+from .ledger import Life
+
+FLAT_KIB = 3584
+"""KiB by which a node's resident memory may grow between two calms without a cause.
+
+A healthy node is not flat to the page.  Each connection has a thread; the C library gives threads
+arenas, up to eight for each core, and an arena keeps the most that it ever needed.  The node also
+keeps its last dials of each address (1 MiB in all) and the rows of nodes that died.  On two cores
+a healthy node grew by 3.1 MiB in eleven minutes, and by nothing in the last three of them.
+
+A leak shows beyond that: in ten minutes a node has 150 connections and 2,000 probes, so 24 KiB
+lost for each connection are found, and 2 KiB for each probe; in an hour a sixth of that."""
+
+EVENT_KIB = 1.0
+"""KiB that one remembered event takes: a dict of about six fields and their strings."""
+
+REMEMBERED_EVENTS = 1000
+"""Events that a node remembers.  Until it has reported so many, its memory grows by each."""
+
+PEER_KIB = 96
+"""KiB that one more peer may take: the used part of a thread's stack, buffers, 120 round trips."""
+
+OWN_THREADS = 5
+"""Threads of a node without peers: main, events, listener, pinger, and one to spare."""
+
+POOL_THREADS = 16
+"""Threads that dial.  A node starts them when they are first needed, and keeps them."""
+
+OWN_DESCRIPTORS = 12
+"""Descriptors of a node without peers: standard ones, listening sockets, and wake-up pipes."""
+
+PASSING = 3
+"""Threads or descriptors of probes, which come and go.  The least of several readings counts, but
+two probes may overlap."""
+
+READINGS = 8
+READ_EVERY = 0.05
+"""How often a calm reads threads and descriptors, and the seconds between."""
+
+
+class Reading(NamedTuple):
+    """What one node uses, beside what explains it."""
+
+    memory_kib: int
+    threads: int
+    descriptors: int
+    peers: int
+    events: int  # since its start
+
+    def __str__(self) -> str:
+        return "%d KiB, %d threads, %d descriptors, %d peers" % self[:4]
+
+
+def read(pid: int, life: Life) -> Reading:
+    """Return what the process uses now; ``OSError`` if it is gone."""
+    threads, descriptors = [], []
+    for _ in range(READINGS):
+        threads.append(len(os.listdir("/proc/%d/task" % pid)))
+        descriptors.append(len(os.listdir("/proc/%d/fd" % pid)))
+        time.sleep(READ_EVERY)
+    with open("/proc/%d/status" % pid) as file:
+        memory = next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+    return Reading(memory, min(threads), min(descriptors), len(life.up), life.events)
+
+
+def allowed_kib(first: Reading, last: Reading) -> float:
+    """Return the KiB by which memory may have grown from the first reading to the last."""
+    events = min(last.events, REMEMBERED_EVENTS) - min(first.events, REMEMBERED_EVENTS)
+    return FLAT_KIB + EVENT_KIB * events + PEER_KIB * max(0, last.peers - first.peers)
+
+
+def judge(name: str, readings: List[Reading]) -> List[str]:
+    """Return what the node ``name`` uses too much of; ``readings`` are in order, at least one."""
+    first, last = readings[0], readings[-1]
+    problems = []
+    grown, allowed = last.memory_kib - first.memory_kib, allowed_kib(first, last)
+    if grown > allowed:
+        problems.append("memory grew by %d KiB; %d are allowed" % (grown, allowed))
+    for reading in readings:
+        bound = reading.peers + OWN_THREADS + POOL_THREADS + PASSING
+        if reading.threads > bound:
+            problems.append("%d threads; %d are allowed" % (reading.threads, bound))
+        bound = reading.peers + OWN_DESCRIPTORS + PASSING
+        if reading.descriptors > bound:
+            problems.append("%d descriptors; %d are allowed" % (reading.descriptors, bound))
+    more = (last.descriptors - last.peers) - (first.descriptors - first.peers)
+    if more > PASSING:
+        problems.append("%d more descriptors than its peers explain" % more)
+    return ["%s: %s" % (name, problem) for problem in problems]
