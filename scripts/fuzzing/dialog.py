@@ -37,6 +37,7 @@ class Dialog:
         self._deaf_until = now + conversation.deaf
         self._received = LineBuffer()
         self._served_at = self._sent_at = now
+        self._broken = False
         self._may_speak = not accepted
         """False until the node's hello if it dialed: if we spoke first, the end of a probe would
         destroy the hello that says that it is one."""
@@ -69,12 +70,18 @@ class Dialog:
         try:
             if mask & selectors.EVENT_READ:
                 self._read()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.ended = "reset"
+        try:
             if mask & selectors.EVENT_WRITE and not self.ended and self.bye is None:
                 self._write(now)
         except BlockingIOError:
             pass
         except OSError:
-            self.ended = "reset"
+            self._todo.clear()
+            self._broken = True  # but a bye may have come before the reset: read on
 
     def advance(self, now: float) -> None:
         """Begin the ending if everything is said; give up on a node that does not answer."""
@@ -120,8 +127,8 @@ class Dialog:
     def _read(self) -> None:
         chunk = self.sock.recv(65536)
         if not chunk:
-            self.ended = "eof"
-            if self._received.rest:
+            self.ended = "reset" if self._broken else "eof"
+            if self._received.rest and not self._broken:
                 rest = shown(self._received.rest)
                 self.nonsense = "the node closed in the middle of a line: %s" % rest
         for line in self._received.feed(chunk):

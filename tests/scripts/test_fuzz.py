@@ -5,11 +5,14 @@ import ipaddress
 import json
 import os
 import re
+import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from tests.support import ROOT, wait_until
@@ -338,6 +341,26 @@ def test_each_way_in_which_a_connection_can_end_is_judged(done, problem):
     found = judge(done)
     assert (found is None) == (problem is None)
     assert problem is None or problem in found
+
+
+def test_a_bye_is_heard_even_if_a_reset_follows_it():
+    """Sending may fail before the bye is read; that must not hide it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        ours = socket.create_connection(listener.getsockname())
+        theirs = listener.accept()[0]
+    with ours:
+        made = conversation.Conversation(0, (), ((0.0, b"x"),) * 100, "wait", 0.0, DOOMED)
+        talk = dialog.Dialog(ours, made, accepted=False)
+        talk.serve(selectors.EVENT_WRITE, time.monotonic())
+        theirs.sendall(b'{"msgtype":"bye","reason":"protocol","detail":"x"}\n')
+        theirs.close()  # with unread data: that is a reset
+        wait_until(lambda: select.select([ours], [], [], 0)[0])
+        while not talk.ended:
+            talk.serve(selectors.EVENT_WRITE, time.monotonic())
+            talk.serve(selectors.EVENT_READ, time.monotonic())
+    assert judge(talk) is None
 
 
 # -- what is sent --------------------------------------------------------
