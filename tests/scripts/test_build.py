@@ -1,4 +1,4 @@
-"""The one file as ``scripts/build.py`` makes it: what is in it, and that it is always the same."""
+"""The single file that ``scripts/build.py`` makes: its contents, and that they are always the same."""
 
 import ast
 import os
@@ -18,7 +18,7 @@ SCRIPT = os.path.join("scripts", "build.py")
 
 
 def run(*words, python=sys.executable, root=ROOT, cwd=None, env=None):
-    """The script as a process: exit code, stdout, stderr."""
+    """Run the script; its exit code, stdout and stderr."""
     done = subprocess.run(
         [python, os.path.join(root, SCRIPT), *words],
         cwd=cwd or root,
@@ -31,7 +31,7 @@ def run(*words, python=sys.executable, root=ROOT, cwd=None, env=None):
 
 
 def built(path, **how):
-    """The bytes of a file that was built to ``path``."""
+    """Build the file at ``path``; its bytes."""
     code, _, err = run("--output", str(path), **how)
     assert (code, err) == (0, ""), err
     with open(str(path), "rb") as file:
@@ -40,7 +40,7 @@ def built(path, **how):
 
 @pytest.fixture
 def copy(tmp_path):
-    """A copy of the project's folder, of what the file is made from."""
+    """A copy of the sources that the file is made from."""
     root = tmp_path / "elsewhere"
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("p2p_plain", "scripts"):
@@ -57,7 +57,7 @@ def git(root, *words):
 
 @pytest.fixture
 def repository(copy):
-    """The same as a git repository, with everything committed."""
+    """A git repository of these sources, with everything committed."""
     if shutil.which("git") is None:
         pytest.skip("needs git")
     with open(os.path.join(copy, "README.rst"), "w") as file:
@@ -88,7 +88,7 @@ def package_files(*endings):
 # -- what is in it ------------------------------------------------------------------------------------
 
 
-def test_all_of_the_program_and_nothing_else_deflated_in_less_than_200_kb(tmp_path):
+def test_file_has_the_whole_program_and_nothing_else_in_less_than_200_kb(tmp_path):
     path = str(tmp_path / "one.pyz")
     data = built(path)
     assert len(data) < 200 * 1000
@@ -105,7 +105,7 @@ def test_all_of_the_program_and_nothing_else_deflated_in_less_than_200_kb(tmp_pa
 
 
 class WithoutWords(ast.NodeTransformer):
-    """Makes every string that is a statement an empty one."""
+    """Empties every string that is a statement."""
 
     def visit_Expr(self, node):
         value = node.value
@@ -117,19 +117,19 @@ class WithoutWords(ast.NodeTransformer):
 
 
 def statements(source):
-    """Each statement with the line and the column that it begins at, and the code as a whole."""
+    """The place where each statement begins, and the code as a whole."""
     tree = WithoutWords().visit(ast.parse(source))
     places = [
         (type(node).__name__, node.lineno, node.col_offset)
         for node in ast.walk(tree)
-        # Before Python 3.8 a string of many lines says where it ends.
+        # Before Python 3.8 a string of several lines has the line of its end.
         if isinstance(node, ast.stmt) and not isinstance(node, ast.Expr)
     ]
     return places, ast.dump(tree)
 
 
 @pytest.mark.parametrize("name", package_files(".py"))
-def test_the_code_is_the_same_and_on_the_same_lines(name):
+def test_code_is_unchanged_and_on_the_same_lines(name):
     with open(os.path.join(ROOT, name), encoding="utf-8") as file:
         source = file.read()
     bare = build.bare(source)
@@ -151,7 +151,7 @@ def test_modules_and_documents_in_subfolders_are_included(copy, tmp_path):
         assert zipped.read("p2p_plain/one/two/WORDS.rst") == b"# not a comment\n"
 
 
-def test_only_comments_and_strings_that_say_nothing_to_python_are_left_out():
+def test_only_comments_and_docstrings_are_removed():
     source = (
         '"""A module."""\n'
         "# a comment\n"
@@ -197,7 +197,7 @@ def test_only_comments_and_strings_that_say_nothing_to_python_are_left_out():
 # -- always the same ------------------------------------------------------------------------------------
 
 
-def test_the_same_bytes_from_any_folder_at_any_time_by_anybody(copy, tmp_path):
+def test_same_bytes_from_any_folder_at_any_time_by_any_user(copy, tmp_path):
     first = built(tmp_path / "first.pyz", root=copy)
     for folder, _, names in os.walk(copy):
         for name in names:
@@ -218,23 +218,28 @@ def test_the_same_bytes_from_any_folder_at_any_time_by_anybody(copy, tmp_path):
     assert os.stat(str(tmp_path / "second.pyz")).st_mode & 0o777 == 0o755
 
 
-def test_the_same_bytes_in_whatever_order_the_files_are_found():
+def test_same_bytes_in_whatever_order_the_files_are_found():
     files = build.contents(ROOT, "")
     assert build.archive(files) == build.archive(dict(sorted(files.items(), reverse=True)))
 
 
-def test_the_same_bytes_from_every_python_whose_zlib_is_the_same(copy, tmp_path):
-    """And the same contents from all of them."""
-    seen, contents = {}, set()
-    for version, python in sorted(every_test.find_pythons().items()):
+@pytest.mark.long
+def test_same_bytes_from_every_python_with_the_same_zlib(copy, tmp_path):
+    """All other Pythons give the same contents."""
+    builds = {}
+    for version, python in every_test.find_pythons().items():
         path = str(tmp_path / ("%d.%d.%d.pyz" % version))
-        data = built(path, root=copy, python=python)
+        command = [python, os.path.join(copy, SCRIPT), "--output", path]
+        builds[path] = python, subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    by_zlib, contents = {}, set()
+    for path, (python, process) in builds.items():
+        assert process.wait() == 0
         code = "import zlib; print(zlib.ZLIB_RUNTIME_VERSION)"
-        zlib = subprocess.check_output([python, "-c", code]).decode().strip()
-        seen.setdefault(zlib, set()).add(data)
+        with open(path, "rb") as file:
+            by_zlib.setdefault(subprocess.check_output([python, "-c", code]), set()).add(file.read())
         with zipfile.ZipFile(path) as zipped:
             contents.add(tuple((name, zipped.read(name)) for name in zipped.namelist()))
-    assert [len(found) for found in seen.values()] == [1] * len(seen)
+    assert [len(found) for found in by_zlib.values()] == [1] * len(by_zlib)
     assert len(contents) == 1
 
 
@@ -242,35 +247,35 @@ def test_the_same_bytes_from_every_python_whose_zlib_is_the_same(copy, tmp_path)
 
 
 def version_of(root, path):
-    """What the file that is built from ``root`` says of itself."""
+    """The version that the file built from ``root`` prints."""
     built(path, root=root)
     said = subprocess.check_output([sys.executable, str(path), "--version"], cwd="/")
     return said.decode().strip()
 
 
-def test_the_version_names_the_commit_and_whether_it_is_that(repository, tmp_path):
+def test_version_names_the_commit_and_uncommitted_changes(repository, tmp_path):
     plain = "p2p_plain " + __version__
     commit = git(repository, "rev-parse", "HEAD")[:7]
     path = tmp_path / "one.pyz"
     assert version_of(repository, path) == "%s (%s)" % (plain, commit)
-    change(repository, "README.rst")  # of which nothing is in the file
+    change(repository, "README.rst")  # not in the file
     assert version_of(repository, path) == "%s (%s)" % (plain, commit)
     change(repository, "p2p_plain", "cli.py")
     assert version_of(repository, path) == "%s (%s-dirty)" % (plain, commit)
 
 
-def test_a_module_that_git_does_not_know_is_dirty_too(repository, tmp_path):
+def test_version_is_dirty_with_a_module_that_git_does_not_know(repository, tmp_path):
     change(repository, "p2p_plain", "surprise.py")
     assert version_of(repository, tmp_path / "one.pyz").endswith("-dirty)")
 
 
-def test_outside_of_git_the_version_stands_alone(copy, tmp_path, monkeypatch):
-    """Even where a hook of git speaks of some repository."""
+def test_version_outside_of_git_has_no_commit(copy, tmp_path, monkeypatch):
+    """Even inside a git hook, whose variables name some repository."""
     monkeypatch.setenv("GIT_DIR", os.path.join(ROOT, ".git"))
     assert version_of(copy, tmp_path / "one.pyz") == "p2p_plain " + __version__
 
 
-def test_the_commit_of_a_repository_around_it_is_not_its_own(repository, tmp_path):
+def test_commit_of_a_repository_around_it_is_not_used(repository, tmp_path):
     inner = os.path.join(repository, "vendor", "p2p")
     for name in ("p2p_plain", "scripts"):
         shutil.copytree(os.path.join(repository, name), os.path.join(inner, name))
@@ -280,7 +285,7 @@ def test_the_commit_of_a_repository_around_it_is_not_its_own(repository, tmp_pat
 # -- on the disk --------------------------------------------------------------------------------------------
 
 
-def test_it_says_where_it_is_and_how_large_and_makes_the_folder(copy):
+def test_build_makes_the_folder_and_prints_path_and_size(copy):
     code, out, err = run(root=copy)
     path = os.path.join(copy, "dist", "p2p_plain.pyz")
     assert (code, err) == (0, "")
@@ -289,7 +294,7 @@ def test_it_says_where_it_is_and_how_large_and_makes_the_folder(copy):
 
 
 @pytest.mark.parametrize("output", ["/dev/null/one.pyz", "/", ""])
-def test_where_nothing_can_be_written_it_says_so_in_one_line(output):
+def test_unwritable_output_is_one_line_and_exit_code_3(output):
     code, out, err = run("--output", output)
     assert (code, out) == (3, "")
     assert err.startswith("build.py: cannot write %s: " % output)
@@ -297,7 +302,7 @@ def test_where_nothing_can_be_written_it_says_so_in_one_line(output):
 
 
 @pytest.mark.parametrize("step", ["fsync", "chmod", "replace"])
-def test_a_build_that_fails_leaves_the_old_file_whole_and_nothing_else(
+def test_failed_build_leaves_the_old_file_and_nothing_else(
     tmp_path, monkeypatch, capsys, step
 ):
     path = tmp_path / "one.pyz"

@@ -53,6 +53,7 @@ def shape(text):
     return sorted(" ".join(line.split()[:9]) for line in lines if not re.search(r" \d s$", line))
 
 
+@pytest.mark.long
 def test_commands_run_and_the_example_shows_its_matrix(document):
     """All at once, because they mostly wait.  Whichever host is asked, the verdicts are the same."""
     shown = blocks(document)

@@ -1,6 +1,6 @@
-"""The one file on machines as they are: far from its sources, and where little is as usual.
+"""The single file on unusual machines, far from its sources.
 
-What an environment breaks, it breaks for the folder as well, so both are run in each.
+The folder has to work in the same environments, so most tests run both.
 """
 
 import json
@@ -27,14 +27,14 @@ FOLDER = ("-m", "p2p_plain")
 
 @pytest.fixture(params=["file", "folder"])
 def both(request, onefile):
-    """How to run it: as one file far away, and as a folder."""
+    """How to run the program: as a single file elsewhere, and as the folder."""
     if request.param == "file":
         return {"what": (onefile,), "cwd": os.path.dirname(onefile)}
     return {"what": FOLDER, "cwd": ROOT}
 
 
 def run(*words, what, cwd, flags=(), env=None, prefix=(), **more):
-    """Run it to its end: exit code, stdout, stderr."""
+    """Run it to its end; its exit code, stdout and stderr."""
     more.setdefault("stdin", subprocess.DEVNULL)
     more.setdefault("stdout", subprocess.PIPE)
     done = subprocess.run(
@@ -49,14 +49,14 @@ def run(*words, what, cwd, flags=(), env=None, prefix=(), **more):
 
 
 def shell(redirections):
-    """A prefix that runs what follows with some of its descriptors closed, say."""
+    """A command prefix that applies redirections, such as closed descriptors."""
     return ("sh", "-c", 'exec "$@" ' + redirections, "sh")
 
 
 # -- all of it is there -------------------------------------------------------------------------------
 
 
-def test_it_says_what_it_is_and_how_it_is_run(onefile):
+def test_file_prints_its_version_and_how_to_run_it(onefile):
     how = {"what": [os.path.basename(onefile)], "cwd": os.path.dirname(onefile)}
     code, out, err = run("--version", **how)
     assert (code, err) == (0, "")
@@ -72,13 +72,13 @@ def test_it_says_what_it_is_and_how_it_is_run(onefile):
 
 @pytest.mark.skipif(not shutil.which("python3"), reason="needs python3 on the PATH")
 @posix
-def test_it_runs_by_itself(onefile):
+def test_file_is_executable(onefile):
     said = subprocess.check_output([onefile, "--version"], cwd="/")
     assert said.startswith(b"p2p_plain %s" % __version__.encode())
 
 
-def test_it_finds_pings_and_shows_others_and_serves_the_page_from_inside(onefile, tmp_path):
-    """Even after the file has been deleted or replaced: a running node reads nothing from it."""
+def test_file_runs_all_commands_and_serves_the_page(onefile, tmp_path):
+    """Also after it has been deleted: a running node reads nothing more from it."""
     path = str(tmp_path / "copied.pyz")
     shutil.copy(onefile, path)
     how = {"what": (path,), "cwd": str(tmp_path)}
@@ -108,7 +108,8 @@ def test_it_finds_pings_and_shows_others_and_serves_the_page_from_inside(onefile
             with watching.stderr as said:
                 assert said.read() == b""
             os.unlink(path)
-            assert get(page, "/").rstrip().endswith(b"</html>")
+            with open(os.path.join(ROOT, "p2p_plain", "web", "page.html"), "rb") as file:
+                assert get(page, "/") == file.read()
             assert b"\np2p_plain_nodes 2\n" in get(page, "/metrics")
             assert second.stop() == 0
         first.wait_for("peer_down")
@@ -122,7 +123,7 @@ def get(port, path):
         return answer.read()
 
 
-def test_its_invitation_is_a_command_that_works_with_the_file_alone(onefile):
+def test_invitation_names_the_file(onefile):
     process = subprocess.Popen(
         [sys.executable, onefile, *LOCAL], cwd=os.path.dirname(onefile), stdout=subprocess.PIPE
     )
@@ -133,7 +134,7 @@ def test_its_invitation_is_a_command_that_works_with_the_file_alone(onefile):
     assert re.search(r"join with:  python3 p2p_plain\.pyz --bootstrap 127\.0\.0\.1:\d+ --port 0$", said)
 
 
-def test_a_traceback_names_the_lines_that_the_sources_have(onefile):
+def test_traceback_has_the_line_numbers_of_the_sources(onefile):
     code = "from p2p_plain import Node; Node(port=0).send('nobody', 1)"
     found = []
     for path in onefile, ROOT:
@@ -147,7 +148,7 @@ def test_a_traceback_names_the_lines_that_the_sources_have(onefile):
 
 
 def python2():
-    """A Python 2.7 that is found here; ``None`` if there is none."""
+    """A Python 2.7 of this machine; ``None`` if there is none."""
     pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     folders = os.path.join(pyenv, "versions")
     found = [shutil.which("python2.7")]
@@ -163,7 +164,7 @@ def python2():
     return None
 
 
-def test_python_2_says_in_one_line_that_it_is_too_old(both):
+def test_python_2_is_refused_in_one_line(both):
     python = python2()
     if python is None:
         pytest.skip("needs a Python 2.7")
@@ -175,7 +176,7 @@ def test_python_2_says_in_one_line_that_it_is_too_old(both):
     assert err == b"p2p_plain: needs Python 3.6 or newer; this is 2.7\n"
 
 
-def test_so_does_an_early_python_3(onefile):
+def test_early_python_3_is_refused_in_one_line(onefile):
     code = (
         "import runpy, sys\n"
         "sys.version_info = (3, 5, 2)\n"
@@ -197,7 +198,7 @@ def test_so_does_an_early_python_3(onefile):
     ],
     ids=["isolated", "optimised", "warnings"],
 )
-def test_flags_of_python_change_nothing(both, flags, env):
+def test_program_works_with_any_flags_of_python(both, flags, env):
     if "-I" in flags and both["what"] == FOLDER:
         flags = ["-E" if flag == "-I" else flag for flag in flags]  # -I hides the folder
     how = dict(both, flags=flags, env=env)
@@ -215,8 +216,8 @@ def test_flags_of_python_change_nothing(both, flags, env):
 
 
 @posix
-def test_no_environment_no_input_and_a_locale_that_knows_no_umlauts(both):
-    """Not even HOME; and what is typed outside ASCII means the same at both ends."""
+def test_program_works_without_environment_stdin_and_a_utf_8_locale(both):
+    """Without HOME as well.  Names outside ASCII arrive unchanged at the other end."""
     how = dict(both, env={"LC_ALL": "C"}, prefix=shell("<&-"))
     name, network = NAME.encode("utf-8"), "\u00f1".encode("utf-8")
     with Program(*LOCAL, "--name", name, "--network", network, **how) as program:
@@ -232,7 +233,7 @@ def test_no_environment_no_input_and_a_locale_that_knows_no_umlauts(both):
 
 
 @posix
-def test_whose_stdout_and_stderr_are_closed_runs_all_the_same(both):
+def test_program_works_with_stdout_and_stderr_closed(both):
     quiet = shell("<&- >&- 2>&-")
     assert run("--version", prefix=quiet, **both) == (0, "", "")
     assert run("--help", prefix=quiet, **both) == (0, "", "")
@@ -248,8 +249,8 @@ def test_whose_stdout_and_stderr_are_closed_runs_all_the_same(both):
 
 
 @posix
-def test_a_pipe_that_nobody_reads_any_more_is_a_quiet_end(both):
-    """``| head -1``: no complaint, and nothing that failed."""
+def test_closed_pipe_is_a_quiet_end(both):
+    """``| head -1`` prints no error and gives exit code 0."""
     with Program(*LOCAL, **both) as program:
         where = "127.0.0.1:%d" % program.port
         for words in (["--version"], ["--help"], LOCAL, ["matrix", where], ["watch", where]):
@@ -262,7 +263,7 @@ def test_a_pipe_that_nobody_reads_any_more_is_a_quiet_end(both):
 
 
 @posix
-def test_a_folder_that_has_been_deleted_is_no_matter(onefile, tmp_path):
+def test_program_works_in_a_deleted_folder(onefile, tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     prefix = ("sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh")
@@ -273,10 +274,10 @@ def test_a_folder_that_has_been_deleted_is_no_matter(onefile, tmp_path):
         assert program.stop() == 0
 
 
-# -- other worlds -----------------------------------------------------------------------------------------
+# -- containers -----------------------------------------------------------------------------------------
 
 
-def reason_for_no_worlds():
+def reason_for_no_containers():
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         return "needs root on Linux"
     command = ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "true"]
@@ -287,7 +288,7 @@ def reason_for_no_worlds():
     return "" if os.path.isdir("/mnt") else "needs /mnt"
 
 
-worlds = pytest.mark.skipif(bool(reason_for_no_worlds()), reason=reason_for_no_worlds())
+containers = pytest.mark.skipif(bool(reason_for_no_containers()), reason=reason_for_no_containers())
 
 BARREN = r"""
 import fcntl, json, os, resource, shutil, socket, struct, subprocess, sys
@@ -300,7 +301,7 @@ def mount(*words):
     subprocess.check_call(("mount",) + words)
 
 
-# What nobody may read where it is (a home folder, say) is made to be seen in /mnt.
+# The user nobody may not read a home folder, so what it needs is mounted or copied to /mnt.
 mount("-t", "tmpfs", "none", "/mnt")
 os.chmod("/mnt", 0o755)
 os.makedirs(here)
@@ -318,7 +319,7 @@ with socket.socket() as sock:  # SIOCSIFFLAGS, IFF_UP: netdevice(7)
 with open("/proc/self/mounts") as file:
     points = [line.split()[1] for line in file]
 for point in points:
-    # Not what we need, and not what our own /mnt hides.
+    # All but the mounts that we need or that our own /mnt hides.
     if not point.startswith(("/proc", "/sys", "/dev")) and os.path.exists(point):
         mount("-o", "remount,bind,ro", point)
 
@@ -365,8 +366,8 @@ print("all is well")
 """
 
 
-@worlds
-def test_read_only_without_ipv6_as_nobody_with_64_descriptors_and_no_home(onefile):
+@containers
+def test_program_works_read_only_without_ipv6_as_nobody_with_64_descriptors(onefile):
     python = os.path.basename(os.path.realpath(sys.executable))
     done = subprocess.run(
         ["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork"]
@@ -380,7 +381,7 @@ def test_read_only_without_ipv6_as_nobody_with_64_descriptors_and_no_home(onefil
 
 
 def first_process_of(unshare):
-    """The process that is number 1 in its own world, as it is numbered in ours."""
+    """Our number of the process that is number 1 in its own namespace."""
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open("/proc/%s/stat" % name) as file:
@@ -392,10 +393,10 @@ def first_process_of(unshare):
     return None
 
 
-@worlds
+@containers
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_as_process_1_of_a_container_it_stops_when_it_is_asked_to(both, number):
-    """The kernel ignores every signal for that process for which it has no handler."""
+def test_process_1_of_a_container_stops_at_a_signal(both, number):
+    """For process 1 the kernel ignores every signal that has no handler."""
     alone = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
     with Program(*LOCAL, prefix=alone, **both) as program:
         program.wait_for("listening")
@@ -417,7 +418,7 @@ def test_as_process_1_of_a_container_it_stops_when_it_is_asked_to(both, number):
 
 
 def handles(pid, number):
-    """Whether that process has a handler for the signal."""
+    """True if that process has a handler for the signal."""
     with open("/proc/%d/status" % pid) as file:
         caught = re.search(r"SigCgt:\s*([0-9a-f]+)", file.read()).group(1)
     return int(caught, 16) >> (number - 1) & 1
