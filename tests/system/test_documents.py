@@ -9,7 +9,7 @@ import sys
 import urllib.request
 
 import pytest
-from tests.support import ROOT, RawPeer, free_port, wait_until
+from tests.support import ROOT, RawPeer, free_port, reason_for_no_lab, wait_until
 
 from p2p_plain import Node, PeerInfo, __version__, cli
 from p2p_plain.commands.help import DOCUMENTS, document
@@ -81,6 +81,22 @@ def test_every_link_in_the_readme_leads_to_a_file():
         assert os.path.exists(os.path.join(ROOT, link)), link
     for path in DOCUMENTS.values():
         assert "p2p_plain/" + path in links
+
+
+@pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
+def test_the_laboratory_reproduces_the_picture_in_the_readme():
+    """The times differ from run to run; the causes that are named do not."""
+    (command,) = re.findall(r"``python3 (scripts/lab\.py [^`]+)``", ALL["README"])
+    (shown,) = [block for block in literal_blocks(ALL["README"]) if "from\\to" in block]
+    printed = subprocess.check_output([sys.executable, *command.split()], cwd=ROOT).decode()
+    assert "from\\to" in printed
+    assert verdicts(printed) == verdicts(shown)
+    assert len(verdicts(shown)) == 3
+
+
+def verdicts(text):
+    """The lines under a matrix, without the figures in brackets."""
+    return sorted(re.sub(r" \(.*?\)", "", line) for line in re.findall(r"^ *([a-z]\d: .+)$", text, re.M))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
