@@ -704,7 +704,7 @@ def test_a_node_that_is_alone_with_thousands_of_dead_addresses_dials_at_a_bounde
             dialed += 1
             boot += found == A
             book.failed(found, now, peers=0)
-        now += 0.05
+        now += 0.1
     assert dialed <= DIALS_AT_ONCE + 30 * DIALS_A_SECOND + boot
     assert boot >= 3
 

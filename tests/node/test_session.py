@@ -12,9 +12,15 @@ from p2p_plain import Node, PeerBusy
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import MAX_PER_IP, MAX_UNGREETED
 from p2p_plain.common.counters import Traffic
-from p2p_plain.node import messages, session
+from p2p_plain.node import messages, overlay, session
 from p2p_plain.node.session import Sessions
 from tests.support import RawListener, RawPeer, new_id, wait_until
+
+
+@pytest.fixture
+def quick_second_ping(monkeypatch):
+    """A new peer's second ping comes at once, instead of a second after the first."""
+    monkeypatch.setattr(overlay, "SECOND_PING_AFTER", 0.0)
 
 
 def shrink_buffers(sock):
@@ -89,10 +95,11 @@ def test_whom_we_dial_must_let_us_in_by_the_deadline(make_node, monkeypatch):
 
 def test_an_established_peer_may_be_silent_for_longer_than_the_deadline(make_node, monkeypatch):
     monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.3)
+    monkeypatch.setattr(overlay, "SECOND_PING_AFTER", 0.5)
     node = make_node()
     with RawPeer.dial(node) as peer:
         peer.become_peer()
-        second_ping = peer.hear("ping")  # a second later
+        second_ping = peer.hear("ping")  # after the deadline
         assert second_ping and peer.answers_ping()
 
 
@@ -116,7 +123,7 @@ def test_silent_strangers_make_room_for_one_who_talks(make_node):
 
 
 @pytest.mark.parametrize("spelling", [b'{"msgtype":"ping"}', b'{"msgtype": "ping"}'])
-def test_a_ping_is_answered_and_counted_the_same_however_it_comes(make_node, spelling):
+def test_a_ping_is_answered_and_counted_the_same_however_it_comes(make_node, quick_second_ping, spelling):
     """By itself, with another, in two pieces, and not as either usually writes it."""
     node = make_node()
     with RawPeer.dial(node) as peer:
@@ -139,7 +146,7 @@ def test_a_ping_is_answered_and_counted_the_same_however_it_comes(make_node, spe
             assert after["messages"][key] - before["messages"].get(key, 0) == 5
 
 
-def test_a_ping_behind_the_beginning_of_a_line_is_the_rest_of_that_line(make_node):
+def test_a_ping_behind_the_beginning_of_a_line_is_the_rest_of_that_line(make_node, quick_second_ping):
     node = make_node()
     with RawPeer.dial(node) as peer:
         peer.become_peer()
@@ -225,9 +232,9 @@ def test_what_waits_is_sent_as_fast_as_the_peer_reads(make_node):
         assert first < 5  # a megabyte and what the kernel held
 
 
-def test_a_peer_that_takes_a_byte_now_and_then_does_not_keep_up_either(make_node):
+def test_a_peer_that_takes_a_byte_now_and_then_does_not_keep_up_either(make_node, quick_second_ping):
     """Progress is not enough: what waits must be gone within the timeout."""
-    node = make_node(ping_timeout=1.5, ping_interval=30)
+    node = make_node(ping_timeout=0.8, ping_interval=30)
     downs = []
     node.on("peer_down", downs.append)
     with dial_with_small_buffer(node) as peer:
@@ -269,7 +276,7 @@ def test_whoever_asks_without_reading_the_answers_slows_down_only_itself(make_no
     with dial_with_small_buffer(node) as greedy, RawPeer.dial(node) as good:
         good.become_peer()
         greedy.become_peer()
-        greedy.sock.settimeout(1.0)
+        greedy.sock.settimeout(0.5)
         asked = 0
         with pytest.raises(socket.timeout):  # its own sends block: nobody reads them
             while asked < 100 * 1024 * 1024:
@@ -284,20 +291,20 @@ def test_whoever_asks_without_reading_the_answers_slows_down_only_itself(make_no
 
 
 def test_a_flood_is_read_at_the_rate_and_its_sender_stays_connected(make_node):
-    node = make_node(max_rate=100, ping_timeout=0.5, ping_interval=0.2)
+    node = make_node(max_rate=300, ping_timeout=0.5, ping_interval=0.2)
     with RawPeer.dial(node) as flooder, RawPeer.dial(node) as good:
         flooder.become_peer()
         good.become_peer()
         wait_until(lambda: len(node.peers()) == 2)
         began = time.monotonic()
-        flooder.say_raw(messages.PING * 600)
+        flooder.say_raw(messages.PING * 1000)
         for _ in range(10):
             assert good.answers_ping()
         assert time.monotonic() - began < 1.0
-        for _ in range(600):
+        for _ in range(1000):
             flooder.hear("pong")
-        # 200 at once, the rest at 100 a second; what came in one read is answered together.
-        assert 1.5 < time.monotonic() - began < 9
+        # 600 at once, the rest at 300 a second; what came in one read is answered together.
+        assert 0.8 < time.monotonic() - began < 9
         # It was our choice not to read its pongs: not its silence.
         assert flooder.nodeid in [p.nodeid for p in node.peers()]
 

@@ -14,6 +14,8 @@ from scripts.benchmark.results import WITHOUT_RAW, as_json, compare, report_if_b
 from scripts.benchmark.targets import Figure, at_least, at_most, figures
 from tests.support import ROOT
 
+pytestmark = pytest.mark.long
+
 BENCH = os.path.join(ROOT, "scripts", "bench.py")
 TINY = ("--rounds", "1", "--seconds", "0.05", "--peers", "10", "--nodes", "2,3")
 COMPARED = re.compile(r" (raw|asyncio) +(?P<ratio>[\d.]+|inf)x +(?P=ratio)\.\.(?P=ratio)")

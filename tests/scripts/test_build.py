@@ -224,6 +224,7 @@ def test_same_bytes_in_whatever_order_the_files_are_found():
 
 
 @pytest.mark.long
+@pytest.mark.long
 def test_same_bytes_from_every_python_with_the_same_zlib(copy, tmp_path):
     """All other Pythons give the same contents."""
     builds = {}

@@ -35,6 +35,8 @@ from tests.support.wrong_node import (
     without_padding,
 )
 
+pytestmark = pytest.mark.long
+
 SCRIPTS = os.path.join(ROOT, "scripts")
 HANDSHAKE_TIMEOUT = 2.0
 """Seconds that nodes wait for hello here.  One rule listens to the silence before it for 1 s."""

@@ -32,6 +32,8 @@ from scripts.fuzzing.run import POOL_THREADS, left_behind
 from scripts.fuzzing.wire import POLITE_IDS
 from scripts.fuzzing.world import World
 
+pytestmark = pytest.mark.long
+
 FUZZ = os.path.join(ROOT, "scripts", "fuzz.py")
 WORLD = World(
     nodeid="22222222-2222-4222-8222-222222222222",

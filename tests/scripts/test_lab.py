@@ -22,7 +22,10 @@ QUICK = "--ping-interval 0.5 --ping-timeout 1 --probe-interval 0.5"
 NOTICED = 0.5 + 1 + 3
 """Seconds until a silent peer is dropped: ping interval, timeout, and slack."""
 
-pytestmark = pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab()),
+]
 
 
 class Played:

@@ -18,6 +18,8 @@ from scripts.soaking.ledger import Ledger  # noqa: E402
 from scripts.soaking.plan import ANCHORS, LEAST_AWAKE, TROUBLES, hosts_at_first  # noqa: E402
 from scripts.soaking.plan import make_plan  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 SOAK = os.path.join(ROOT, "scripts", "soak.py")
 QUICK = "--ping-interval 0.5 --ping-timeout 1 --probe-interval 1"
 

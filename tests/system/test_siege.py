@@ -103,8 +103,8 @@ def test_out_of_descriptors_a_node_neither_dies_nor_spins_and_lets_newcomers_in(
     assert join(program).answers_ping()
     assert time.monotonic() - began < 2
     began, spent = time.monotonic(), cpu_seconds(program)
-    wait_until(lambda: time.monotonic() - began > 2)
-    assert cpu_seconds(program) - spent < 0.5  # a loop on the same error would take all of it
+    wait_until(lambda: time.monotonic() - began > 1)
+    assert cpu_seconds(program) - spent < 0.25  # a loop on the same error would take all of it
     assert peer.answers_ping()
     for stranger in strangers:
         stranger.sock.close()
@@ -197,7 +197,7 @@ path = sys.argv[1]
 def peers(count):
     nodeid = '00000000-0000-4000-8000-%012d' % count
     return Kept([KeptAddress(Address('10.0.%d.%d' % (n >> 8, n & 255), 6000), nodeid, 0.0)
-                 for n in range(count)])
+                 for n in range(count)], [])
 """
 
 

@@ -319,6 +319,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.long
 def test_a_broken_node_is_reported_and_is_exit_code_1():
     """The tour checks what it says: each of these bugs makes it end with UNEXPECTED."""
     started = []
