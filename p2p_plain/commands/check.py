@@ -17,8 +17,9 @@ from ..common.config import STALE_AFTER_INTERVALS
 from ..common.errors import DialFailed, P2PError, PeerLeft
 from ..common.outcomes import IN_WORDS
 from ..common.words import duration
-from ..monitor.judge import judge, lines
-from ..monitor.view import DOWN, UNKNOWN, UP, Direction, View, count
+from ..monitor.judge import judge
+from ..monitor.summary import summarize
+from ..monitor.view import Direction, State, View
 from ..node.messages import Hello, Links
 from ..terminal.matrix_table import draw
 from ..common.output import Output
@@ -47,18 +48,6 @@ PIPE_WIDTH = 200
 
 
 # -- what is printed with --json -----------------------------------------------------------
-
-
-def nodes(view: View) -> List[Dict[str, Any]]:
-    """Every node that there is or was, as it is printed with ``--json``."""
-    return [
-        {
-            "nodeid": nodeid,
-            "name": view.label[nodeid],
-            "state": "live" if nodeid in view.live else "down" if nodeid in view.down else "left",
-        }
-        for nodeid in sorted(view.label)
-    ]
 
 
 def named(row: Links) -> Dict[str, Any]:
@@ -97,20 +86,16 @@ def matrix(argv: List[str]) -> int:
     out = Output(sys.stdout)
     view = View(rows, stale_after)
     if given.json:
-        found = [
-            {"kind": verdict.kind, "nodes": verdict.nodes, "text": verdict.text}
-            for verdict in judge(view)
-        ]
         said = {
-            "nodes": nodes(view),
+            "nodes": [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],
             "rows": [named(row) for row in rows],
             "stale_after": view.stale_after,
-            "summary": count(view).text(),
-            "verdicts": found,
+            "summary": summarize(view).text(),
+            "verdicts": [verdict.as_dict() for verdict in judge(view)],
         }
         return _handed_over(out, json.dumps(said))
     drawn = draw(view, given.width or terminal_width(), out.colour, out.encoding)
-    return _handed_over(out, "\n".join([*drawn, "", *lines(judge(view))]))
+    return _handed_over(out, "\n".join([*drawn, "", *(verdict.text for verdict in judge(view))]))
 
 
 def _handed_over(out: Output, text: str) -> int:
@@ -203,14 +188,14 @@ def check(argv: List[str]) -> int:
     answer, problem = _wait_for_all(address, network, expected, began + given.within)
     took = time.monotonic() - began
     view = View([], STALE_AFTER) if answer is None else View(answer.rows, answer.stale_after)
-    summary, down = count(view), not_up(view)
+    summary, down = summarize(view), not_up(view)
     good = answer is not None and not down and summary.nodes >= expected
     out = Output(sys.stdout)
     if given.json:
         said = {
             "ok": good,
             "expected": expected,
-            "nodes": nodes(view),
+            "nodes": [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],
             "directions": summary.nodes * (summary.nodes - 1),
             "down": [
                 {"from": one.source, "to": one.target, "state": one.state, "dial": one.dial}
@@ -236,14 +221,14 @@ def not_up(view: View) -> List[Direction]:
         for other in sorted(view.nodes, key=view.label.__getitem__):
             if source != other:
                 known = view.directions.get((source, other))
-                one = Direction(source, other, UNKNOWN) if known is None else known
-                if one.state != UP:
+                one = Direction(source, other, State.UNKNOWN) if known is None else known
+                if one.state != State.UP:
                     found.append(one)
     return found
 
 
 def _what_is_missing(view: View, expected: int, problem: str, took: float) -> List[str]:
-    summary, down = count(view), not_up(view)
+    summary, down = summarize(view), not_up(view)
     told = ["not ok after %s: %s" % (duration(took), summary.text())]
     if summary.nodes < expected:
         told[0] += "; %d nodes are expected" % expected
@@ -251,7 +236,7 @@ def _what_is_missing(view: View, expected: int, problem: str, took: float) -> Li
         told.append("the node does not answer any more: %s" % problem)
     for one in down[:MANY]:
         # The word of the dial, where it was the dial that failed.
-        why = IN_WORDS.get(one.dial, one.state) if one.state == DOWN else one.state
+        why = IN_WORDS.get(one.dial, one.state) if one.state == State.DOWN else one.state
         told.append("%s -> %s: %s" % (view.label[one.source], view.label[one.target], why))
     if len(down) > MANY:
         told.append("... and %d more; --json has all" % (len(down) - MANY))

@@ -11,7 +11,8 @@ from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 from ..common.address import Address
 from ..common.words import column_duration, column_ms, count_of, duration, natural
 from ..monitor.judge import judge
-from ..monitor.view import View, count
+from ..monitor.summary import summarize
+from ..monitor.view import View
 from ..node.codec import printable
 from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
@@ -65,7 +66,7 @@ class Known:
         self.answered_at = report.at
         rows = report.answer.rows
         self.view = View(rows, report.answer.stale_after)
-        summary = count(self.view)
+        summary = summarize(self.view)
         self.standing = "%s, %d of %d directions up" % (
             count_of(summary.nodes, "node"),
             summary.up,

@@ -48,13 +48,18 @@ MEANINGS = {
     RESET: "broken off before the hello",
     WRONG_PEER: "another node lives there",
 }
-"""What a failure says, to stand behind it: ``refused: the host is up, ...``."""
+"""What a failure says about the other end."""
 
 MARKS = {
-    REFUSED: "!R",
     TIMEOUT: "!T",
+    REFUSED: "!R",
     UNREACHABLE: "!U",
     RESET: "!X",
     WRONG_PEER: "!X",
 }
 """A failure in a cell of the matrix: two ASCII characters."""
+
+
+def explain(failure: str) -> str:
+    """``refused: the host is up, nobody listens on that port``."""
+    return "%s: %s" % (IN_WORDS[failure], MEANINGS[failure])

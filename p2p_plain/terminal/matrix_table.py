@@ -1,50 +1,44 @@
-"""The matrix for a terminal: sources down, destinations across.
+"""The matrix as a table: sources down, targets across.
 
-Pure functions from rows to lines, for ``matrix``, ``watch`` and the tour.  What they mean is judged
-in ``view`` and ``verdicts``; here it is only drawn, so that the picture and the verdicts under it
-never differ.
+Pure functions from a view to lines, for ``matrix``, ``watch`` and the tour.  The view says what is
+true and the judge what is wrong; here it is only drawn, so the table and the verdicts under it never
+differ.
 
-The cell of row a and column b tells of the direction a -> b:
+The cell in row a and column b describes the direction a -> b:
 
 ========  =============================================================================
-``0.3``   median round trip on the connection between the two, in milliseconds, as a
-          measured it (``1.2s``: in seconds).  Whoever dialed: a connection has a round
-          trip at both ends
-``!T``    a's last dial of b timed out (``!R`` refused, ``!U`` unreachable, ``!X`` reset,
-          or another node lives there), **although** a connection may stand: it does not
-          come back once it breaks, and that is what nobody sees elsewhere.  It says
-          nothing of b -> a, which has its own cell
-``ok``    b can be dialed, and there is no round trip (no connection, or none measured)
-``?``     unknown: no connection and no verdict, or a's row is stale, or a itself runs
-          late and blames b
-``-``     a node itself
+``0.3``   median round trip in milliseconds on the connection between the two, as a
+          measured it (``1.2s``: in seconds), whichever end dialed it
+``!T``    a's last dial of b timed out (or another mark of ``common.outcomes``), **even
+          if** a connection stands: once that breaks, a cannot make another.  It says
+          nothing about b -> a, which has its own cell
+``ok``    a can dial b, and there is no round trip (no connection, or none measured)
+``?``     unknown: no connection and no dial, or a's row is stale, or a itself runs late
+          and blames b
+``-``     the node itself
 ========  =============================================================================
 
-All marks are ASCII; colour only repeats what they say.  Names come from strangers: escaped, and
-cut with ``~`` where they do not fit.
+All marks are ASCII; colour only repeats what they say.  Names come from strangers: they are
+escaped, and cut with ``~`` where they do not fit.
 """
 
-from typing import List, NamedTuple, Sequence
+from typing import Dict, List, NamedTuple
 
-from ..common.outcomes import MARKS
-from ..common.words import ago, brief_ms, natural
-from ..monitor.judge import SLOW_FACTOR, SLOW_MS
-from ..monitor.view import DOWN, UP, View, count
-from ..node.messages import Links
+from ..common.outcomes import IN_WORDS, MARKS
+from ..common.words import ago, brief_ms
+from ..monitor.slowness import is_slow
+from ..monitor.summary import summarize
+from ..monitor.view import State, View
 from .text import as_encoded, columns_of, pad, paint, shorten
 
 NARROWEST = 30
-"""Columns of a terminal below which lines may be longer than it is wide."""
+"""Columns.  On a narrower terminal, lines are longer than it is wide."""
 
-_EXPLAINED = (
-    ("!T", "!T timed out"),
-    ("!R", "!R refused"),
-    ("!U", "!U unreachable"),
-    ("!X", "!X reset or another node"),
-    ("ok", "ok can be dialed"),
-    ("?", "? stale or unknown"),
-    ("-", "- itself"),
-)
+_LEGEND: Dict[str, str] = {
+    mark: " or ".join(IN_WORDS[dial] for dial in MARKS if MARKS[dial] == mark)
+    for mark in MARKS.values()
+}
+_LEGEND.update({"ok": "can be dialed", "?": "stale or unknown", "-": "itself"})
 
 _CORNER = "from\\to"
 
@@ -53,32 +47,26 @@ _RED, _YELLOW, _GREEN, _FAINT, _BOLD = "31", "33", "32", "2", "1"
 
 
 class Cell(NamedTuple):
-    """One field of the matrix: its text, and the code of its colour (``""``: none)."""
+    """The text of one cell, and the code of its colour (``""``: none)."""
 
     text: str
     colour: str = ""
 
 
-def grid(
-    rows: Sequence[Links], width: int, stale_after: float, colour: bool = False
-) -> List[str]:
-    """The lines of the matrix, none wider than ``width`` (columns of a terminal).
-
-    Where the destinations do not fit, they are told in several blocks, one under the other.  A
-    source keeps its number, which is also its column's.
-    """
-    return draw(View(rows, stale_after), width, colour)
-
-
 def draw(
     view: View, width: int, colour: bool = False, encoding: str = "utf-8"
 ) -> List[str]:
-    """``grid`` of a view, for a terminal that knows that encoding."""
+    """Return the lines of the table, none wider than ``width`` columns of the terminal.
+
+    Where the targets do not fit, they stand in several blocks, one under the other.  A node's number
+    is the same as a source and as a target.  What ``encoding`` cannot express is escaped.
+    """
     width = max(width, NARROWEST)
-    shown = order(view)
+    shown = view.in_order()
     if not shown:
         return ["no rows: nothing is known"]
-    cells = _cells(view, shown)
+    usual_ms = summarize(view).p50_ms or 0.0
+    cells = [[_cell(view, source, target, usual_ms) for target in shown] for source in shown]
     ages = [_age(view, nodeid) for nodeid in shown]
     digits = len(str(len(shown)))
     labels = [as_encoded(view.label[nodeid], encoding) for nodeid in shown]
@@ -108,47 +96,31 @@ def draw(
                 line += "  " + paint(age, _FAINT if age[0].isalpha() else "", colour)
             lines.append(line)
     occurring = {cell.text for row in cells for cell in row}
-    legend = [text for mark, text in _EXPLAINED if mark in occurring]
+    legend = ["%s %s" % (mark, text) for mark, text in _LEGEND.items() if mark in occurring]
     if any(cell.text[0].isdigit() for row in cells for cell in row):
         legend.insert(0, "milliseconds")
-    hidden = len(view.replaced)
-    if hidden:
-        legend.append("%d restarted, not shown" % hidden)
+    if view.replaced:
+        legend.append("%d restarted, not shown" % len(view.replaced))
     return lines + _wrapped(legend, width)
 
 
-def order(view: View) -> List[str]:
-    """The nodeids in the order in which they are numbered, by name.
-
-    Without those that were started anew since: their old rows would only be in the way.
-    """
-    shown = (view.nodes | view.left) - view.replaced
-    return sorted(shown, key=lambda nodeid: (natural(view.label[nodeid]), nodeid))
-
-
-def _cells(view: View, shown: List[str]) -> List[List[Cell]]:
-    p50 = count(view).p50_ms
-    slow = float("inf") if p50 is None else max(SLOW_FACTOR * p50, p50 + SLOW_MS)
-    return [[_cell(view, source, target, slow) for target in shown] for source in shown]
-
-
-def _cell(view: View, source: str, target: str, slow: float) -> Cell:
+def _cell(view: View, source: str, target: str, usual_ms: float) -> Cell:
     if source == target:
         return Cell("-", _FAINT)
     direction = view.directions.get((source, target))
     if direction is None:
         return Cell("?", _FAINT)
-    if direction.state == DOWN:
+    if direction.state == State.DOWN:
         return Cell(MARKS[direction.dial], _RED)
-    # A row that is stale, and a node that itself runs late, have no round trip to show.
+    colour = _GREEN if direction.state == State.UP else ""
     if direction.p50_ms is not None:
-        colour = _YELLOW if direction.p50_ms > slow else _GREEN if direction.state == UP else ""
-        return Cell(brief_ms(direction.p50_ms, ""), colour)
-    return Cell("ok", _GREEN) if direction.state == UP else Cell("?", _FAINT)
+        slow = is_slow(direction.p50_ms, usual_ms)
+        return Cell(brief_ms(direction.p50_ms, ""), _YELLOW if slow else colour)
+    return Cell("ok", colour) if direction.state == State.UP else Cell("?", _FAINT)
 
 
 def _age(view: View, nodeid: str) -> str:
-    """The end of a row: ``12 s``, ``stale 4 min``, ``late 2 s``, ``gone 40 s``, ``no row``."""
+    """Return the end of a line: ``12 s``, ``stale 4 min``, ``late 2 s``, ``gone 40 s``, ``no row``."""
     if nodeid not in view.rows:
         return "no row"
     age = view.age(nodeid)
@@ -160,7 +132,7 @@ def _age(view: View, nodeid: str) -> str:
 
 
 def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> List[range]:
-    """Which columns stand in which block: as few blocks as can be, the last with room for ages."""
+    """Divide the columns into as few blocks as possible; the last one has room for the ages."""
     most = max(room // cell_width, 1)
     in_the_last = max((room - age_width) // cell_width, 1)
     blocks = 1
@@ -172,7 +144,7 @@ def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> List[ra
 
 
 def _wrapped(parts: List[str], width: int) -> List[str]:
-    """The parts with commas between them, as many in a line as there is room for."""
+    """Join the parts with commas, as many in a line as fit."""
     lines: List[str] = []
     for part in parts:
         if lines and len(lines[-1]) + len(part) + 3 <= width:

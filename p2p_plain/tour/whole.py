@@ -7,9 +7,10 @@ from typing import Optional
 from ..common.options import program
 from ..common.threads import Crew
 from ..common.words import milliseconds
-from ..monitor.judge import judge, lines
+from ..monitor.judge import judge
 from ..monitor.reach import Reach
-from ..monitor.view import View, count
+from ..monitor.summary import summarize
+from ..monitor.view import View
 from ..node.node import Node
 from ..node.overlay import Overlay
 from ..node.peer_table import PeerTable
@@ -31,11 +32,12 @@ def reaching(guide: Guide) -> None:
 
     def whole() -> Optional[View]:
         view = View(alpha.node.rows(), alpha.node.stale_after())
-        found = count(view)
+        found = summarize(view)
         return view if (found.nodes, found.up) == (3, 6) else None
 
     view = guide.wait_for("alpha knows 3 nodes, and all 6 directions are up", whole)
-    guide.text([*draw(view, guide.reader.columns, guide.reader.colour), "", *lines(judge(view))])
+    table = draw(view, guide.reader.columns, guide.reader.colour)
+    guide.text([*table, "", *(verdict.text for verdict in judge(view))])
     there = milliseconds(view.directions[alpha.nodeid, gamma.nodeid].p50_ms)
     back = milliseconds(view.directions[gamma.nodeid, alpha.nodeid].p50_ms)
     guide.say(f"""

@@ -27,7 +27,8 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .. import __version__
 from ..common.outcomes import FAILURES
-from ..monitor.view import Summary
+from ..monitor.labels import alike
+from ..monitor.summary import Summary
 from ..node.messages import Links
 
 Labels = Tuple[Tuple[str, str], ...]
@@ -70,11 +71,11 @@ def peer_labels(links: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
         lambda nodeid: str(known[nodeid].get("address") or "address unknown"),
     )
     for step in steps:
-        for nodeids in _alike(label):
+        for nodeids in alike(label):
             for nodeid in nodeids:
                 label[nodeid] = "%s (%s)" % (plain[nodeid], step(nodeid))
     taken = set(label.values())
-    for nodeids in _alike(label):
+    for nodeids in alike(label):
         for nodeid in nodeids[1:]:
             number = 2
             while "%s #%d" % (label[nodeid], number) in taken:
@@ -265,11 +266,3 @@ def _seconds(milliseconds: Optional[float]) -> Optional[float]:
 def _host(address: str) -> str:
     host, colon, _ = address.rpartition(":")
     return host.strip("[]") if colon else address
-
-
-def _alike(label: Dict[str, str]) -> List[List[str]]:
-    """The nodeids that have one label between them, in groups, in a fixed order."""
-    groups: Dict[str, List[str]] = {}
-    for nodeid in sorted(label):
-        groups.setdefault(label[nodeid], []).append(nodeid)
-    return [nodeids for nodeids in groups.values() if len(nodeids) > 1]

@@ -37,10 +37,10 @@ from ..common.events import Callback
 from ..common.outcomes import MARKS
 from ..common.threads import Crew
 from ..monitor.judge import judge
-from ..monitor.view import DOWN, STALE, UP, Direction, View, count
+from ..monitor.summary import summarize
+from ..monitor.view import Direction, State, View
 from ..node.messages import Links
 from ..node.peer_table import PeerInfo
-from ..terminal import matrix_table
 from . import metrics
 from .feed import News
 from .server import MAX_CLIENTS, TEXT, Answer, Clients, Kept, WebServer
@@ -198,14 +198,14 @@ class Status:
 
     def _tell_page(self, seen: "Picture") -> Answer:
         said = self._myself()
-        shown = matrix_table.order(seen.view)
+        shown = seen.view.in_order()
         counters = self._node.counters()
         said.update(
             uptime_seconds=counters["uptime_seconds"],
             lag_seconds=counters["lag_seconds"],
             summary=seen.summary.text(),
             verdicts=seen.verdicts,
-            nodes=[_fate(seen.view, nodeid) for nodeid in shown],
+            nodes=[seen.view.node_as_dict(nodeid) for nodeid in shown],
             cells=_cells(seen, shown),
             links=list(seen.rows[0].links),
         )
@@ -257,7 +257,7 @@ class Status:
                     "dial": view.directions[source, target].dial,
                 }
                 for source, target in sorted(view.directions)
-                if view.directions[source, target].state == DOWN
+                if view.directions[source, target].state == State.DOWN
             ]
         return _json(said, HTTPStatus.SERVICE_UNAVAILABLE if summary.down else HTTPStatus.OK)
 
@@ -271,27 +271,12 @@ class Picture:
         self.rows = rows
         """The node's own first."""
         self.view = View(rows, stale_after)
-        self.summary = count(self.view)
-        self.verdicts = [
-            {"kind": verdict.kind, "nodes": list(verdict.nodes), "text": verdict.text}
-            for verdict in judge(self.view)
-        ]
+        self.summary = summarize(self.view)
+        self.verdicts = [verdict.as_dict() for verdict in judge(self.view)]
+
 
 def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Answer:
     return Answer(JSON, json.dumps(said, separators=(",", ":")).encode("ascii"), status)
-
-
-def _fate(view: View, nodeid: str) -> Dict[str, Any]:
-    """One node, for the page: what to call it, and whether to believe its row."""
-    row = view.rows.get(nodeid)
-    return {
-        "nodeid": nodeid,
-        "label": view.label[nodeid],
-        "state": "down" if nodeid in view.down else "left" if nodeid in view.left else "live",
-        "age": None if row is None else round(row.age, 1),
-        "current": nodeid in view.current,
-        "late_ms": view.late.get(nodeid),
-    }
 
 
 def _cells(seen: Picture, shown: List[str]) -> List[List[Optional[List[Any]]]]:
@@ -315,12 +300,12 @@ def _cells(seen: Picture, shown: List[str]) -> List[List[Optional[List[Any]]]]:
 def _cell(direction: Optional[Direction], link: Dict[str, Any]) -> Optional[List[Any]]:
     if direction is None:
         return None
-    if direction.state == STALE:
+    if direction.state == State.STALE:
         return ["?", 0, None, None, None]
     mark = "?"
-    if direction.state == DOWN:
+    if direction.state == State.DOWN:
         mark = MARKS[direction.dial]
-    elif direction.state == UP:
+    elif direction.state == State.UP:
         mark = "ok"
     elif direction.p50_ms is not None and direction.dial not in MARKS:
         mark = "in"

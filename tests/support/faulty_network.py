@@ -1,11 +1,14 @@
-"""The rows of a network with known faults, for whatever judges or draws them."""
+"""The rows of a network with known faults, for the tests of everything that judges or draws them."""
 
 import itertools
 import random
 import uuid
 
-from p2p_plain.monitor.judge import lines, verdicts
-from p2p_plain.monitor.view import directions, summary
+from p2p_plain.common.outcomes import FAILURES
+from p2p_plain.monitor.judge import judge
+from p2p_plain.monitor.summary import summarize
+from p2p_plain.monitor.verdict import Kind
+from p2p_plain.monitor.view import Direction, State, View
 from p2p_plain.node.messages import Links
 
 STALE = 180.0
@@ -15,10 +18,9 @@ HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
 
 
 class World:
-    """A network in which everything is well, until a test breaks something.
+    """A network in which everything is well until a test breaks something.
 
-    The names of the nodes are ``n0``, ``n1``, ...; of each pair the one with the smaller number
-    dialed the connection.
+    The nodes are called ``n0``, ``n1``, ...; in each pair the one with the smaller number dialed.
     """
 
     def __init__(self, count, seed=0):
@@ -32,12 +34,13 @@ class World:
         self.dialed = dict.fromkeys(itertools.combinations(range(count), 2), True)
         self.rtt = {pair: round(rng.uniform(0.2, 0.9), 2) for pair in self.dialed}
         self.last = {}
-        """The last round trip, where it is not like the others."""
+        """The last round trip, where it differs from the median."""
         self.jitter = {}
-        """By how much they differ, where that is not next to nothing."""
+        """The jitter, where it is not next to nothing."""
         self.silent = set()
-        """Whose row nobody has."""
+        """Nodes whose row nobody has."""
         self.dead = set()
+        self.sparse = False
 
     def __len__(self):
         return len(self.ids)
@@ -61,7 +64,7 @@ class World:
     # -- faults ---------------------------------------------------------------------
 
     def kill(self, x, dial="timeout", since=240.0):
-        """It is gone; its last row says that all was well."""
+        """Node ``x`` is gone; its last row says that all was well."""
         self.age[x] = since
         self.dead.add(x)
         for y in self.others(x):
@@ -91,6 +94,10 @@ class World:
 
     # -- rows -----------------------------------------------------------------------
 
+    def in_touch(self, a, b):
+        """True if ``a`` knows ``b``.  Only in a sparse network not everyone knows everyone."""
+        return self.key(a, b) in self.dialed or not self.sparse
+
     def link(self, a, b):
         pair = self.key(a, b)
         stands = pair in self.dialed and (a in self.dead or b not in self.dead)
@@ -112,40 +119,100 @@ class World:
     def row(self, a):
         return Links(
             nodeid=self.ids[a],
-            links=tuple(self.link(a, b) for b in self.others(a)),
+            links=tuple(self.link(a, b) for b in self.others(a) if self.in_touch(a, b)),
             name=self.name[a],
             age=self.age[a],
             lag_ms=self.lag[a],
         )
 
     def rows(self):
+        """All rows in any order."""
         found = [self.row(a) for a in range(len(self)) if a not in self.silent]
         self.rng.shuffle(found)
         return found
 
-    def told(self):
-        return lines(verdicts(self.rows(), STALE))
+    # -- what is made of them -------------------------------------------------------
 
-    def kinds(self):
-        return [(verdict.kind, self.numbers(verdict.nodes)) for verdict in self.verdicts()]
+    def view(self, rows=None):
+        return View(self.rows() if rows is None else rows, STALE)
 
-    def verdicts(self):
-        return verdicts(self.rows(), STALE)
+    def verdicts(self, rows=None):
+        return judge(self.view(rows))
 
-    def numbers(self, nodes):
-        return sorted(self.ids.index(nodeid) for nodeid in nodes)
+    def sentences(self, rows=None):
+        return [verdict.text for verdict in self.verdicts(rows)]
 
-    def state(self, a, b):
-        found = directions(self.rows(), STALE).get((self.ids[a], self.ids[b]))
-        return "unknown" if found is None else found.state
+    def kinds(self, rows=None):
+        """The kind of each verdict, and the numbers of the nodes that it is about."""
+        return [
+            (verdict.kind, sorted(self.ids.index(nodeid) for nodeid in verdict.nodes))
+            for verdict in self.verdicts(rows)
+        ]
 
-    def summary(self):
-        return summary(self.rows(), STALE)
+    def direction(self, a, b, rows=None):
+        pair = self.ids[a], self.ids[b]
+        return self.view(rows).directions.get(pair, Direction(*pair, state=State.UNKNOWN))
+
+    def state(self, a, b, rows=None):
+        return self.direction(a, b, rows).state
+
+    def summary(self, rows=None):
+        return summarize(self.view(rows))
 
 
 def be_late(world, x, lag=250.0):
-    """Its own samples are bad, and so are those of whoever waits for its answer."""
+    """Node ``x`` runs late: its own measurements are bad, and so are those of its peers to it."""
     world.lag[x] = lag
     world.slow(x, lag)
     for y in world.others(x):
         world.dial[x, y] = "timeout"
+
+
+def sparse(count, degree, seed):
+    """A random graph: each node has dialed some others, and knows nothing of the rest."""
+    world = World(count, seed)
+    kept = set()
+    for a in range(count):
+        kept.update(world.key(a, b) for b in world.rng.sample(world.others(a), degree // 2))
+    world.dialed = dict.fromkeys(kept, True)
+    world.sparse = True
+    return world
+
+
+def random_world(seed):
+    """A network with up to three independent faults, and the kinds of verdict to expect."""
+    rng = random.Random(seed)
+    world = World(rng.choice([8, 9, 12, 20, 30]), seed)
+    free = world.others()
+    rng.shuffle(free)
+    expected = []
+    faults = ["in", "out", "dead", "refused", "slow", "late", "pair", "one-way", "slow-pair"]
+    for fault in rng.sample(faults, rng.randrange(0, 4)):
+        x = free.pop()
+        if fault == "in":
+            world.block_inbound(x, rng.choice(["timeout", "refused"]))
+            expected.append((Kind.INBOUND_BLOCKED, [x]))
+        elif fault == "out":
+            world.block_outbound(x, rng.choice(["timeout", "unreachable"]))
+            expected.append((Kind.OUTBOUND_BLOCKED, [x]))
+        elif fault in ("dead", "refused"):
+            world.kill(x, "timeout" if fault == "dead" else "refused")
+            expected.append((Kind.DOWN, [x]))
+        elif fault == "slow":
+            world.slow(x, rng.uniform(20, 300))
+            expected.append((Kind.SLOW, [x]))
+        elif fault == "late":
+            be_late(world, x, rng.uniform(150, 900))
+            expected.append((Kind.LATE, [x]))
+        else:
+            y = free.pop()
+            if fault == "slow-pair":
+                world.rtt[world.key(x, y)] = 100.0
+                expected.append((Kind.SLOW_PAIR, sorted((x, y))))
+            else:
+                world.dial[x, y] = rng.choice(FAILURES)
+                if fault == "pair":
+                    world.dial[y, x] = rng.choice(FAILURES)
+                    world.disconnect(x, y)
+                expected.append((Kind.PAIR, sorted((x, y))))
+    return world, sorted(expected)

@@ -6,8 +6,7 @@ import pytest
 
 from p2p_plain.common.outcomes import FAILURES, IN_WORDS, MARKS
 from p2p_plain.monitor.view import View
-from p2p_plain.terminal import matrix_table as g
-from p2p_plain.terminal.matrix_table import grid
+from p2p_plain.terminal.matrix_table import draw
 from p2p_plain.terminal.text import columns_of, pad, shorten
 from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
@@ -16,7 +15,7 @@ SGR = re.compile("\x1b\\[[0-9]+m")
 
 def cells(world, width=200):
     """Return what the table shows, by number of source and destination (from 1)."""
-    return cells_in(grid(world.rows(), width, STALE))
+    return cells_in(draw(world.view(), width))
 
 
 def cells_in(lines):
@@ -35,7 +34,7 @@ def cells_in(lines):
 
 def ages(world, width=200):
     """Return the end of each row, in the order of the sources."""
-    return ages_in(grid(world.rows(), width, STALE))
+    return ages_in(draw(world.view(), width))
 
 
 def ages_in(lines):
@@ -49,7 +48,7 @@ def test_a_network_that_is_well_is_all_numbers():
     world = World(3)
     world.rtt = {(0, 1): 0.3, (0, 2): 12.34, (1, 2): 1234.0}
     world.age = {0: 0.4, 1: 12.0, 2: 61.0}
-    assert grid(world.rows(), 80, STALE) == [
+    assert draw(world.view(), 80) == [
         "from\\to    1    2    3  age",
         "1 n0       -  0.3   12  0 s",
         "2 n1     0.3    - 1.2s  12 s",
@@ -67,7 +66,7 @@ def test_a_failed_dial_shows_its_mark_although_a_connection_stands(dial, dialer)
     found = cells(world)
     assert found[1, 2] == MARKS[dial]
     assert re.match(r"0\.\d$", found[2, 1])
-    (legend,) = [line for line in grid(world.rows(), 80, STALE) if MARKS[dial] + " " in line][-1:]
+    (legend,) = [line for line in draw(world.view(), 80) if MARKS[dial] + " " in line][-1:]
     assert "%s %s" % (MARKS[dial], IN_WORDS[dial].split()[0]) in legend or dial == "wrong-peer"
 
 
@@ -78,7 +77,7 @@ def test_a_stale_row_shows_nothing_of_what_it_says():
     found = cells(world)
     assert [found[2, column] for column in (1, 2, 3, 4)] == ["?", "-", "?", "?"]
     assert ages(world)[1] == "stale 4 min"
-    assert not any("refused" in line for line in grid(world.rows(), 80, STALE))
+    assert not any("refused" in line for line in draw(world.view(), 80))
 
 
 def test_one_dead_node_leaves_the_other_rows_as_they_are():
@@ -131,20 +130,20 @@ def test_what_can_be_dialed_and_is_not_connected_is_ok():
 def test_a_node_started_anew_is_not_shown_twice():
     world = World(4)
     world.kill(1, "wrong-peer")
-    lines = grid(world.rows(), 80, STALE)
+    lines = draw(world.view(), 80)
     assert not any(re.match(r" *\d n1", line) for line in lines)
     assert lines[-1].endswith("1 restarted, not shown")
 
 
 def test_only_the_marks_that_occur_are_explained():
     world = World(4)
-    assert grid(world.rows(), 80, STALE)[-1] == "milliseconds, - itself"
+    assert draw(world.view(), 80)[-1] == "milliseconds, - itself"
     world.dial[0, 1] = "refused"
-    assert grid(world.rows(), 80, STALE)[-1] == "milliseconds, !R refused, - itself"
+    assert draw(world.view(), 80)[-1] == "milliseconds, !R refused, - itself"
 
 
 def test_no_rows_are_no_matrix():
-    assert grid([], 80, STALE) == ["no rows: nothing is known"]
+    assert draw(View([], STALE), 80) == ["no rows: nothing is known"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +156,7 @@ def test_every_line_fits_and_every_pair_has_its_cell(count, width):
         world.kill(1)
         world.block_inbound(2)
         world.name[0] = "a-very-long-name-that-no-column-holds"
-    lines = grid(world.rows(), width, STALE)
+    lines = draw(world.view(), width)
     assert max(map(columns_of, lines)) <= width
     assert all(line == line.rstrip() for line in lines)
     assert len(cells_in(lines)) == count * count
@@ -172,7 +171,7 @@ def test_a_terminal_too_narrow_for_anything_breaks_nothing(width):
 
 
 def test_a_hundred_nodes_at_80_columns_are_few_blocks_of_many_columns():
-    lines = grid(World(100).rows(), 80, STALE)
+    lines = draw(World(100).view(), 80)
     assert sum(line.startswith("from\\to") for line in lines) <= 8
 
 
@@ -181,8 +180,8 @@ def test_on_a_terminal_of_ascii_each_cell_is_under_its_number(width):
     """A name is escaped there, and takes the room of its escapes."""
     plain, escaped = World(9), World(9)
     plain.name[4], escaped.name[4] = "~" * 12, "\u4e1c\u4eac"
-    drawn = g.draw(View(escaped.rows(), STALE), width, False, "ascii")
-    wanted = g.draw(View(plain.rows(), STALE), width)
+    drawn = draw(escaped.view(), width, False, "ascii")
+    wanted = draw(plain.view(), width)
     assert drawn == [line.replace("~" * 12, r"\u4e1c\u4eac") for line in wanted]
 
 
@@ -191,7 +190,7 @@ def test_the_picture_is_ascii_if_the_names_are():
     world.block_inbound(3)
     be_late(world, 4)
     world.kill(2)
-    "\n".join(grid(world.rows(), 80, STALE)).encode("ascii")
+    "\n".join(draw(world.view(), 80)).encode("ascii")
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -200,9 +199,9 @@ def test_colour_changes_nothing_but_colour(seed):
     world.block_inbound(3)
     world.slow(1)
     world.kill(2)
-    rows = world.rows()
-    coloured = grid(rows, 80, STALE, colour=True)
-    assert [SGR.sub("", line) for line in coloured] == grid(rows, 80, STALE)
+    view = world.view()
+    coloured = draw(view, 80, colour=True)
+    assert [SGR.sub("", line) for line in coloured] == draw(view, 80)
     assert any("\x1b[31m!T\x1b[0m" in line for line in coloured)
     assert any("\x1b[33m80\x1b[0m" in line for line in coloured)
     assert all(line.count("\x1b[") % 2 == 0 for line in coloured)
@@ -212,7 +211,7 @@ def test_a_failure_is_never_painted_green():
     for dial in FAILURES:
         world = World(4)
         world.dial[0, 1] = dial
-        coloured = "\n".join(grid(world.rows(), 80, STALE, colour=True))
+        coloured = "\n".join(draw(world.view(), 80, colour=True))
         assert "\x1b[31m%s\x1b[0m" % MARKS[dial] in coloured
         assert not re.search("\x1b\\[32m[!?]", coloured)
 
@@ -224,7 +223,7 @@ def test_a_failure_is_never_painted_green():
 def test_what_a_node_calls_itself_cannot_play_with_the_terminal(name, width):
     world = World(12)
     world.name[2] = name
-    lines = grid(world.rows(), width, STALE)
+    lines = draw(world.view(), width)
     assert max(map(columns_of, lines)) <= width
     for line in lines:
         assert line.isprintable()
@@ -237,7 +236,7 @@ def test_wide_characters_leave_the_columns_where_they_are():
     world = World(3)
     world.rtt = dict.fromkeys(world.rtt, 0.5)
     world.name = {0: "\u6f22\u5b57", 1: "e\u0301t\u00e9", 2: "plain"}
-    rows = [line for line in grid(world.rows(), 80, STALE) if re.match(r"\d ", line)]
+    rows = [line for line in draw(world.view(), 80) if re.match(r"\d ", line)]
     assert len({columns_of(re.sub("  [0-9]+ s$", "", line)) for line in rows}) == 1
 
 

@@ -1,0 +1,226 @@
+"""Dials that fail between live nodes: something on the way, or at one end, keeps them out.
+
+``blockages`` looks for the largest cause first (everywhere, a node, two groups of nodes, a pair), so
+that a small one is never reported for what a large one did.
+"""
+
+from collections import Counter
+from typing import Dict, List, Set, Tuple
+
+from ..common.outcomes import IN_WORDS, OK, REFUSED, SILENT, TIMEOUT, UNREACHABLE, WRONG_PEER, explain
+from .verdict import Failures, Kind, Verdict, names_of, set_of, tally
+from .view import Pair, State, View
+
+Cause = Tuple[str, str]
+"""``INBOUND_BLOCKED`` or ``OUTBOUND_BLOCKED``, and the nodeid that this would be true of."""
+
+MOST_GROUPS = 16
+"""Groups of failures looked for.  A liar's row can make many, and each costs a search."""
+
+_ON_THE_WAY = {
+    TIMEOUT: "something between them drops connections to %s",
+    UNREACHABLE: "a router between them knows no route to %s",
+}
+"""What a failure means in one direction while the other one works."""
+
+
+def blockages(view: View, failed: Failures) -> List[Verdict]:
+    """Return verdicts on all failures that are left, and explain all of them."""
+    known = _Known(view, failed)
+    found = _everywhere(view, failed) or _nodes(view, failed, known) + _groups(view, failed, known)
+    return found + _pairs(view, failed)
+
+
+class _Known:
+    """The known directions among live nodes, by either end: the possible witnesses.
+
+    Failures that are explained already are no witnesses: from the other side of a cut nobody can
+    say whether a port is closed.
+    """
+
+    def __init__(self, view: View, failed: Failures) -> None:
+        self.into: Dict[str, Set[Pair]] = {}
+        self.out_of: Dict[str, Set[Pair]] = {}
+        self.up: Set[Pair] = set()
+        for pair, direction in view.directions.items():
+            is_up = direction.state == State.UP
+            if (is_up or pair in failed) and pair[0] in view.live and pair[1] in view.live:
+                self.into.setdefault(pair[1], set()).add(pair)
+                self.out_of.setdefault(pair[0], set()).add(pair)
+                if is_up:
+                    self.up.add(pair)
+
+
+def _everywhere(view: View, failed: Failures) -> List[Verdict]:
+    """Return the one verdict where no dial at all is known to work, else none."""
+    sources = {pair[0] for pair in failed}
+    targets = {pair[1] for pair in failed}
+    works = any(direction.dial == OK for direction in view.directions.values())
+    if len(sources) < 3 or len(targets) < 3 or works:
+        return []
+    text = "nobody can dial anybody (%s), existing connections stay: new ones are blocked everywhere"
+    found = [Verdict(Kind.BLOCKED, tuple(sorted(sources)), text % tally(failed.values()))]
+    failed.clear()
+    return found
+
+
+# -- one node --------------------------------------------------------------------------
+
+
+def _nodes(view: View, failed: Failures, known: _Known) -> List[Verdict]:
+    """Return verdicts on nodes that nobody can dial, and on nodes that can dial nobody."""
+    # Only where two or more dials failed: a single failure would blame both of its ends.
+    causes: Dict[Cause, Set[Pair]] = {
+        (kind, nodeid): pairs
+        for kind, pairs_of in (
+            (Kind.INBOUND_BLOCKED, known.into),
+            (Kind.OUTBOUND_BLOCKED, known.out_of),
+        )
+        for nodeid, pairs in pairs_of.items()
+        if len(pairs) > 1 and pairs <= failed.keys()
+    }
+    _drop_needless(causes)
+    found = []
+    for kind, nodeid in sorted(causes, key=lambda cause: (-len(causes[cause]), cause)):
+        dials = [failed[pair] for pair in causes[kind, nodeid]]
+        # The other way counts as well, but not to or from nodes that are blocked themselves.
+        if kind == Kind.INBOUND_BLOCKED:
+            back = {p for p in known.out_of.get(nodeid, set()) if (kind, p[1]) not in causes}
+            works = _share(len(back & known.up), len(back), "it dials everyone", "it dials %d of %d")
+            elsewhere = set(dials) == {WRONG_PEER}
+            why = "another node lives at its address" if elsewhere else "inbound blocked"
+            text = "nobody can dial it (%s)%s: %s" % (tally(dials), works, why)
+        else:
+            back = {p for p in known.into.get(nodeid, set()) if (kind, p[0]) not in causes}
+            works = _share(len(back & known.up), len(back), "everyone dials it", "%d of %d dial it")
+            text = "can dial nobody (%s)%s: outbound blocked" % (tally(dials), works)
+        found.append(Verdict(kind, (nodeid,), "%s: %s" % (view.label[nodeid], text)))
+    for pairs in causes.values():
+        for pair in pairs:
+            failed.pop(pair, None)  # two causes may share it
+    return found
+
+
+def _drop_needless(causes: Dict[Cause, Set[Pair]]) -> None:
+    """Remove each cause whose failures the other causes explain without it.
+
+    If a, b and c can all dial nobody, then nobody can dial d, but nothing is wrong with d.  Two
+    causes may explain each other's failures.  So those that explain the fewest go first, and among
+    equals a blocked outbound goes before a blocked inbound.
+    """
+    explained = Counter(pair for pairs in causes.values() for pair in pairs)
+    for cause in sorted(causes, key=lambda c: (len(causes[c]), c[0] == Kind.INBOUND_BLOCKED, c)):
+        if all(explained[pair] > 1 for pair in causes[cause]):
+            explained.subtract(causes.pop(cause))
+
+
+def _share(some: int, total: int, all_of_them: str, some_of_them: str) -> str:
+    if not total:
+        return ""
+    return ", " + (all_of_them if some == total else some_of_them % (some, total))
+
+
+# -- groups ----------------------------------------------------------------------------
+
+
+def _groups(view: View, failed: Failures, known: _Known) -> List[Verdict]:
+    """Return verdicts on groups: all of some sources fail to dial all of some targets.
+
+    Three that cannot dial one target, or one that cannot dial three, are a group as well.
+    """
+    found = []
+    for _ in range(MOST_GROUPS):
+        sources, targets = _largest_group(failed)
+        if len(sources) * len(targets) < 3:
+            break
+        pairs = {(s, t) for s in sources for t in targets}
+        back = {(t, s) for s, t in pairs}
+        both_ways = back <= failed.keys()
+        taken = pairs | back if both_ways else pairs
+        outcomes = tally([failed.pop(pair) for pair in taken])
+        text = _group_text(view, known, sources, targets, both_ways, outcomes)
+        found.append(Verdict(Kind.GROUP, tuple(sorted(sources)) + tuple(sorted(targets)), text))
+    return found
+
+
+def _group_text(
+    view: View, known: _Known, sources: Set[str], targets: Set[str], both_ways: bool, outcomes: str
+) -> str:
+    source, target = min(sources), min(targets)
+    left, right = set_of(view, sources), set_of(view, targets)
+    if both_ways:
+        return "%s <-> %s: no dial passes either way (%s)" % (left, right, outcomes)
+    if len(targets) == 1:
+        share = "%d of %d" % (len(sources), len(known.into[target]))
+        who = names_of(view, sources)
+        return "%s: %s cannot dial it (%s): %s" % (view.label[target], share, outcomes, who)
+    if len(sources) == 1:
+        share = "%d of %d" % (len(targets), len(known.out_of[source]))
+        who = names_of(view, targets)
+        return "%s: cannot dial %s (%s): %s" % (view.label[source], share, outcomes, who)
+    fine = {(t, s) for s in sources for t in targets} <= known.up
+    other_way = ", the other way fine" if fine else ""
+    return "%s -> %s: every dial fails (%s)%s" % (left, right, outcomes, other_way)
+
+
+def _largest_group(failed: Failures) -> Tuple[Set[str], Set[str]]:
+    """Return sources and targets between which all dials failed: as many pairs as can be found.
+
+    Finding the very largest is a hard problem.  Beginning with the eight sources and the eight
+    targets that fail most finds what a firewall between two groups makes.
+    """
+    targets_of: Dict[str, Set[str]] = {}
+    sources_of: Dict[str, Set[str]] = {}
+    for source, target in failed:
+        targets_of.setdefault(source, set()).add(target)
+        sources_of.setdefault(target, set()).add(source)
+    best: Tuple[Set[str], Set[str]] = (set(), set())
+    for by_source, one, other in ((True, targets_of, sources_of), (False, sources_of, targets_of)):
+        for nodeid in sorted(one, key=lambda nodeid: (-len(one[nodeid]), nodeid))[:8]:
+            there = one[nodeid]
+            here = set.intersection(*(other[far] for far in there))  # all that fail with all of them
+            if len(here) * len(there) > len(best[0]) * len(best[1]):
+                best = (here, there) if by_source else (there, here)
+    return best
+
+
+# -- pairs -----------------------------------------------------------------------------
+
+
+def _pairs(view: View, failed: Failures) -> List[Verdict]:
+    """Return a verdict for each pair that is left, both directions in one."""
+    found = []
+    for source, target in sorted(failed, key=lambda p: (view.label[p[0]], view.label[p[1]])):
+        if (source, target) in failed:
+            dial, back = failed.pop((source, target)), failed.pop((target, source), "")
+            text = _pair_text(view, source, target, dial, back)
+            found.append(Verdict(Kind.PAIR, (source, target), text))
+    return found
+
+
+def _pair_text(view: View, source: str, target: str, dial: str, back: str) -> str:
+    """``back`` is the outcome in the other direction if that failed as well, else empty."""
+    if back == dial:
+        text = "%s %s both ways" % (view.arrow(source, target, "<->"), IN_WORDS[dial])
+        if dial == REFUSED:
+            return text + ": both hosts are up, nobody listens on those ports"
+        if view.connected(source, target):
+            return text + ", while their connection stands"
+        return text + ": nothing passes between them"
+    text = "%s %s" % (view.arrow(source, target), IN_WORDS[dial])
+    if back:
+        return "%s, %s %s" % (text, view.arrow(target, source), IN_WORDS[back])
+    if dial not in SILENT:
+        return "%s %s" % (view.arrow(source, target), explain(dial))
+    if not _is_still_up(view, target, source):
+        return text + ": no answer, no connection"
+    blame = _ON_THE_WAY[dial] % view.label[target]
+    return "%s, %s fine: %s" % (text, view.arrow(target, source), blame)
+
+
+def _is_still_up(view: View, source: str, target: str) -> bool:
+    """True if a direction is up, and not by a row that is older than the failure the other way."""
+    direction = view.directions.get((source, target))
+    if direction is None or direction.state != State.UP:
+        return False
+    return direction.connected or view.age(source) <= view.age(target)

@@ -1,0 +1,127 @@
+"""Nodes that are gone: down, cut off from the others, or on the other side of a split."""
+
+from typing import Dict, List, Set
+
+from ..common.outcomes import FAILURES, OK, SILENT, explain
+from ..common.words import ago
+from .verdict import Failures, Kind, Verdict, set_of, tally
+from .view import View
+
+
+def down_nodes(view: View, failed: Failures) -> List[Verdict]:
+    """Return a verdict for each node that is down, or one for all that fell silent together.
+
+    If several fall silent at once, and their hosts give no answer, that has one cause.  From this
+    side nobody can see whether they died or the network between was cut.
+    """
+    dials: Dict[str, List[str]] = {nodeid: [] for nodeid in view.down}
+    for pair in sorted(failed):
+        if pair[1] in dials:
+            dials[pair[1]].append(failed.pop(pair))
+    silent = [
+        nodeid
+        for nodeid in view.down
+        if nodeid in view.rows and all(dial in SILENT for dial in dials[nodeid])
+    ]
+    silent.sort(key=lambda nodeid: (view.age(nodeid), nodeid))
+    found = []
+    single = set(view.down)
+    while silent:
+        # Nodes push a row every ping interval.  Of two that vanish together, one may have pushed its
+        # last row a whole interval after the other.  Half of ``stale_after``, which is three
+        # intervals, covers that.
+        latest = view.age(silent[0]) + view.stale_after / 2
+        together = [nodeid for nodeid in silent if view.age(nodeid) <= latest]
+        del silent[: len(together)]
+        if len(together) > 1:
+            found.append(_vanished_together(view, together, dials))
+            single.difference_update(together)
+    for nodeid in sorted(single, key=lambda nodeid: (view.age(nodeid), nodeid)):
+        # Not "down for": nobody has measured that.  It may have died an interval after its row.
+        heard = ", last heard from %s ago" % ago(view.age(nodeid)) if nodeid in view.rows else ""
+        text = "%s: down%s (%s)" % (view.label[nodeid], heard, _symptom(dials[nodeid]))
+        found.append(Verdict(Kind.DOWN, (nodeid,), text))
+    return found
+
+
+def _symptom(dials: List[str]) -> str:
+    if not dials:
+        return "nobody can dial it"
+    return explain(max(FAILURES, key=dials.count))
+
+
+def _vanished_together(view: View, gone: List[str], dials: Dict[str, List[str]]) -> Verdict:
+    age = ago(view.age(gone[0]))
+    if len(view.live) == 1:
+        (alone,) = view.live
+        failures = tally([dial for nodeid in gone for dial in dials[nodeid]])
+        text = "%s: cut off: it can dial nobody (%s); the others were last heard from %s ago"
+        return Verdict(Kind.CUT_OFF, (alone,), text % (view.label[alone], failures, age))
+    text = "split: %s | %s, or the latter are down: all last heard from %s ago" % (
+        set_of(view, view.live),
+        set_of(view, gone),
+        age,
+    )
+    return Verdict(Kind.SPLIT, tuple(sorted(view.live) + sorted(gone)), text)
+
+
+def separate_parts(view: View, failed: Failures) -> List[Verdict]:
+    """Return verdicts on parts of the network with failed dials and no connection between them.
+
+    Larger parts make one verdict together, and each node that is alone makes one of its own.
+    """
+    part_of = {nodeid: part for part in _parts(view) for nodeid in part}
+    between = {
+        pair for pair in failed if pair[0] in part_of and part_of[pair[0]] is not part_of[pair[1]]
+    }
+    # Each part once: a set cannot be in a set, so its smallest nodeid stands for it.
+    torn = {min(part_of[nodeid]): part_of[nodeid] for pair in between for nodeid in pair}
+    large = [part for part in torn.values() if len(part) > 1]
+    alone = [nodeid for part in torn.values() if len(part) == 1 for nodeid in part]
+    if not large:
+        if len(alone) < 3:
+            return []  # two nodes that do not reach one another: that is a pair
+        large, alone = [{nodeid} for nodeid in alone], []
+    found = [_cut_off(view, failed, nodeid) for nodeid in sorted(alone)]
+    if len(large) > 1:
+        large.sort(key=lambda part: (len(part), sorted(part)))
+        text = "split: %s" % " | ".join(set_of(view, part) for part in large)
+        found.append(Verdict(Kind.SPLIT, tuple(nodeid for part in large for nodeid in part), text))
+    for pair in between:
+        del failed[pair]
+    return found
+
+
+def _parts(view: View) -> List[Set[str]]:
+    """Return the live nodes, grouped by who is connected, or can dial whom by the younger row."""
+    near: Dict[str, Set[str]] = {
+        nodeid: view.neighbours.get(nodeid, set()) & view.live for nodeid in view.live
+    }
+    for (a, b), direction in view.directions.items():
+        if direction.dial == OK and (b not in view.current or view.age(a) <= view.age(b)):
+            near[a].add(b)
+            near[b].add(a)
+    parts = []
+    rest = set(view.live)
+    while rest:
+        part: Set[str] = set()
+        ahead = {min(rest)}
+        while ahead:
+            nodeid = ahead.pop()
+            part.add(nodeid)
+            ahead |= near[nodeid] - part
+        rest -= part
+        parts.append(part)
+    return parts
+
+
+def _cut_off(view: View, failed: Failures, nodeid: str) -> Verdict:
+    inward = [dial for pair, dial in failed.items() if pair[1] == nodeid]
+    outward = [dial for pair, dial in failed.items() if pair[0] == nodeid]
+    symptoms = []
+    if inward:
+        symptoms.append("nobody can dial it (%s)" % tally(inward))
+    if outward:
+        symptoms.append("it can dial nobody (%s)" % tally(outward))
+    text = "%s: cut off: %s" % (view.label[nodeid], ", ".join(symptoms))
+    return Verdict(Kind.CUT_OFF, (nodeid,), text)
