@@ -1,45 +1,57 @@
 #!/usr/bin/env python3
-"""Lesson 2: one read is not one message.
+r"""Lesson 2: one read is not one message.
 
-New         TCP carries a stream of bytes and not messages.  Where one `sendall` ended and the
-            next began is lost on the way: a `recv` brings what is there.  So the messages
-            themselves must say where they end; ours do by a newline.
+New         TCP carries a stream of bytes, not messages.  The borders between two `sendall` calls
+            are lost on the way, and a `recv` returns whatever bytes are there.  So the messages
+            themselves must say where they end.  Ours end with a newline.
 Terminal 1  python3 scripts/lessons/02_framing.py --naive
 Terminal 2  python3 scripts/lessons/02_framing.py --break
-See         Terminal 2 gives five orders.  Terminal 1 takes one `recv` for one order: some come
-            glued together, and of the order to pay 1000 it sees "pay 10" first.  Small messages
-            that are sent now and then arrive whole nearly always, which is why this mistake
-            passes every test on one's own machine.
-Then        Ctrl-C in terminal 1, and both again, terminal 1 without --naive: five orders, each
-            as it was.  What has no newline yet is held until the rest of it comes.
-Also        When terminal 2 has said all, it closes its direction only (`shutdown`): the
-            connection is half-closed.  Terminal 1 sees that by a `recv` of no bytes, b"": they
-            say no more.  They still listen; so it can answer, and does.
-For real    `codec.LineSplitter.feed`; `transport.Transport.finish` half-closes, and
-            `session.Session._converse` comes upon the b""
+See         Terminal 2 sends five orders.  Terminal 1 takes one `recv` for one order.  Some orders
+            are glued together, and of the order to pay 1000 it first sees "pay 10".  Small
+            messages that are sent now and then nearly always arrive whole.  That is why this
+            mistake passes every test on your own machine.
+Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --naive: five
+            orders, each as it was.  Bytes without a newline are kept until the rest arrives.
+Also        After its last order terminal 2 closes its own direction only (`shutdown`): the
+            connection is half-closed.  In terminal 1 `recv` returns no bytes, b"": they send no
+            more.  They can still receive, so terminal 1 answers.
+For real    p2p_plain/node/codec.py      LineSplitter.feed
+            p2p_plain/node/transport.py  Transport.finish
+            p2p_plain/node/session.py    Session._converse
+
+    three sends    | pay 1000\n    | pay 5\n         | pay 70\n      |
+
+    on the way       p a y   1 0 0 0 \n p a y   5 \n p a y   7 0 \n
+
+    three reads    | pay 10        | 00\npay 5\npa   | y 70\n        |
+
+    kept             pay 10          pa                (nothing)
+
+    lines            (none)          pay 1000          pay 70
+                                     pay 5
 """
 
 import socket
 import time
 
-from classroom import NAIVE, run, tell
+from classroom import NAIVE, report, run
 
 
 def listen(port):
-    """Hear orders, one caller after the other."""
+    """Take orders, one caller after the other."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen()
-    tell("listening on port %d" % listener.getsockname()[1])
+    report("listening on port %d" % listener.getsockname()[1])
     while True:
         connection, _ = listener.accept()
         count = 0
         for order in read_naively(connection) if NAIVE else read(connection):
             count += 1
-            tell("order %d: %r" % (count, order))
-            time.sleep(0.2)  # the work that it makes
-        tell("they will say no more")
+            report("order %d: %r" % (count, order))
+            time.sleep(0.2)  # the work that an order makes
+        report("they send no more")
         connection.sendall(b"I heard %d orders\n" % count)
         connection.close()
 
@@ -54,7 +66,7 @@ def read_naively(connection):
 
 
 def read(connection):
-    """Yield each line, in however many pieces it comes."""
+    """Yield each line, in however many pieces it arrives."""
     held = b""
     while True:
         chunk = connection.recv(4096)
@@ -66,7 +78,7 @@ def read(connection):
 
 
 def break_it(port):
-    """Say five orders: four quickly, and one in two halves."""
+    """Send five orders: four quickly, and one in two halves."""
     caller = socket.create_connection(("127.0.0.1", port))
     for order in (b"pay 5 to ann\n", b"pay 7 to bob\n", b"pay 9 to eve\n", b"pay 3 to joe\n"):
         caller.sendall(order)
@@ -75,20 +87,19 @@ def break_it(port):
     time.sleep(1.5)
     caller.sendall(b"00 to zoe\n")
     caller.shutdown(socket.SHUT_WR)
-    tell("I gave 5 orders, and say no more; now I only listen")
+    report("I gave 5 orders, and send no more; now I only listen")
     answer = b"".join(iter(lambda: caller.recv(4096), b""))  # recv again and again, until b""
-    tell("they say: %r" % answer)
+    report("they say: %r" % answer)
 
 
 if __name__ == "__main__":
     run(listen, break_it)
 
-# Exercises
+# Exercises (answers in ANSWERS.rst)
 #
-# 1. Let --break say b"pay 1 to z" at last, without a newline, before its shutdown.  The order is
-#    never seen: it is still held when the stream ends.  What should be done about it?  (The
-#    package calls it an error: codec.LineSplitter.end.)
-# 2. Replace 4096 by 1 in `read`: every recv brings one byte, and all is still well.  In
-#    `read_naively` it is a disaster.  A program that is right works with any number there.
-# 3. Replace `caller.shutdown(socket.SHUT_WR)` by `caller.close()`: terminal 2 ends with "Bad file
-#    descriptor", for it has no socket any more on which it could hear the answer.
+# 1. Let --break send b"pay 1 to z" at last, without a newline, before its shutdown.  The order
+#    never appears: it is still kept when the stream ends.  What should the program do with it?
+# 2. Replace 4096 by 1 in `read`: every recv returns one byte, and all is still well.  What happens
+#    in `read_naively`?  What does that say about programs that are right?
+# 3. Replace `caller.shutdown(socket.SHUT_WR)` by `caller.close()`.  Terminal 2 ends with "Bad file
+#    descriptor".  Why?

@@ -2,27 +2,34 @@
 """Lesson 6: saying hello, and recognising oneself.
 
 New         From here on all are equal: a node listens and dials, and its peers are the nodes at
-            the other ends.  Who is that?  Not the address that a call comes from, since its port
-            is picked at random (lesson 1).  So each node gives itself a random name when it
-            starts, a nodeid, and says it first of all: hello.  Who dialed says it at once, who
-            was dialed answers with its own.  (Messages are JSON now, one on a line.  What lessons
-            1 to 5 have built is in wire.py: listen, start, say, hear.)
+            the other ends.  Which node is at the other end?  The address that a call comes from
+            does not say, since its port is picked at random (lesson 1).  So each node gives
+            itself a random name when it starts, a nodeid, and sends it first of all: hello.  The
+            side that dialed says hello at once.  The other side answers with its own.
+The code    A connection begins in one of two ways.  The listener accepts it, or `dial` connects.
+            Both end in `talk`, on a thread of its own; `we_dialed` says which way it was.
+            Messages are JSON now, one a line.  wire.py has what lessons 1 to 5 have built:
+            `listen` makes a listening socket, `start(f, x)` calls f(x) on a new thread, `say`
+            sends one message, `hear` yields each message that arrives.
 Terminal 1  python3 scripts/lessons/06_hello.py --naive
 Terminal 2  python3 scripts/lessons/06_hello.py --break
-See         Everyone starts with the same list of addresses; so terminal 1 dials itself as well.
-            It takes the address for the name, and has two peers at once: both are itself, the one
-            who dialed and the one who was dialed.  Terminal 2 then dials twice, and is two more.
-Then        Ctrl-C in terminal 1, and both again, terminal 1 without --naive.  Who says my own
-            nodeid is me; who says one that is here already is nobody new.  One peer, which is
-            true.
-For real    `overlay.Overlay._accepted`, `overlay.Overlay._dialed`, `messages.new_uuid`
+See         All nodes start with the same list of addresses, so terminal 1 dials itself as well.
+            It takes the address for the name, and has two peers at once.  Both are itself: the
+            end that dialed and the end that was dialed.  Then terminal 2 dials twice, and counts
+            as two more.
+Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --naive.  A hello
+            with my own nodeid comes from me.  A hello with a known nodeid comes from a peer that
+            I have.  So there is one peer, which is true.
+For real    p2p_plain/node/overlay.py   Overlay._accepted
+            p2p_plain/node/overlay.py   Overlay._dialed
+            p2p_plain/node/messages.py  new_uuid
 """
 
 import threading
 import uuid
 from socket import create_connection
 
-from classroom import NAIVE, run, tell
+from classroom import NAIVE, report, run
 from wire import BROKEN, HOST, hear, listen, say, start
 
 ME = str(uuid.uuid4())
@@ -31,51 +38,60 @@ peers = {}  # nodeid: connection
 
 
 def node(port):
-    """Listen, and dial whoever is on the list."""
+    """Listen, and dial every address on the list."""
     listener = listen(port)
     port = listener.getsockname()[1]
-    tell("I am %s, listening on port %d" % (ME[:8], port))
-    for friend in [port]:  # the list that everyone has; we are on it too
-        start(talk, None, friend)
+    report("I am %s, listening on port %d" % (ME[:8], port))
+    for friend in [port]:  # the list that all nodes have; our own port is on it too
+        start(dial, friend)
     while True:
-        start(talk, listener.accept()[0])
+        connection, _ = listener.accept()
+        start(talk, connection, False)
 
 
-def talk(connection, dialed=None):
-    """One connection, from hello to the end; `dialed` is the port if it was us."""
+def dial(port):
+    """Connect to a node and talk to it.  On a thread of its own: connecting can take long."""
+    try:
+        connection = create_connection((HOST, port))
+    except OSError as error:
+        report("cannot dial port %d: %s" % (port, error))
+    else:
+        talk(connection, True)
+
+
+def talk(connection, we_dialed):
+    """One connection, from hello to the end."""
     who, end = None, "the stream ended"
     try:
-        if dialed:
-            connection = create_connection((HOST, dialed))
+        if we_dialed:
             say(connection, "hello", nodeid=ME)
         for message in hear(connection):
             if who is None:
-                who = greet(connection, message, dialed)
+                who = greet(connection, message, we_dialed)
     except BROKEN as error:
         end = str(error)
-    if connection:
-        connection.close()
+    connection.close()
     with lock:
         peers.pop(who, None)
-    tell("%s: %s; peers: %d" % (who[:15] + " is gone" if who else "no peer", end, len(peers)))
+    report("%s: %s; peers: %d" % (who[:15] + " is gone" if who else "no peer", end, len(peers)))
 
 
-def greet(connection, hello, dialed):
-    """Who it is, if it may stay.  Raises `ValueError` if not."""
+def greet(connection, hello, we_dialed):
+    """Return the name of the other end, if it may stay.  Raises `ValueError` if not."""
     who = "%s:%d" % connection.getpeername() if NAIVE else hello["nodeid"]  # mistake, cure
-    if not dialed:
+    if not we_dialed:
         say(connection, "hello", nodeid=ME)
     if who == ME:
         say(connection, "bye", reason="self")
         raise ValueError("that is me")
-    with lock:  # look and put in, in one breath: another thread may be at it as well
+    with lock:  # look and put in, in one step: another thread may do the same
         is_new = who not in peers
         if is_new:
             peers[who] = connection
     if not is_new:
         say(connection, "bye", reason="duplicate")
         raise ValueError("%s is here already" % who[:15])
-    tell("%s is here; peers: %d" % (who[:15], len(peers)))
+    report("%s is here; peers: %d" % (who[:15], len(peers)))
     return who
 
 
@@ -87,24 +103,23 @@ def break_it(port):
     for connection in connections:
         try:
             for message in hear(connection, 1):
-                tell("they say %r" % message)
+                report("they say %r" % message)
         except OSError:
-            tell("and nothing more")  # for a second
+            report("and nothing more")  # for a second
 
 
 if __name__ == "__main__":
     run(node, break_it)
 
-# Exercises
+# Exercises (answers in ANSWERS.rst)
 #
 # 1. In `greet`, replace `with lock:` by `if True:`, and put `time.sleep(0.1)` on a line of its own
-#    after `is_new = ...` (and import time).  Run --break: both threads look before either has put
-#    anything in, and the same node "is here" twice.
-# 2. Say hello by hand, where there is `nc`: nc 127.0.0.1 7001, and paste within ten seconds
+#    after `is_new = ...` (and import time).  Run --break: the same node "is here" twice.  Why?
+# 2. Say hello by hand, if you have `nc`: nc 127.0.0.1 7001, and paste within ten seconds
 #    (wire.HELLO_WITHIN) {"msgtype": "hello", "nodeid": "my-name-is-bob"}.  Without nc, in a Python
 #    shell: import socket; s = socket.create_connection(("127.0.0.1", 7001)); then s.sendall(b'...')
-#    with that and a \n, and s.recv(999).  Say it a second time; what should that be?  (For the
-#    package it is an error.)  Say rubbish: you are hung up on, and only you.
+#    with that and a \n, and s.recv(999).  Say it a second time: what should a node do?  Send
+#    rubbish: what happens, and to whom?
 # 3. A nodeid is no secret, and no proof.  Say the same hello in a third terminal as well: "here
-#    already".  But what if bob's first connection is dead, it is he who calls again, and nobody
-#    has noticed yet?  (The next lesson notices.)
+#    already".  But what if bob's first connection is dead, bob calls again, and the node has not
+#    noticed yet?

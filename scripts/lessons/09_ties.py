@@ -2,21 +2,43 @@
 """Lesson 9: two dial at once.
 
 New         Two nodes that hear of each other at the same moment both dial, and have two
-            connections.  One must go, and both ends must come to the same answer without asking,
-            for asking takes time.  "The first stays" will not do: each end sees another one first.
+            connections.  One must go.  Both ends must choose the same one without asking, because
+            asking takes time.  "The first one stays" does not work: each end sees another one
+            first.
 Terminal 1  python3 scripts/lessons/09_ties.py --naive 7001 7002
 Terminal 2  python3 scripts/lessons/09_ties.py --naive 7002 7001
-See         Each dials the other at the same moment, every four seconds by the clock, and hello
+See         Each dials the other at the same moment, every four seconds by the clock, and a hello
             takes a second on its way.  Each keeps the connection that it has and closes the new
-            one; what one keeps the other has closed.  Both are gone, and soon it begins anew.
-Then        Ctrl-C in both, and both again without --naive.  The connection that was dialed by the
-            node with the smaller nodeid stays, by a rule that needs no asking: both know both.
-            (As two locks need an order, in lesson 3: so that all decide alike.)
+            one.  But the one that it keeps is the one that the other closes.  Both are gone, and
+            soon it begins anew.
+Then        Press Ctrl-C in both and run both again without --naive.  The connection that the
+            node with the smaller nodeid dialed stays.  Both ends know both nodeids, so they need
+            not ask.  (In lesson 3 two locks needed an order for the same reason: all must decide
+            alike.)
 And         A real node keeps the same rule:
               python3 -m p2p_plain --port 7002 --bootstrap 127.0.0.1:7001
             instead of terminal 2.  (Both dial one time in four; start it again until they do.)
-For real    `peer_table.PeerTable.admit`, `peer_table.PeerTable._beats`; the docstring of `overlay`
-            has the whole race, step by step
+For real    p2p_plain/node/peer_table.py  PeerTable.admit
+            p2p_plain/node/peer_table.py  PeerTable._beats
+
+       node 2d22                                   node 9f01
+      (the smaller
+        nodeid)
+                  ---- A: dialed by 2d22 ---->
+                  <--- B: dialed by 9f01 -----
+
+    "the first one stays": each end accepted a hello before its own
+    was answered, so each keeps the connection that it accepted.
+
+      keeps B, closes A                        keeps A, closes B
+                     both connections are lost
+
+    "the one that the smaller nodeid dialed stays": both ends know
+    both nodeids, so both choose A.
+
+      keeps A                                  keeps A
+      says "bye duplicate" on B                waits for that bye
+                     one connection is left
 """
 
 import contextlib
@@ -25,7 +47,7 @@ import time
 import uuid
 from socket import SHUT_WR, create_connection
 
-from classroom import NAIVE, run, tell
+from classroom import NAIVE, report, run
 from wire import BROKEN, HOST, hear, listen, say, start
 
 ME = str(uuid.uuid4())
@@ -37,60 +59,63 @@ ours = set()  # the connections that we dialed
 def node(port, friend=7002):
     """Listen, and dial a friend until there is a connection."""
     listener = listen(port)
-    tell("I am %s, listening on port %d" % (ME[:8], listener.getsockname()[1]))
+    report("I am %s, listening on port %d" % (ME[:8], listener.getsockname()[1]))
     start(dial, friend)
     while True:
         start(talk, listener.accept()[0])
 
 
 def dial(friend):
-    """Dial each four seconds, unless there is a connection.  So does the other, by one clock."""
+    """Dial every four seconds while there is no peer.  The other node does so by the same clock."""
     while True:
         time.sleep(4 - time.time() % 4)
         if not peers:
-            start(talk, None, friend)
+            try:
+                connection = create_connection((HOST, friend))
+            except OSError as error:
+                report("cannot dial port %d: %s" % (friend, error))
+            else:
+                ours.add(connection)
+                start(talk, connection)
 
 
 def from_afar(messages):
-    """Hello and bye a second later, as if the other end were far away."""
+    """Delay hello and bye by a second, as if the other end were far away."""
     for message in messages:
         if message["msgtype"] in ("hello", "bye"):
             time.sleep(1.0)
         yield message
 
 
-def talk(connection, dialed=None):
-    """One connection, from hello to the end; `dialed` is the port if it was us."""
+def talk(connection):
+    """One connection, from hello to the end."""
     who, end = None, "the stream ended"
     try:
-        if dialed:
-            connection = create_connection((HOST, dialed))
-            ours.add(connection)
+        if connection in ours:
             say(connection, "hello", nodeid=ME)
         for message in from_afar(hear(connection)):
             if who is None:
-                who = greet(connection, message, dialed)
+                who = greet(connection, message)
             elif message["msgtype"] == "ping":
                 say(connection, "pong")
             elif message["msgtype"] == "bye":
                 end = "bye, %s" % message["reason"]
     except BROKEN as error:
         end = str(error)
-    if connection:
-        connection.close()
+    connection.close()
     with lock:
         ours.discard(connection)
         was_peer = who in peers and peers[who] is connection
         if was_peer:
             del peers[who]
     name = who[:8] + " is gone" if was_peer else "not this connection"
-    tell("%s: %s; peers: %d" % (name, end, len(peers)))
+    report("%s: %s; peers: %d" % (name, end, len(peers)))
 
 
-def greet(connection, hello, dialed):
-    """Who it is, if it may stay.  Raises `ValueError` if not."""
-    who = hello["nodeid"]
-    if not dialed:
+def greet(connection, hello):
+    """Return the nodeid of the other end, if it may stay.  Raises `ValueError` if not."""
+    who, we_dialed = hello["nodeid"], connection in ours
+    if not we_dialed:
         say(connection, "hello", nodeid=ME)
     with lock:
         old = peers.get(who)
@@ -100,8 +125,9 @@ def greet(connection, hello, dialed):
     if not wins:
         say(connection, "bye", reason="duplicate")
         raise ValueError("we have another one")
-    tell("%s is here, %s dialed; peers: %d" % (who[:8], "we" if dialed else "they", len(peers)))
-    if old and dialed:  # who dialed the winner ends the loser
+    dialer = "we" if we_dialed else "they"
+    report("%s is here, %s dialed; peers: %d" % (who[:8], dialer, len(peers)))
+    if old and we_dialed:  # the node that dialed the winner ends the loser
         with contextlib.suppress(OSError):
             say(old, "bye", reason="duplicate")
             old.shutdown(SHUT_WR)  # half-closed: they see the end, and close
@@ -109,20 +135,19 @@ def greet(connection, hello, dialed):
 
 
 def beats(new, old, who):
-    """Whether both have dialed, and the new one was dialed by the smaller nodeid."""
+    """True if each end has dialed one of the two, and the smaller nodeid has dialed the new one."""
     return (new in ours) != (old in ours) and (new in ours) == (who > ME)
 
 
 if __name__ == "__main__":
     run(node, most_ports=2)
 
-# Exercises
+# Exercises (answers in ANSWERS.rst)
 #
-# 1. Let `from_afar` sleep 0.0 instead of 1.0, and be naive.  Start both a few times: sometimes one
-#    stays, sometimes both are gone.  And here the clock lets them dial in the same millisecond.
-#    Let `dial` sleep `4 * random.random()` instead, and the mistake hides: in one house a tie is
-#    rare.  It shows when the first two nodes live on two continents.
-# 2. Let `beats` return `(new in ours) != (old in ours)`: "the last one stays".  Better than "the
-#    first one stays", or just as bad?
-# 3. Turn `who > ME` around in terminal 1 only (in a copy).  Such a rule is a part of the wire: two
-#    who keep different ones lose both.
+# 1. Let `from_afar` sleep 0.0 instead of 1.0, and run the naive version a few times: sometimes one
+#    connection stays, sometimes both are gone.  Then let `dial` sleep `4 * random.random()`
+#    instead, and the mistake hides.  When would it show again?
+# 2. Let `beats` return `(new in ours) != (old in ours)`: "the last one stays".  Is that better than
+#    "the first one stays", or just as bad?
+# 3. Turn `who > ME` around in terminal 1 only (in a copy).  What happens, and what does it say
+#    about such rules?

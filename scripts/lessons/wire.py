@@ -1,6 +1,6 @@
-"""What lessons 1 to 5 have built, for those from 6 on: listen, start, say, hear.  Also 7's ping.
+"""What lessons 1 to 5 have built, for lessons 6 to 10: listen, start, say, hear.  And 7's ping.
 
-From lesson 6 on a message is a JSON object on a line of its own, and has a `msgtype`: that is the
+From lesson 6 on a message is a JSON object on a line of its own, with a `msgtype`.  That is the
 wire of the real node (p2p_plain/node/wire.rst).
 """
 
@@ -14,11 +14,11 @@ HOST = "127.0.0.1"
 MAX_LINE = 64 * 1024  # bytes
 HELLO_WITHIN = 10.0  # seconds
 BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-"""What may be raised on a connection: the network's doing, or nonsense from the other end."""
+"""What a connection can raise: the network has failed, or the other end sent nonsense."""
 
 
 def listen(port):
-    """Make a listening socket (lesson 1)."""
+    """Return a listening socket (lesson 1)."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((HOST, port))
@@ -27,21 +27,22 @@ def listen(port):
 
 
 def start(function, *args):
-    """Run it on a thread of its own (lesson 3)."""
+    """Call `function(*args)` on a new thread (lesson 3)."""
     threading.Thread(target=function, args=args, daemon=True).start()
 
 
 def say(connection, msgtype, **fields):
-    """Say one message (lesson 2)."""
+    """Send one message (lesson 2)."""
     fields["msgtype"] = msgtype
     connection.sendall(json.dumps(fields).encode() + b"\n")
 
 
 def hear(connection, silence=None):
-    """Yield each message, a dict, until the other end says no more (lesson 2).
+    """Yield each message, a dict, until the other end sends no more (lesson 2).
 
-    Raises `socket.timeout` if the first one is not complete in time (lesson 4) or nothing comes
-    for `silence` seconds after it; `ValueError` for what is no message or has no end (lesson 5).
+    Raises `socket.timeout` if the first one is not complete in time (lesson 4), or nothing arrives
+    for `silence` seconds after it.  Raises `ValueError` for a line that is no message or does not
+    end (lesson 5).
     """
     deadline = time.monotonic() + HELLO_WITHIN
     connection.settimeout(HELLO_WITHIN)
@@ -61,7 +62,7 @@ def hear(connection, silence=None):
 
 
 def ping(peers):
-    """Ask everyone, again and again (lesson 7); `peers` is a dict of connections."""
+    """Ping every peer once a second (lesson 7); `peers` is a dict of connections."""
     while True:
         for connection in list(peers.values()):
             with contextlib.suppress(OSError):  # its own thread notices that it is broken
