@@ -1,26 +1,15 @@
 #!/usr/bin/env python3
 r"""A laboratory: hosts, two switches and a router inside this machine, with a node on each host.
 
-Linux can give a process a network of its own (a network namespace), and can join two of them with
-a virtual cable (a veth pair).  This program builds a room full of hosts from them, starts
-``python -m p2p_plain`` on each host, takes the steps that its arguments name, and shows what
-each node reports:
+The program builds them from network namespaces and virtual cables, starts ``python -m p2p_plain``
+on each host, takes the steps that its arguments name, and shows what each node reports:
 
     python3 scripts/lab.py --hosts 6 --node "--ping-interval 2 --ping-timeout 1" \
-        mesh  "split h4,h5,h6"  apart  show  heal  mesh
+        mesh "split h4,h5,h6" apart show heal mesh
 
-Each argument that is not an option is a step.  Steps are taken one after the other.  Without any,
-the program asks for steps, or reads them from standard input: one a line, ``#`` for comments.
-
-         left switch  - - - - -  right switch        10.77.0.0/24 and fd77::/64
-        /    |    \    \              |
-      h1    h2    h3   router         h4             h4 has been split off: its cable is in the
-                      /     \                        right switch, and no cable joins the two
-                    n1       n2                      10.78.0.0/24, behind the router's NAT
-
-Everything is in private namespaces (mounts, processes, network) and ends with this program, however
-that ends.  Nothing outside is touched, and several laboratories can run at once.  It needs no root
-where users may make namespaces.
+Steps are taken one after the other.  Without any, the program asks for steps, or reads them from
+standard input: one a line, ``#`` for comments.  Everything ends with the program, however that
+ends.  ``scripts/LABORATORY.rst`` has a drawing and examples.
 """
 
 import argparse
