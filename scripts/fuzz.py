@@ -20,7 +20,7 @@ import sys
 from typing import Tuple
 
 from fuzzing.cases import run_cases
-from fuzzing.isolation import enter_private_network, is_isolated
+from fuzzing.isolation import enter_private_network
 from fuzzing.loop import Options
 from fuzzing.run import Run
 from fuzzing.target import Target
@@ -31,10 +31,10 @@ def main() -> int:
     given = read_arguments()
     if given.against is not None:
         where = "against %s:%d" % given.against
+    elif enter_private_network():
+        where = "%s, in a network of its own" % given.python
     else:
-        enter_private_network()
-        network = "a network of its own" if is_isolated() else "this machine's network"
-        where = "%s, in %s" % (given.python, network)
+        where = "%s, in this machine's network" % given.python
     target = Target(given.seed, given.python, given.against)
     run = Run(target, Options(given.lines, given.connections, given.only))
     try:

@@ -14,7 +14,7 @@ from .judge import judge
 from .polite import percentile
 from .run import CALM
 from .target import Target
-from .wire import PING, PONG, TIMEOUT, LineBuffer, hello
+from .wire import PING, TIMEOUT, LineBuffer, hello, parse
 
 TRIES = 5
 
@@ -138,7 +138,7 @@ def _greet(sock: socket.socket, nodeid: str) -> bool:
         chunk = sock.recv(65536)
         if not chunk:
             return False
-        if PONG in received.feed(chunk):
+        if any(parse(line)["msgtype"] == "pong" for line in received.feed(chunk)):
             return True
 
 

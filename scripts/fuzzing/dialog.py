@@ -15,7 +15,7 @@ from collections import deque
 from typing import Any, Deque, Dict, Optional, Tuple
 
 from .conversation import Conversation
-from .wire import PING, PONG, TIMEOUT, LineBuffer, parse, shown
+from .wire import TIMEOUT, LineBuffer, parse, shown
 
 SENDS_AT_ONCE = 8
 """After so many, the other dialogs get their turn."""
@@ -132,10 +132,7 @@ class Dialog:
                 rest = shown(self._received.rest)
                 self.nonsense = "the node closed in the middle of a line: %s" % rest
         for line in self._received.feed(chunk):
-            if line == PONG:
-                self.pongs += 1
-            elif line != PING:
-                self._receive(line)
+            self._receive(line)
 
     def _receive(self, line: bytes) -> None:
         try:
@@ -145,7 +142,9 @@ class Dialog:
             return
         if self.bye is not None:
             self.nonsense = "the node sent %s after its bye" % shown(line)
-        if message["msgtype"] == "bye":
+        if message["msgtype"] == "pong":
+            self.pongs += 1
+        elif message["msgtype"] == "bye":
             self.bye = message
         elif message["msgtype"] == "hello":
             self.probe = message.get("probe") is True

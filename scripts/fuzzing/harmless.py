@@ -25,12 +25,9 @@ def is_harmless(data: bytes, ports: FrozenSet[int]) -> bool:
     if not _SUSPICIOUS.search(data):
         return True
     text = data.decode("latin-1")
-    texts = [text]
-    if "\\u" in text:
-        texts.append(_ESCAPE.sub(lambda found: chr(int(found.group(1), 16)), text))
-    if "\0" in text:
-        texts.append(text.replace("\0", ""))
-    return all(_is_harmless_text(text, ports) for text in texts)
+    narrow = text.replace("\0", "")
+    plain = _ESCAPE.sub(lambda found: chr(int(found.group(1), 16)), narrow)
+    return all(_is_harmless_text(form, ports) for form in {text, narrow, plain})
 
 
 def _is_harmless_text(text: str, ports: FrozenSet[int]) -> bool:

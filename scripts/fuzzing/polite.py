@@ -125,27 +125,28 @@ class PolitePeer:
             raise ValueError("the node closed the connection")
         round_trips = []
         for line in self._received.feed(chunk):
-            if line == PONG:
+            msgtype = _check(line)
+            if msgtype == "pong":
                 if self._pinged_at is None:
                     raise ValueError("a pong without a ping")
                 round_trips.append(1000 * (now - self._pinged_at))
                 self._pinged_at, self.answered = None, True
-            elif line == PING:
+            elif msgtype == "ping":
                 self.sock.sendall(PONG + b"\n")
-            else:
-                _check(line)
         return round_trips
 
 
-def _check(line: bytes) -> None:
+def _check(line: bytes) -> str:
+    """Return the msgtype of a line; ``ValueError`` if a node must not send it to a polite peer."""
     try:
-        message = parse(line)
+        msgtype = parse(line)["msgtype"]
     except ValueError as error:
         raise ValueError("received %s: %s" % (shown(line), error)) from None
     if len(line) >= MAX_LINE:
         raise ValueError("received a line of %d bytes" % len(line))
-    if message["msgtype"] == "bye":
+    if msgtype == "bye":
         raise ValueError("received %s" % shown(line))
+    return str(msgtype)
 
 
 def be_polite(address: Tuple[str, int], every: float, timeout: float) -> None:

@@ -27,7 +27,6 @@ MSGTYPES = frozenset((
 
 PING = b'{"msgtype":"ping"}'
 PONG = b'{"msgtype":"pong"}'
-"""As nodes write them: most lines are one of these, so they are compared before any parsing."""
 
 POLITE_IDS = tuple("00000000-0000-4000-8000-%012d" % n for n in (1, 2, 3))
 """The polite peers' nodeids.  They are the smallest that exist: by the rule of ties, no connection
