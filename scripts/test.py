@@ -213,8 +213,7 @@ class Processes:
             self._running.discard(process)
             if self._stopped and code != 1:
                 return 0
-        report.sections(job, sections, code)
-        return code
+        return report.sections(job, sections, code)
 
     def stop(self) -> None:
         """Interrupt all processes, and kill those that do not end soon."""
@@ -243,7 +242,10 @@ class Report:
     """Prints results as they come, and counts them.  Any thread."""
 
     OUTCOMES = {".": "passed", "s": "skipped", "F": "failed", "E": "error", "x": "xfailed", "X": "xpassed"}
+    COUNTED = ("failed", "passed", "skipped", "deselected", "xfailed", "xpassed", "warning", "error")
+    """What the last line of pytest counts, in its order."""
     FILE = re.compile(r"(\S+\.py) ([%s]+)\s*$" % "".join(OUTCOMES))
+    VERBOSE = re.compile(r"\S+\.py::.* [A-Z]{5,}")
     DURATION = re.compile(r"\d+\.\d+s (call|setup|teardown) ")
 
     def __init__(self, pythons: Set[str]) -> None:
@@ -263,37 +265,44 @@ class Report:
         for line in lines:
             line = line.rstrip("\n")
             found = self.FILE.match(line)
-            if not found:
+            if not found and not self.VERBOSE.match(line):
                 others.append(line)
                 started = time.monotonic()
                 continue
-            now = time.monotonic()
-            counts = Counter(self.OUTCOMES[letter] for letter in found.group(2))
-            with self._lock:
-                self._counts[job.python] += counts
+            if found:
+                counts = Counter(self.OUTCOMES[letter] for letter in found.group(2))
                 said = "%s%-38s %s" % (self._name(job), found.group(1), in_words(counts))
-                print("%-80s %5.1f s" % (said, now - started), flush=True)
-            started = now
+                line = "%-80s %5.1f s" % (said, time.monotonic() - started)
+            with self._lock:
+                print(line, flush=True)
+            started = time.monotonic()
         return others
 
-    def sections(self, job: Job, lines: List[str], code: int) -> None:
-        """Print what pytest said besides: failures in full, warnings, what its options asked for."""
+    def sections(self, job: Job, lines: List[str], code: int) -> int:
+        """Print what pytest said besides: failures in full, warnings, what its options asked for.
+
+        Return the exit code; that of a failure if pytest did not come to its last line.
+        """
         headings = [number for number, line in enumerate(lines) if line.startswith("=====")]
         in_order = len(headings) > 1 and code in (1,) + NO_FAILURE
+        last = lines[headings[-1]] if headings else ""
         if in_order:
             lines = lines[headings[1] : headings[-1]]
         with self._lock:
+            for number, what in re.findall(r"(\d+) (%s)" % "|".join(self.COUNTED), last):
+                self._counts[job.python][what] += int(number)
             for line in lines:
                 if self.DURATION.match(line):
                     self._durations.append(self._name(job) + line)
                 elif line.startswith(("FAILED ", "ERROR ")):
                     self._failures.append(self._name(job) + line)
             shown = [line for line in lines if line.strip() and not self.DURATION.match(line)]
-            if [line for line in shown if "slowest" not in line]:
+            if [line for line in shown if not re.search("slowest|durations < ", line)]:
                 print("\n".join(lines))
             if not in_order:
                 ended = "pytest ended with exit code %d: %s" % (code, " ".join(job.command))
                 self._failures.append(self._name(job) + ended)
+        return code if in_order else code or 1
 
     def close(self, seconds: float) -> None:
         """Print what is said once, at the end."""
@@ -311,8 +320,7 @@ class Report:
 
 def in_words(counts: "Counts[str]") -> str:
     """Return ``1 failed, 20 passed, 2 skipped``, in pytest's order."""
-    order = ("failed", "passed", "skipped", "xfailed", "xpassed", "error")
-    said = ["%d %s" % (counts[name], name) for name in order if counts[name]]
+    said = ["%d %s" % (counts[name], name) for name in Report.COUNTED if counts[name]]
     return ", ".join(said) or "no tests ran"
 
 
