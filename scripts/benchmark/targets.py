@@ -77,28 +77,13 @@ FIGURES = [
         asyncio=at_least(8),
     ),
     Figure(
-        "throughput",
-        "50x32",
-        "50 connections, 32 in flight",
-        "/s",
-        raw=at_least(0.35),
-        asyncio=at_least(6),
+        "throughput", "50x32", "50 connections, 32 in flight", "/s", at_least(0.35), at_least(6)
     ),
     Figure(
-        "throughput",
-        "50x1",
-        "50 connections, 1 in flight",
-        "/s",
-        raw=at_least(0.75),
-        asyncio=at_least(0.45),
+        "throughput", "50x1", "50 connections, 1 in flight", "/s", at_least(0.75), at_least(0.45)
     ),
     Figure(
-        "handshakes",
-        "in turn",
-        "handshakes: in turn",
-        "/s",
-        raw=at_least(0.65),
-        asyncio=at_least(1.1),
+        "handshakes", "in turn", "handshakes: in turn", "/s", at_least(0.65), at_least(1.1)
     ),
     Figure(
         "handshakes", "32 at once", "32 at once", "/s", raw=at_least(0.65), asyncio=at_least(0.5)

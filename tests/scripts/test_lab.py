@@ -245,6 +245,26 @@ def test_quiet_shows_steps_and_results_only():
     assert "1 sent, 1 received" in answer
 
 
+def test_terminal_is_asked_for_steps_and_a_wrong_one_does_not_end_it():
+    ours, theirs = os.openpty()
+    try:
+        os.write(ours, b"mesh\nkill h9\nhelp\nshow\n\x04")
+        run = subprocess.run(
+            [sys.executable, LAB, "--quiet", "--hosts", "2"],
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=PATIENCE,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert run.returncode == 0
+    assert b"no 'h9'" in run.stderr
+    for words in b"mesh: ", b"split CABLES", b"h1   h2\n", b"---- end":
+        assert words in run.stdout
+
+
 class Running:
     """A laboratory under way, found among all processes by a word in their command lines."""
 
