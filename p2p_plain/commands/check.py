@@ -15,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from ..common.address import Address
 from ..common.config import STALE_AFTER_INTERVALS
 from ..common.errors import DialFailed, P2PError, PeerLeft
-from ..common.outcomes import IN_WORDS
+from ..common.outcomes import IN_WORDS, RESET
 from ..common.words import duration
 from ..monitor.judge import judge
 from ..monitor.summary import summarize
@@ -140,7 +140,7 @@ class Asker:
             except PeerLeft:
                 pass  # a guest makes room for newcomers, and may come again
             except DialFailed as failure:
-                if failure.verdict != "reset":
+                if failure.outcome != RESET:
                     raise
         self._client = client = Client(
             self._address, self._network, timeout, self._name, self._stopping

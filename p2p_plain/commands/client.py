@@ -6,7 +6,7 @@ as a probe does, so that it becomes nobody's peer and shows up in nobody's matri
 Everything blocks, and everything has a deadline for the whole of it, however slowly the bytes
 drip.  Whatever the other end does comes out as one of three errors, all of them ``P2PError``:
 
-* ``DialFailed``: nothing useful answered; its ``verdict`` is the word;
+* ``DialFailed``: nothing useful answered; its ``outcome`` is the word;
 * ``PeerLeft``: the node said ``bye``, and why; ``OtherNetwork`` if it belongs to another one;
 * ``PeerMisbehaved``: what answered does not speak this protocol.
 
@@ -26,6 +26,7 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr
 from ..common.config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
+from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
 from ..node import messages
 from ..node.codec import LineSplitter, printable
 from ..node.connector import dial
@@ -80,7 +81,7 @@ class Client:
             self._transport = Transport(sock)
         except OSError as error:
             sock.close()
-            raise DialFailed("reset", why(error)) from error
+            raise DialFailed(RESET, why(error)) from error
         try:
             self.hello = self._greet(network, name, deadline)
         except BaseException:
@@ -145,7 +146,7 @@ class Client:
     def _begin(self, timeout: Optional[float]) -> float:
         """The deadline of a request that begins now."""
         if self.closed:
-            raise DialFailed("reset", "the connection is closed")
+            raise DialFailed(RESET, "the connection is closed")
         self._room = MAX_ANSWER
         return time.monotonic() + (self.timeout if timeout is None else timeout)
 
@@ -174,7 +175,7 @@ class Client:
                 line = line[self._transport.send(line) :]
                 left = deadline - time.monotonic()
                 if line and (left <= 0 or not self._transport.wait(False, True, left)[1]):
-                    raise DialFailed("timeout", "it does not read what it is sent")
+                    raise DialFailed(TIMEOUT, "it does not read what it is sent")
         except OSError:
             # Broken.  Its last words may still be there to read, and say more.
             pass
@@ -211,12 +212,12 @@ class Client:
                 raise socket.timeout
             chunk = self._transport.receive(left)
         except socket.timeout:
-            raise DialFailed("timeout", "no %s in time" % wanted) from None
+            raise DialFailed(TIMEOUT, "no %s in time" % wanted) from None
         except OSError as error:
-            raise DialFailed("reset", "broken off before the %s" % wanted) from error
+            raise DialFailed(RESET, "broken off before the %s" % wanted) from error
         if not chunk:
             self._lines.end()
-            raise DialFailed("reset", "closed before the %s" % wanted)
+            raise DialFailed(RESET, "closed before the %s" % wanted)
         self._room -= len(chunk)
         if self._room < 0:
             raise PeerMisbehaved("more than %d bytes for one answer" % MAX_ANSWER)
@@ -230,15 +231,6 @@ def _lean(row: Links) -> Links:
     ]
     return Links(row.nodeid, tuple(links), row.name, row.age, row.lag_ms)
 
-
-_VERDICTS = {
-    "refused": "connection refused: the host is up, and nobody listens on that port",
-    "timeout": "timeout",
-    "unreachable": "unreachable: there is no way to that host",
-    "reset": "reset",
-    "self": "it leads to nobody but ourselves",
-    "unknown": "cannot be dialed",
-}
 
 _REASONS = {
     "stopping": "the node is stopping",
@@ -257,9 +249,13 @@ def in_words(error: P2PError) -> str:
         quoted = "'%s'" % error.theirs.replace("'", "'\\''")  # for a shell
         return "the node belongs to another network; try --network %s" % printable(quoted)
     if isinstance(error, DialFailed):
-        said = _VERDICTS.get(error.verdict, error.verdict)
-        if error.verdict in ("refused", "unreachable", "self") or not error.detail:
-            return printable(said)
+        if error.outcome == "self":
+            return "it leads to nobody but ourselves"
+        if error.outcome in (REFUSED, UNREACHABLE):
+            return explain(error.outcome)
+        said = "cannot be dialed" if error.outcome == UNKNOWN else IN_WORDS[error.outcome]
+        if not error.detail:
+            return said
     elif isinstance(error, PeerLeft):
         said = _REASONS.get(error.reason, "the node said bye: %s" % error.reason)
         if not error.detail:

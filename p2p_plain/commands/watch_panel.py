@@ -9,6 +9,7 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 
 from ..common.address import Address
+from ..common.outcomes import FAILURES, IN_WORDS, UNKNOWN
 from ..common.words import column_duration, column_ms, count_of, duration, natural
 from ..monitor.judge import judge
 from ..monitor.summary import summarize
@@ -126,7 +127,6 @@ class Column(NamedTuple):
 
 
 _DIRECTIONS = {"outbound": "out", "inbound": "in", "none": "-"}
-_DIALS = {"unreachable": "unreach", "wrong-peer": "other", "unknown": "?"}
 
 
 def _name_of(link: Dict[str, Any]) -> str:
@@ -145,7 +145,7 @@ COLUMNS = (
     Column("name", "NAME", _name_of, _text),
     Column("address", "ADDRESS", lambda link: link.get("address", ""), _text),
     Column("direction", "DIR", lambda link: link.get("direction", "none"), _DIRECTIONS.__getitem__),
-    Column("dial", "DIAL", lambda link: link.get("dial", "unknown"), lambda v: _DIALS.get(v, v)),
+    Column("dial", "DIAL", lambda link: link.get("dial", UNKNOWN), IN_WORDS.__getitem__),
     Column("last", "LAST/ms", lambda link: link.get("rtt_ms"), column_ms, True),
     Column("p50", "P50", lambda link: link.get("rtt_p50_ms"), column_ms, True),
     Column("worst", "WORST", lambda link: link.get("rtt_max_ms"), column_ms, True),
@@ -261,7 +261,7 @@ def _table(
         parts = []
         for c in shown:
             part = _pad(cells[c.key][number], widths[c.key], c.right)
-            if c.key == "dial" and link.get("dial") not in ("ok", "unknown", None):
+            if c.key == "dial" and link.get("dial") in FAILURES:
                 part = paint(part, "31", colour)
             parts.append(part)
         samples = state.samples.get(link["nodeid"])

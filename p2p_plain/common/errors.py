@@ -91,13 +91,12 @@ class PeerLeft(P2PError):
 class DialFailed(P2PError):
     """Nothing useful answered at an address.
 
-    ``verdict`` is one of ``refused``, ``timeout``, ``unreachable``, ``reset``, ``self`` (a name
-    that leads nowhere but to us) or ``unknown`` (a name that does not resolve, for one).
+    ``outcome`` is a word of ``outcomes``, or ``self``: the name leads nowhere but to this node.
     """
 
-    def __init__(self, verdict: str, detail: str = "") -> None:
-        super().__init__(detail or verdict)
-        self.verdict = verdict
+    def __init__(self, outcome: str, detail: str = "") -> None:
+        super().__init__(detail or outcome)
+        self.outcome = outcome
         self.detail = detail
 
 

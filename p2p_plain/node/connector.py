@@ -181,7 +181,7 @@ def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.s
             elif stopping is not None and stopping.is_set():
                 raise DialFailed("unknown", "stopping")
         if error_number:
-            raise DialFailed(_VERDICTS.get(error_number, "unknown"), os.strerror(error_number))
+            raise DialFailed(_OUTCOMES.get(error_number, "unknown"), os.strerror(error_number))
         if sock.getsockname() == sock.getpeername():
             # Dialing a port of this machine on which nobody listens can pick that very port
             # to leave from, and TCP lets the two ends meet.  Nobody is there all the same.
@@ -189,7 +189,7 @@ def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.s
         return sock
     except OSError as error:
         sock.close()
-        raise DialFailed(_VERDICTS.get(error.errno or 0, "unknown"), why(error)) from error
+        raise DialFailed(_OUTCOMES.get(error.errno or 0, "unknown"), why(error)) from error
     except DialFailed:
         sock.close()
         raise
@@ -197,7 +197,7 @@ def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.s
 
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0) or -1)
 
-_VERDICTS = {
+_OUTCOMES = {
     errno.ECONNREFUSED: "refused",
     errno.ECONNRESET: "reset",
     errno.ECONNABORTED: "reset",

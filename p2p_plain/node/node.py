@@ -444,7 +444,7 @@ class Node:
 
     def _dial_failed(self, order: Order, failure: DialFailed) -> None:
         self._overlay.dial_failed(
-            order.address, order.probe, order.wanted, failure.verdict, failure.detail
+            order.address, order.probe, order.wanted, failure.outcome, failure.detail
         )
 
     def _beat(self) -> None:

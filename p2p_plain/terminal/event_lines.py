@@ -9,6 +9,7 @@ from typing import Callable, Dict, List, Optional
 
 from ..common.address import is_loopback, parse
 from ..common.events import Event
+from ..common.outcomes import FAILURES, OK, explain
 from ..common.words import count_of, duration, milliseconds
 from ..node.codec import printable
 
@@ -42,10 +43,6 @@ _COLOURS = {
 """The codes of ECMA-48 "Select Graphic Rendition": 1 bold, 2 faint, 31 red and so on."""
 
 _REFUSALS = {
-    "refused": "connection refused: nobody listens there",
-    "timeout": "no answer in time",
-    "unreachable": "no way to that host",
-    "reset": "the other end broke the connection off",
     "closed": "closed without a word",
     "full": "full",
     "network": "belongs to another network",
@@ -53,15 +50,6 @@ _REFUSALS = {
     "stopping": "is stopping",
     "unauthorised": "not authorised",
     "unknown": "cannot be dialed: no such name, or nothing left to dial with",
-}
-
-_VERDICTS = {
-    "ok": "can be dialed",
-    "refused": "cannot be dialed: refused, nobody listens there",
-    "timeout": "cannot be dialed: timeout, no answer",
-    "unreachable": "cannot be dialed: unreachable, no way to that host",
-    "reset": "cannot be dialed: reset, broken off before a hello",
-    "wrong-peer": "cannot be dialed: wrong-peer, another one lives there",
 }
 
 
@@ -153,14 +141,18 @@ def _tell_self(event: Event) -> str:
 
 
 def _tell_refused(event: Event) -> str:
-    return "%s  %s" % (event["address"], _REFUSALS.get(event["reason"], event["reason"]))
+    return "%s  %s" % (event["address"], _reason(event["reason"]))
+
+
+def _reason(reason: str) -> str:
+    return explain(reason) if reason in FAILURES else _REFUSALS.get(reason, reason)
 
 
 def _tell_reach(event: Event) -> str:
     return "%s  %-21s  %s (was %s)" % (
         _who(event),
         event["address"],
-        _VERDICTS.get(event["dial"], event["dial"]),
+        "can be dialed" if event["dial"] == OK else "cannot be dialed, %s" % explain(event["dial"]),
         event["was"],
     )
 

@@ -34,7 +34,7 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip, is_loopback
 from ..common.config import Config
 from ..common.events import Callback
-from ..common.outcomes import MARKS
+from ..common.outcomes import FAILURES, IN_WORDS, MARKS
 from ..common.threads import Crew
 from ..monitor.judge import judge
 from ..monitor.summary import summarize
@@ -205,6 +205,7 @@ class Status:
             lag_seconds=counters["lag_seconds"],
             summary=seen.summary.text(),
             verdicts=seen.verdicts,
+            failures={dial: (MARKS[dial], IN_WORDS[dial]) for dial in FAILURES},
             nodes=[seen.view.node_as_dict(nodeid) for nodeid in shown],
             cells=_cells(seen, shown),
             links=list(seen.rows[0].links),

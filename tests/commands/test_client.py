@@ -127,7 +127,7 @@ def outcome(play=None, timeout=0.3, ask=Client.ping, **settings):
 def test_nobody_there_is_refused():
     with pytest.raises(DialFailed) as error:
         Client(Address("127.0.0.1", free_port()))
-    assert error.value.verdict == "refused"
+    assert error.value.outcome == "refused"
     assert "nobody listens on that port" in in_words(error.value)
 
 
@@ -160,16 +160,16 @@ def drip(peer):
 @pytest.mark.parametrize(
     "play, words",
     [
-        (lambda peer, n: wait_for_the_end(peer), "timeout: no hello in time"),
-        (lambda peer, n: drip(peer), "timeout: no hello in time"),
-        (greeted_then(wait_for_the_end), "timeout: no pong in time"),
-        (greeted_then(drip), "timeout: no pong in time"),
+        (lambda peer, n: wait_for_the_end(peer), "timed out: no hello in time"),
+        (lambda peer, n: drip(peer), "timed out: no hello in time"),
+        (greeted_then(wait_for_the_end), "timed out: no pong in time"),
+        (greeted_then(drip), "timed out: no pong in time"),
     ],
 )
 def test_one_deadline_for_the_whole_of_it_however_slowly_the_bytes_drip(play, words):
     error, took = outcome(play)
     assert isinstance(error, DialFailed)
-    assert error.verdict == "timeout"
+    assert error.outcome == "timeout"
     assert in_words(error) == words
     assert took < 2
 
@@ -183,7 +183,7 @@ def test_rows_without_an_end_are_a_timeout_too():
         wait_for_the_end(peer)
 
     error, _ = outcome(greeted_then(act), ask=Client.rows)
-    assert in_words(error) == "timeout: no answer to getlinks in time"
+    assert in_words(error) == "timed out: no answer to getlinks in time"
 
 
 def close(peer, number=1):
@@ -207,7 +207,7 @@ def reset(peer, number=1):
 def test_a_connection_that_ends_early_is_a_reset(play, words):
     error, _ = outcome(play, PATIENCE)
     assert isinstance(error, DialFailed)
-    assert error.verdict == "reset"
+    assert error.outcome == "reset"
     assert in_words(error) == words
 
 
@@ -297,7 +297,7 @@ def test_endless_chatter_ends_at_the_deadline():
             pass
 
     error, took = outcome(greeted_then(act))
-    assert in_words(error) == "timeout: no pong in time"
+    assert in_words(error) == "timed out: no pong in time"
     assert took < 3
 
 

@@ -76,7 +76,7 @@ def test_nodes_of_one_name_are_told_apart_as_in_the_verdicts():
                 one["dial"] = "timeout"
     shown = drawn(state_of(rows))
     (verdict,) = [line for line in shown if "nobody can dial it" in line]
-    (row,) = [line for line in shown if " timeout " in line]
+    (row,) = [line for line in shown if " timed out " in line]
     assert row.startswith("twin (00000003) ")
     assert verdict.startswith("twin (00000003): ")
 
@@ -111,7 +111,7 @@ def test_a_line_for_each_node_with_all_that_is_known():
     second = " ".join(lines[3].split()[:-1])
     assert second == "node-02 127.0.0.1:6000 out ok 0.30 0.30 1.20 0.10 1m01s"
     third = " ".join(lines[4].split()[:-1])
-    assert third == "node-03 127.0.0.1:6000 out timeout 153 12.3 1.20 0.10 1h05m"
+    assert third == "node-03 127.0.0.1:6000 out timed out 153 12.3 1.20 0.10 1h05m"
     assert "node-01 -> node-03 timed out" in "\n".join(lines)
     assert lines[-1].startswith("q quit  m matrix  s sort: name")
 
@@ -525,7 +525,7 @@ def test_a_node_that_goes_and_comes_back_is_lost_and_found():
 
 def test_nobody_there_is_said_and_tried_again():
     with Terminal("127.0.0.1:%d" % free_port(), "--interval", "0.1") as terminal:
-        terminal.wait_for("connection refused")
+        terminal.wait_for("refused: the host is up")
         terminal.type(b"q")
         assert terminal.ended()
 

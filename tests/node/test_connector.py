@@ -49,7 +49,7 @@ def test_of_a_names_addresses_those_that_are_ours_are_passed_over(monkeypatch):
             assert sock.getpeername()[1] == home.port
         with pytest.raises(DialFailed) as failed:
             dial(name, 5, is_mine=lambda address: True)
-        assert failed.value.verdict == "self"
+        assert failed.value.outcome == "self"
 
 
 def test_an_address_that_never_answers_leaves_time_for_the_next(monkeypatch, full_listener):
@@ -73,7 +73,7 @@ def failure(address, timeout=5.0, stopping=None):
 
 
 def test_nobody_listening_is_refused():
-    assert failure(Address("127.0.0.1", free_port())).verdict == "refused"
+    assert failure(Address("127.0.0.1", free_port())).outcome == "refused"
 
 
 def test_a_name_that_does_not_resolve_is_unknown_and_named(monkeypatch):
@@ -82,12 +82,12 @@ def test_a_name_that_does_not_resolve_is_unknown_and_named(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
     failed = failure(Address("no-such-host.invalid", 6000))
-    assert failed.verdict == "unknown"
+    assert failed.outcome == "unknown"
     assert "no-such-host.invalid" in failed.detail
 
 
 def test_a_host_name_that_cannot_be_encoded_is_unknown():
-    assert failure(Address("x" * 70 + ".example", 6000)).verdict == "unknown"
+    assert failure(Address("x" * 70 + ".example", 6000)).outcome == "unknown"
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def full_listener():
 
 def test_no_answer_is_a_timeout(full_listener):
     began = time.monotonic()
-    assert failure(full_listener, 0.3).verdict == "timeout"
+    assert failure(full_listener, 0.3).outcome == "timeout"
     assert time.monotonic() - began < 3
 
 
@@ -130,7 +130,7 @@ def test_reaching_oneself_through_ones_own_outgoing_port_is_nobody(monkeypatch):
         return real(sock, sockaddr)
 
     monkeypatch.setattr(socket.socket, "connect_ex", connect_from_the_target)
-    assert failure(Address("127.0.0.1", free_port())).verdict == "refused"
+    assert failure(Address("127.0.0.1", free_port())).outcome == "refused"
 
 
 class Pool:
@@ -142,7 +142,7 @@ class Pool:
         self.connector = Connector(
             self.crew,
             lambda order, sock, seconds: self.connected.append((order, sock)),
-            lambda order, failed: self.failed.append((order, failed.verdict)),
+            lambda order, failed: self.failed.append((order, failed.outcome)),
             lambda address: False,
         )
 

@@ -59,9 +59,9 @@ def shown(word, **changes):
         ("peer_up", "peer up 01234567 a 10.0.0.1:6000 inbound 1 peer"),
         ("peer_down", "peer down 01234567 a 10.0.0.1:6000 stopping 0 peers left; was up 1 min 1 s"),
         ("self", "self 10.0.0.1:6000 is this node itself; not dialed again"),
-        ("refused", "refused 10.0.0.1:6000 connection refused: nobody listens there"),
+        ("refused", "refused 10.0.0.1:6000 refused: the host is up, nobody listens on that port"),
         ("rtt", "rtt 01234567 a 0.31 ms"),
-        ("reach", "reach 01234567 a 10.0.0.1:6000 cannot be dialed: timeout, no answer (was ok)"),
+        ("reach", "reach 01234567 a 10.0.0.1:6000 cannot be dialed, timed out: no answer (was ok)"),
         ("message", 'message 01234567 {"text": "hello"}'),
         ("stopped", "stopped SIGINT, after 1 h 2 min; said goodbye to 2 peers"),
     ],
@@ -75,7 +75,7 @@ def test_an_event_that_display_does_not_know_still_shows_its_fields():
 
 
 def test_a_refusal_without_a_sentence_of_its_own_shows_its_word():
-    assert shown("refused", reason="wrong-peer") == "refused 10.0.0.1:6000 wrong-peer"
+    assert shown("refused", reason="duplicate") == "refused 10.0.0.1:6000 duplicate"
 
 
 HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
