@@ -17,9 +17,10 @@ See         All nodes start with the same list of addresses, so terminal 1 dials
             It takes the address for the name, and has two peers at once.  Both are itself: the
             end that dialed and the end that was dialed.  Then terminal 2 dials twice, and counts
             as two more.
-Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --naive.  A hello
-            with my own nodeid comes from me.  A hello with a known nodeid comes from a peer that
-            I have.  So there is one peer, which is true.
+Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --naive.  Both ends
+            of its call to itself report "that is me": the hello has their own nodeid.  A hello
+            with a known nodeid comes from a peer that is here already.  So terminal 2 is one
+            peer, although it has dialed twice.
 For real    p2p_plain/node/overlay.py   Overlay._accepted
             p2p_plain/node/overlay.py   Overlay._dialed
             p2p_plain/node/messages.py  new_uuid

@@ -8,8 +8,8 @@ New         When a program ends, its kernel closes its connections, and `recv` r
 Terminal 1  python3 scripts/lessons/07_ping.py --naive
 Terminal 2  python3 scripts/lessons/07_ping.py --break
 See         Terminal 2 says hello, answers for two seconds, and then its cable is pulled: it stays
-            connected, and does and says nothing.  Terminal 1 counts it as a peer as long as you
-            care to watch.
+            connected, and does and says nothing.  Terminal 1 counts it as a peer until the
+            program in terminal 2 ends, five seconds later.
 Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --naive.  It asks
             every second.  After three seconds of silence it drops the peer.
 And         This is a real node already.  In terminal 2

@@ -250,13 +250,6 @@ def test_1_exercise_2_without_listen_a_port_refuses_calls(tmp_path):
             assert "port %d: nothing listens there" % port in second.wait()
 
 
-def test_1_exercise_3_nothing_listens_on_the_port_that_a_call_came_from(scenes):
-    _, second = scenes("1")
-    from_port = re.search(r"I called from port (\d+)", second).group(1)
-    with Terminal("01", "--break", from_port) as terminal:
-        assert "nothing listens there" in terminal.wait()
-
-
 ORDERS = ["pay 5 to ann", "pay 7 to bob", "pay 9 to eve", "pay 3 to joe", "pay 1000 to zoe"]
 
 

@@ -284,7 +284,8 @@ def test_wrong_usage_is_exit_code_2_and_one_line():
 
 
 BROKEN = {
-    # What is broken: the scenes that are played, and what the last of them must report.
+    # A bug planted inside a node, hence the private names: the scenes that are played, and what
+    # the last of them must report.
     "from p2p_plain.node.overlay import Overlay\n"
     "Overlay._heard = lambda *_: None\n": (
         [0, 1, 2],
