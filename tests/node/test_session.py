@@ -38,31 +38,6 @@ def dial_with_small_buffer(node):
 # -- the handshake's deadline -----------------------------------------------------------------
 
 
-def test_whoever_says_no_hello_in_time_is_sent_away(make_node, monkeypatch):
-    monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.3)
-    node = make_node()
-    with RawPeer.dial(node) as peer:
-        assert peer.hear("bye")["reason"] == "timeout"
-        assert peer.hear_line() is None
-
-
-def test_dripping_a_byte_at_a_time_does_not_extend_the_deadline(make_node, monkeypatch):
-    monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.5)
-    node = make_node()
-    with RawPeer.dial(node) as peer:
-        began = time.monotonic()
-        peer.sock.settimeout(0.02)
-        said = b""
-        while b"\n" not in said and time.monotonic() - began < 8:
-            peer.say_raw(b" ")
-            try:
-                said += peer.sock.recv(4096)
-            except socket.timeout:
-                pass
-        assert b'"timeout"' in said
-        assert time.monotonic() - began < 4
-
-
 def test_blank_lines_as_fast_as_they_are_taken_do_not_extend_the_deadline(make_node, monkeypatch):
     """There is always something to read then."""
     monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.5)
@@ -260,16 +235,6 @@ def test_a_peer_that_takes_a_byte_now_and_then_does_not_keep_up_either(make_node
         assert [event["reason"] for event in downs] == ["timeout"]
 
 
-def test_a_peer_that_is_sent_more_than_it_reads_is_reported_busy(make_node):
-    node = make_node()
-    with dial_with_small_buffer(node) as peer:
-        peer.become_peer()
-        wait_until(lambda: node.peers())
-        with pytest.raises(PeerBusy):
-            for _ in range(400):
-                node.send(peer.nodeid, "x" * 60000)
-
-
 def test_whoever_asks_without_reading_the_answers_slows_down_only_itself(make_node):
     """The node stops reading it, and what waits for it stays bounded."""
     node = make_node(max_rate=0, ping_timeout=30)
@@ -401,23 +366,6 @@ def test_nothing_is_traced_or_counted_as_said_on_a_connection_that_is_over():
     # The trace has been told to its end by now.
     assert said
     assert not [line for line in said if "bye" in line]
-
-
-def test_a_thousand_connections_leave_nothing_behind(make_node):
-    """Threads, sessions and the table are as before; memory is the soak's business."""
-    node = make_node()
-    before = threading.active_count()
-    for _ in range(20):
-        peers = [RawPeer.dial(node) for _ in range(50)]
-        for peer in peers:
-            peer.hello()
-        for peer in peers:
-            peer.hear("hello")
-            peer.sock.close()
-    wait_until(lambda: not node._sessions.all() and node._crew.running() <= 20)
-    assert node.peers() == []
-    assert threading.active_count() == before
-    assert len(node._book) == 0
 
 
 # -- lines out ---------------------------------------------------------------------------------------------

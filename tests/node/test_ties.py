@@ -78,31 +78,3 @@ def talk_during_a_tie(make_node):
         wait_until(lambda: len(heard) >= 2)
         assert sorted(event["body"] for event in heard) == ["early", "late"]
     first.stop()
-
-
-def test_nodes_started_at_once_with_the_same_list_become_a_full_mesh():
-    """Each recognises itself in the list once, finds all others, and keeps what it found."""
-    size = 4
-    ports = [free_port() for _ in range(size)]
-    everyone = ["127.0.0.1:%d" % port for port in ports]
-    nodes = [Node(port=port, bind="127.0.0.1", bootstrap=everyone) for port in ports]
-    selves = [[] for _ in nodes]
-    seen = [watch(node) for node in nodes]
-    for node, found in zip(nodes, selves):
-        node.on("self", found.append)
-    starts = [threading.Thread(target=node.start) for node in nodes]
-    try:
-        for start in starts:
-            start.start()
-        for start in starts:
-            start.join()
-        wait_until(lambda: all(len(node.peers()) == size - 1 for node in nodes))
-        wait_until(lambda: all(p.rtt_ms for node in nodes for p in node.peers()))
-        wait_until(lambda: all(selves))
-        assert [[e["address"] for e in found] for found in selves] == [[a] for a in everyone]
-    finally:
-        for node in nodes:
-            node.stop()
-    for told in seen:  # down only by being stopped
-        assert sorted(told) == ["down"] * (size - 1) + ["up"] * (size - 1)
-        assert told[: size - 1] == ["up"] * (size - 1)
