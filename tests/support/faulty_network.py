@@ -13,7 +13,6 @@ from p2p_plain.node.messages import Links
 
 STALE = 180.0
 
-
 HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
 
 

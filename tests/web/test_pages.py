@@ -199,6 +199,7 @@ def test_rows_of_real_nodes_are_told_with_ages_and_verdicts(make_node, serve):
     assert peers["counters"]["messages"]["in"]["hello"] >= 1
     page = wait_until(lambda: [cell for row in ask(status, "/page.json").json()["cells"] for cell in row if cell])
     assert {cell[0] for cell in page} <= {"ok", "in", "?"}
+    assert ask(status, "/page.json").json()["failures"]["timeout"] == ["!T", "timed out"]
 
 
 def test_cluster_is_200_while_every_known_direction_is_up(serve):
