@@ -1,27 +1,17 @@
 """The outcomes of a dial: what can become of one node's attempt to connect to another.
 
-===============  ==================================================================
-``ok``           the expected node said hello
-``refused``      the host is up, and nobody listens on that port
-``timeout``      nothing came back: a firewall that drops, a host that is off, a frozen node
-``unreachable``  a router on the way, or our own host, knows no route
-``reset``        the connection broke off before the hello
-``wrong-peer``   another node lives there
-``unknown``      not tried yet, or the dial showed nothing
-===============  ==================================================================
-
 Rows and ``reach`` events carry the word in ``dial``, ``refused`` events in ``reason``, the metrics
 as a label.  Only this module lists the words and says what they mean; whoever shows an outcome
 takes one of the forms below.  No state.  Any thread.
 """
 
-OK = "ok"
+OK = "ok"  # the expected node said hello
 REFUSED = "refused"
-TIMEOUT = "timeout"
-UNREACHABLE = "unreachable"
+TIMEOUT = "timeout"  # nothing came back: a firewall that drops, a host that is off, a frozen node
+UNREACHABLE = "unreachable"  # a router on the way, or this host, says so
 RESET = "reset"
 WRONG_PEER = "wrong-peer"
-UNKNOWN = "unknown"
+UNKNOWN = "unknown"  # not tried yet, or the dial showed nothing
 
 FAILURES = (REFUSED, TIMEOUT, UNREACHABLE, RESET, WRONG_PEER)
 OUTCOMES = frozenset((OK, UNKNOWN) + FAILURES)
