@@ -18,7 +18,7 @@ from .common.signals import delayed
 
 COMMANDS = {
     "ping": "commands.ping.ping",
-    "matrix": "commands.check.matrix",
+    "matrix": "commands.matrix.matrix",
     "check": "commands.check.check",
     "watch": "commands.watch.watch",
     "tour": "tour.tour.tour",

@@ -1,4 +1,7 @@
-"""The node as a program, with the lines that people read and its measure against crowded machines."""
+"""``python3 -m p2p_plain`` without a command: the whole node, printing lines for people.
+
+``common/program`` runs it: events out, a signal to the end.  Main thread only.
+"""
 
 import sys
 import time

@@ -1,11 +1,11 @@
 """``watch HOST:PORT``: a node's view of all the others, live, in place, like mtr(8).
 
-Two threads.  The *asker* asks the node for its rows at each interval, and waits for it as long as
-that takes.  The main thread draws (see ``panel``), and waits for keys, signals and news all at once
-(see ``terminal``), so that a frozen node never freezes the screen and ``q`` works at any time.
+Two threads.  The *reporter* asks the node for its rows at each interval, and waits for the answer as
+long as that takes.  The main thread draws (``watch_panel``), and waits for keys, signals and reports
+at once (``SelfPipe``).  So a frozen node never freezes the screen, and ``q`` always works.
 
-On something that is no terminal (a pipe, a file, Windows' console), each answer is printed as one
-block instead.
+Where stdout is not a terminal (a pipe, a file, Windows' console), each answer is printed as a block
+of lines instead.
 """
 
 import re
@@ -18,18 +18,18 @@ from typing import Callable, List, Optional
 from ..common.address import Address
 from ..common.errors import P2PError
 from ..common.output import Output, let_go
+from ..common.program import DONE
 from ..common.signals import Interrupted, SelfPipe
 from ..terminal.screen import ENDING, RESHAPING, Screen, is_screen, stop_ourselves
-from .asking import parser, seconds, target
-from .check import Asker
-from .client import in_words
+from .asking import parser, seconds
+from .guest import Asker, in_words
 from .watch_panel import COLUMNS, Chosen, Known, Report, picture_of
 
 INTERVAL = 1.0
 """Seconds between two questions, as in mtr."""
 
-WIDE = 160
-"""Columns of a block where there is no terminal to be narrow."""
+PIPE_WIDTH = 160
+"""Columns of a block where stdout is not a terminal."""
 
 
 def watch(argv: List[str]) -> int:
@@ -37,49 +37,47 @@ def watch(argv: List[str]) -> int:
     options = parser(
         "watch",
         "A node's view of all the others, live.  Keys: q quits, s sorts by the next column,\n"
-        "r the other way round, m shows the whole matrix, space the next page.",
+        "r reverses, m shows the whole matrix, space the next page.",
         "watch 192.0.2.2:6000",
     )
     options.add_argument(
         "--interval",
-        type=float,
+        type=seconds(least=0.05),
         metavar="S",
         default=INTERVAL,
-        help="seconds between two looks (%g)" % INTERVAL,
+        help="seconds between two questions (%g)" % INTERVAL,
     )
     given = options.parse_args(argv)
-    address, network = target(given)
-    seconds("--interval", given.interval, least=0.05)
     if sys.stdout is None:
-        return 0
-    on_a_screen = is_screen(sys.stdout)
-    with SelfPipe(ENDING, RESHAPING if on_a_screen else ()) as pipe:
-        news = Reporter(address, network, given.interval, pipe.wake)
+        return DONE
+    on_screen = is_screen(sys.stdout)
+    with SelfPipe(ENDING, RESHAPING if on_screen else ()) as pipe:
+        reporter = Reporter(given.address, given.network, given.interval, pipe.wake)
+        show = _on_screen if on_screen else _in_blocks
         try:
-            show = _on_a_screen if on_a_screen else _in_blocks
-            show(Known(address), news, pipe)
+            show(Known(given.address), reporter, pipe)
         except Interrupted:
             pass
         finally:
-            news.stop()
-    return 0
+            reporter.stop()
+    return DONE
 
 
-def _on_a_screen(state: Known, news: "Reporter", pipe: SelfPipe) -> None:
-    """Until a key or a signal ends it."""
+def _on_screen(known: Known, reporter: "Reporter", pipe: SelfPipe) -> None:
+    """Draw until a key or a signal ends it."""
     out = Output(sys.stdout)
     keyboard = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
     chosen = Chosen()
     with Screen(sys.stdout, keyboard, pipe) as screen:
         try:
-            news.start()
+            reporter.start()
             while True:
                 columns, lines = screen.size()
                 now = time.monotonic()
-                shown = picture_of(state, chosen, now, columns, lines, out.colour, out.encoding)
-                if not screen.draw(shown, columns):
+                picture = picture_of(known, chosen, now, columns, lines, out.colour, out.encoding)
+                if not screen.draw(picture, columns):
                     return
-                # At the latest in a second: "answered 3 s ago" goes on.
+                # At most a second, so that "answered 3 s ago" goes on.
                 keys, signals = pipe.wait(1.0, keyboard)
                 if keys is None or not _obey(keys, chosen) or signals & set(ENDING):
                     return
@@ -87,10 +85,10 @@ def _on_a_screen(state: Known, news: "Reporter", pipe: SelfPipe) -> None:
                     screen.restore()
                     stop_ourselves()
                     screen.take()
-                elif signals & {signal.SIGCONT}:  # who stopped us did not ask us before
+                elif signals & {signal.SIGCONT}:  # stopped by SIGSTOP, which asks nobody
                     screen.take()
-                for one in news.take():
-                    state.learn(one)
+                for report in reporter.take():
+                    known.learn(report)
         finally:
             pipe.ignore()
 
@@ -100,8 +98,9 @@ _ESCAPES = re.compile(rb"\x1b(?:[\[O][0-?]*[ -/]*[@-~])?")
 
 
 def _obey(keys: bytes, chosen: Chosen) -> bool:
-    """Do what keys say; ``False`` to quit.  Arrows and the like are letters too, after an ESC."""
+    """Do what the keys say.  Return ``False`` to quit."""
     order = [c.key for c in COLUMNS]
+    # Arrows must go first: the letters in their escape sequences are not keys.
     for key in _ESCAPES.sub(b"", keys).decode("ascii", "replace"):
         if key in "qQ\x04":  # Ctrl-D
             return False
@@ -118,19 +117,20 @@ def _obey(keys: bytes, chosen: Chosen) -> bool:
     return True
 
 
-def _in_blocks(state: Known, news: "Reporter", pipe: SelfPipe) -> None:
-    """One block for each answer, or for each question that had none; until the pipe's end."""
+def _in_blocks(known: Known, reporter: "Reporter", pipe: SelfPipe) -> None:
+    """Print a block for each report, until a signal or the end of the pipe."""
     out = Output(sys.stdout)
     chosen = Chosen()
-    news.start()
+    reporter.start()
     while True:
         _, signals = pipe.wait()
         if signals & set(ENDING):
             return
-        for one in news.take():
-            state.learn(one)
+        for report in reporter.take():
+            known.learn(report)
+            now = time.monotonic()
             lines = [time.strftime("%Y-%m-%d %H:%M:%S")]
-            lines += picture_of(state, chosen, time.monotonic(), WIDE, None, False, out.encoding)
+            lines += picture_of(known, chosen, now, PIPE_WIDTH, None, False, out.encoding)
             try:
                 with pipe.interruptible():
                     if not out.write("\n".join(lines) + "\n"):
@@ -141,7 +141,7 @@ def _in_blocks(state: Known, news: "Reporter", pipe: SelfPipe) -> None:
 
 
 class Reporter:
-    """The thread that asks, and what it has brought and nobody has taken yet."""
+    """The thread that asks the node, and its latest report that nobody has taken yet."""
 
     def __init__(
         self, address: Address, network: str, interval: float, wake: Callable[[], None]
@@ -151,24 +151,24 @@ class Reporter:
         self._stopping = threading.Event()
         self._asker = Asker(address, network, "watch", self._stopping)
         # A daemon: it may be waiting for a name server, which cannot be interrupted.
-        self._thread = threading.Thread(target=self._run, name="asker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._lock = threading.Lock()
-        # Guarded by _lock; only the newest: whoever reads slowly gets no flood afterwards.
-        self._news: Optional[Report] = None
+        # Guarded by _lock.  Only the latest: a main thread held up by its terminal gets no flood.
+        self._latest: Optional[Report] = None
 
     def start(self) -> None:
         """Begin to ask."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask no more.  Does not wait for an answer that is under way."""
+        """Stop asking.  Does not wait for an answer that is under way."""
         self._stopping.set()
 
     def take(self) -> List[Report]:
-        """What is new, if something is.  Main thread."""
+        """Return the latest report once; empty if there is no new one.  Main thread."""
         with self._lock:
-            news, self._news = self._news, None
-        return [] if news is None else [news]
+            latest, self._latest = self._latest, None
+        return [] if latest is None else [latest]
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -180,8 +180,8 @@ class Reporter:
                 problem = in_words(error)
             now = time.monotonic()
             with self._lock:
-                self._news = Report(answer, problem, now)
+                self._latest = Report(answer, problem, now)
             self._wake()
-            # A node that takes long to answer has enough to do: it is left alone as long again.
+            # A node that answers slowly is busy: it gets a pause as long as its answer took.
             self._stopping.wait(max(began + self._interval - now, now - began))
         self._asker.close()

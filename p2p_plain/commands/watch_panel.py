@@ -1,7 +1,7 @@
-"""What ``watch`` shows: a node's view on so many columns and lines, with what has been chosen.
+"""The picture that ``watch`` shows: one node's view, in so many columns and lines.
 
-``Known`` remembers what the node's answers have told, ``picture_of`` makes lines of text from it: no
-line is wider and none is more than the terminal has room for.  No terminal, thread or clock here.
+``Known`` remembers the node's answers, ``Chosen`` what the user's keys have chosen, and
+``picture_of`` makes lines from both that fit the terminal.  No terminal, thread or clock here.
 """
 
 import textwrap
@@ -19,47 +19,47 @@ from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
 from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
 from .asking import who
-from .check import STALE_AFTER, Answer
+from .guest import STALE_AFTER, Snapshot
 
 SAMPLES = 200
-"""Round trips remembered for each node: more than a terminal has columns for."""
+"""Round trips remembered for each node: more than fit on a terminal."""
 
 LEAST_SPARKLINE, MOST_SPARKLINE = 8, 60
-"""Columns: less shows nothing, more is hard to compare."""
+"""Columns.  Fewer show nothing, more are hard to compare."""
 
 BLOCKS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
 ASCII_BLOCKS = "_.:-=+*#"
 
 DOWN = "!"
-"""In a sparkline: the connection was gone here."""
+"""In a sparkline: the connection was down."""
 
 
 class Report(NamedTuple):
-    """What the asker brings: an answer, or why there is none; ``at`` is a monotonic time."""
+    """An answer, or the problem instead of one; ``at`` is a monotonic time."""
 
-    answer: Optional[Answer]
+    answer: Optional[Snapshot]
     problem: str
     at: float
 
 
 class Known:
-    """The last answer, and what the ones before have shown.  Main thread only."""
+    """The last answer, and the round trips of those before it.  Main thread only."""
 
     def __init__(self, address: Address) -> None:
         self.address = printable(str(address), 300)
-        self.answer: Optional[Answer] = None
+        self.answer: Optional[Snapshot] = None
         self.answered_at = 0.0
         self.problem = ""
-        """Why the last question had no answer; empty if it had."""
+        """Why the last question had no answer; empty if it had one."""
         self.samples: Dict[str, Deque[Optional[float]]] = {}
-        """Round trips by nodeid, one for each that was new; ``None`` where the link went down."""
-        # What only changes with the answer, so that a redraw costs little.
+        """New round trips by nodeid; ``None`` where the connection went down."""
+        # Computed once for each answer, so that a redraw is cheap.
         self.view = View([], STALE_AFTER)
-        self.standing = ""
-        self.told: List[str] = []
+        self.summary = ""
+        self.verdicts: List[str] = []
 
     def learn(self, report: Report) -> None:
-        """Take in what came."""
+        """Take in a report."""
         self.problem = report.problem
         if report.answer is None:
             return
@@ -68,18 +68,18 @@ class Known:
         rows = report.answer.rows
         self.view = View(rows, report.answer.stale_after)
         summary = summarize(self.view)
-        self.standing = "%s, %d of %d directions up" % (
+        self.summary = "%s, %d of %d directions up" % (
             count_of(summary.nodes, "node"),
             summary.up,
             summary.known + summary.unknown,
         )
-        self.told = [verdict.text for verdict in judge(self.view)]
+        self.verdicts = [verdict.text for verdict in judge(self.view)]
         links = self.links()
         for link in links:
             up = link.get("direction", "none") != "none"
             value = link.get("rtt_ms") if up else None
             seen = self.samples.setdefault(link["nodeid"], deque(maxlen=SAMPLES))
-            # The same to the last digit is the same measurement, asked for twice.
+            # A value that is the same to the last digit is the same measurement.
             if not seen and value is None:
                 continue
             if not seen or seen[-1] != value:
@@ -89,7 +89,7 @@ class Known:
             del self.samples[nodeid]
 
     def links(self) -> List[Dict[str, Any]]:
-        """The watched node's own row, each node called as the matrix and the verdicts call it."""
+        """Return the watched node's own row, with the names that the matrix and verdicts use."""
         if self.answer is None:
             return []
         own = [row for row in self.answer.rows if row.nodeid == self.answer.hello.nodeid]
@@ -101,23 +101,23 @@ class Known:
 
 
 class Chosen:
-    """What the user has chosen with keys."""
+    """What the user's keys have chosen."""
 
     def __init__(self) -> None:
         self.sort = "name"
         self.backwards = False
         self.whole = False
-        """The whole matrix, instead of one node's row."""
+        """True to show the whole matrix instead of one node's row."""
         self.page = 0
         self.pages = 1
-        """How many there were when it was last drawn."""
+        """How many pages the last picture had."""
 
 
-# -- from that to lines -------------------------------------------------------------------------
+# -- the lines -------------------------------------------------------------------------
 
 
 class Column(NamedTuple):
-    """One of the table: what stands in it, and what it is sorted by (``None`` goes last)."""
+    """A column of the table: ``value`` sorts it (``None`` goes last), and ``show`` prints it."""
 
     key: str
     title: str
@@ -130,7 +130,7 @@ _DIRECTIONS = {"outbound": "out", "inbound": "in", "none": "-"}
 
 
 def _name_of(link: Dict[str, Any]) -> str:
-    return str(link.get("name") or link["nodeid"][: SHORT_ID])
+    return str(link.get("name") or link["nodeid"][:SHORT_ID])
 
 
 def _text(value: str) -> str:
@@ -153,18 +153,18 @@ COLUMNS = (
     Column("up", "UP", _up_since, column_duration, True),
 )
 
-GIVEN_UP_FIRST = ("jitter", "up", "address", "direction", "p50", "worst")
-"""Columns that go when the terminal is narrow, in this order."""
+DROPPED_FIRST = ("jitter", "up", "address", "direction", "p50", "worst")
+"""Columns that are dropped when the terminal is narrow, in this order."""
 
 LONGEST_HEADER = 3
-"""Lines, under the node's name."""
+"""Lines below the node's name."""
 
 LONGEST_NAME = 24
-"""Columns, where there is not room for all."""
+"""Columns of a name where there is not room for all."""
 
 
 def picture_of(
-    state: Known,
+    known: Known,
     chosen: Chosen,
     now: float,
     columns: int,
@@ -172,17 +172,17 @@ def picture_of(
     colour: bool,
     encoding: str,
 ) -> List[str]:
-    """All that is to be seen: at most ``lines`` lines (``None``: any number)."""
-    head = _header(state, now, columns, colour)
+    """Return the picture as at most ``lines`` lines (``None``: any number) of ``columns`` columns."""
+    head = _header(known, now, columns, colour)
     below: List[str] = []
-    for line in state.told:
+    for line in known.verdicts:
         below += textwrap.wrap(line, max(2, columns), subsequent_indent=" ")
-    if chosen.whole and state.answer is not None:
-        body = draw(state.view, columns, colour, encoding)
+    if chosen.whole and known.answer is not None:
+        body = draw(known.view, columns, colour, encoding)
     else:
-        body = _table(state, chosen, columns, colour, encoding)
+        body = _table(known, chosen, columns, colour, encoding)
     if lines is not None:
-        # What is wrong is why one looks; but the table gets at least half.
+        # The verdicts matter most, but the table gets at least half.
         room = max(0, lines - len(head) - 1)
         share = max(room // 2, room - len(body))
         if len(below) > share:
@@ -196,25 +196,25 @@ def picture_of(
     return [clip(as_encoded(line, encoding), columns) for line in made[:lines]]
 
 
-def _header(state: Known, now: float, columns: int, colour: bool) -> List[str]:
-    name = state.address
-    if state.answer is not None:
-        name = "%s  %s" % (who(state.answer.hello), state.address)
-    if state.answer is None:
-        second = state.problem or "asking"
+def _header(known: Known, now: float, columns: int, colour: bool) -> List[str]:
+    name = known.address
+    if known.answer is not None:
+        name = "%s  %s" % (who(known.answer.hello), known.address)
+    if known.answer is None:
+        second = known.problem or "asking"
     else:
-        ago = duration(max(0.0, now - state.answered_at))
-        second = "%s, answered %s ago" % (state.standing, ago)
-        if state.problem:
-            second = "LOST: %s; trying again; %s" % (state.problem, second)
+        ago = duration(max(0.0, now - known.answered_at))
+        second = "%s, answered %s ago" % (known.summary, ago)
+        if known.problem:
+            second = "LOST: %s; trying again; %s" % (known.problem, second)
     made = [paint(name, "1", colour)]
     for line in textwrap.wrap(second, max(2, columns))[:LONGEST_HEADER]:
-        made.append(paint(line, "31", colour) if state.problem else line)
+        made.append(paint(line, "31", colour) if known.problem else line)
     return made
 
 
 def _footer(chosen: Chosen, columns: int) -> str:
-    """As many of the keys as there is room for."""
+    """Return a line of keys, as many as fit."""
     made = "q quit"
     for part in (
         "space page %d/%d" % (chosen.page + 1, chosen.pages) if chosen.pages > 1 else "",
@@ -228,21 +228,21 @@ def _footer(chosen: Chosen, columns: int) -> str:
 
 
 def _table(
-    state: Known, chosen: Chosen, columns: int, colour: bool, encoding: str
+    known: Known, chosen: Chosen, columns: int, colour: bool, encoding: str
 ) -> List[str]:
-    """A heading, and a line for each node that the watched one knows."""
-    if state.answer is None:
+    """Return a heading, and a line for each node that the watched one knows."""
+    if known.answer is None:
         return []
-    links = _in_order(state.links(), chosen)
+    links = _in_order(known.links(), chosen)
     if not links:
-        return ["it has told of no other node yet"]
+        return ["the node knows no other node yet"]
     cells = {c.key: [as_encoded(c.show(c.value(link)), encoding) for link in links] for c in COLUMNS}
     widths = {c.key: max(map(columns_of, [c.title, *cells[c.key]])) for c in COLUMNS}
 
     def total() -> int:
         return sum(widths.values()) + len(widths)
 
-    for key in GIVEN_UP_FIRST:
+    for key in DROPPED_FIRST:
         if total() + LEAST_SPARKLINE > columns and widths["name"] > LONGEST_NAME:
             widths["name"] = LONGEST_NAME
         if total() + LEAST_SPARKLINE > columns:
@@ -264,7 +264,7 @@ def _table(
             if c.key == "dial" and link.get("dial") in FAILURES:
                 part = paint(part, "31", colour)
             parts.append(part)
-        samples = state.samples.get(link["nodeid"])
+        samples = known.samples.get(link["nodeid"])
         if room > 0 and samples:
             parts.append(sparkline(list(samples)[-room:], BLOCKS if fine else ASCII_BLOCKS))
         made.append(" ".join(parts).rstrip())
@@ -272,7 +272,7 @@ def _table(
 
 
 def _in_order(links: List[Dict[str, Any]], chosen: Chosen) -> List[Dict[str, Any]]:
-    """What has no value goes last, whichever the way."""
+    """Return the links sorted as chosen.  Those without a value go last in both directions."""
     (value,) = (c.value for c in COLUMNS if c.key == chosen.sort)
     links = sorted(links, key=lambda link: (natural(_name_of(link)), link["nodeid"]))
     have = [link for link in links if value(link) is not None]
@@ -281,12 +281,12 @@ def _in_order(links: List[Dict[str, Any]], chosen: Chosen) -> List[Dict[str, Any
 
 
 def _rank(value: Any) -> Any:
-    """10.0.0.2 goes before 10.0.0.10."""
+    """Return a sort key that puts 10.0.0.2 before 10.0.0.10."""
     return natural(value) if isinstance(value, str) else value
 
 
 def _page(body: List[str], room: int, chosen: Chosen) -> List[str]:
-    """As much of ``body`` as there is room for, its first line on every page."""
+    """Return the chosen page of ``body``; its first line, the heading, is on every page."""
     if len(body) <= room or room < 2:
         chosen.page, chosen.pages = 0, 1
         return body[: max(0, room)]
@@ -298,7 +298,7 @@ def _page(body: List[str], room: int, chosen: Chosen) -> List[str]:
 
 
 def sparkline(samples: List[Optional[float]], blocks: str) -> str:
-    """One character each, the largest of them a full block."""
+    """Return one character for each sample; the largest sample is a full block."""
     most = max((sample for sample in samples if sample is not None), default=0.0) or 1.0
     return "".join(
         DOWN if s is None else blocks[min(len(blocks) - 1, int(s / most * len(blocks)))]
@@ -307,6 +307,6 @@ def sparkline(samples: List[Optional[float]], blocks: str) -> str:
 
 
 def _pad(text: str, width: int, right: bool) -> str:
-    """Cut, with a ``~`` for what is missing, or filled with spaces."""
+    """Return ``text`` cut to ``width`` columns, with a ``~`` at the cut, or filled with spaces."""
     text = shorten(text, width)
     return " " * (width - columns_of(text)) + text if right else pad(text, width)

@@ -6,6 +6,7 @@
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from typing import Any, Dict, List, NoReturn
@@ -43,10 +44,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise ``UsageError`` with the option's name, where argparse gives one."""
-        what, colon, problem = message.partition(": ")
-        if colon and what.startswith("argument "):
-            raise UsageError(what[len("argument ") :], problem)
-        raise UsageError("", message)
+        found = re.match(r"argument (\S+): (.*)", message, re.DOTALL)
+        name, problem = found.groups() if found else ("", message)
+        raise UsageError(name if name.startswith("-") else "", problem)
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -51,10 +51,15 @@ def complain(text: str) -> None:
     Output(sys.stderr).write("p2p_plain: " + printable(text, 1000))
 
 
-def plain_event(event: Event, out: Output) -> str:
-    """Return an event as one line: time, name, and each field as ``name=value``."""
+def plain_fields(event: Event) -> str:
+    """Return the fields of an event as ``name=value``, safe to print."""
     fields = ["%s=%s" % item for item in event.items() if item[0] not in ("event", "time")]
-    return printable("  ".join([event["time"], event["event"], *fields]), 1000)
+    return printable("  ".join(fields), 1000)
+
+
+def plain_event(event: Event, out: Output) -> str:
+    """Return an event as one line: time, name, fields."""
+    return "%s  %-10s %s" % (event["time"], event["event"], plain_fields(event))
 
 
 def plain_trace(event: Event, started_at: float, err: Output) -> str:

@@ -1,6 +1,6 @@
-"""Text on a terminal: how many columns it takes, cut and filled to so many, and in colour.
+"""Text on a terminal: the columns that it takes, cutting and filling it, and colour.
 
-Not every character takes one column, and what sets a colour takes none.
+Not every character takes one column, and codes that set a colour take none.  Pure functions.
 """
 
 import re
@@ -9,14 +9,14 @@ from typing import List
 from ..node.codec import printable
 
 _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
-"""What sets colours (ECMA-48 "Select Graphic Rendition")."""
+"""A code that sets a colour (ECMA-48 "Select Graphic Rendition")."""
 
 
 def columns_of(text: str) -> int:
-    """How many columns of a terminal a printable text takes.
+    """Return how many columns of a terminal a printable text takes.
 
-    East Asian wide characters take two (Unicode Standard Annex 11), accents that combine with
-    the letter before them none.
+    East Asian wide characters take two (Unicode Standard Annex 11).  Accents that combine with the
+    letter before them take none.
     """
     if all(character < "\x7f" for character in text):
         return len(text)
@@ -24,7 +24,7 @@ def columns_of(text: str) -> int:
 
 
 def shorten(text: str, width: int) -> str:
-    """``text`` if it fits into ``width`` columns, else its beginning and ``~``."""
+    """Return ``text`` if it fits into ``width`` columns, else its beginning and ``~``."""
     if columns_of(text) <= width:
         return text
     kept = ""
@@ -38,27 +38,27 @@ def shorten(text: str, width: int) -> str:
 
 
 def pad(text: str, width: int) -> str:
-    """``text`` with spaces after it, up to ``width`` columns."""
+    """Return ``text`` with spaces after it, up to ``width`` columns."""
     return text + " " * (width - columns_of(text))
 
 
 def as_encoded(text: str, encoding: str) -> str:
-    """As it will be seen, and so as wide: what the encoding does not have is escaped."""
+    """Return ``text`` as an ``Output`` prints it: characters that the encoding lacks are escaped."""
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def paint(text: str, code: str, colour: bool) -> str:
-    """``text`` in a colour, if there is any."""
+    """Return ``text`` in a colour, if ``colour`` is true and there is a ``code``."""
     return "\x1b[%sm%s\x1b[0m" % (code, text) if colour and code else text
 
 
 def unpainted(text: str) -> str:
-    """``text`` without its colours."""
+    """Return ``text`` without its colours."""
     return _COLOUR.sub("", text)
 
 
 def clip(line: str, columns: int) -> str:
-    """No more of ``line`` than fits; colours take no room, and end with it."""
+    """Return the part of ``line`` that fits into ``columns``; a colour ends where the line does."""
     if len(line) <= columns and line.isprintable() and columns_of(line) <= columns:
         return line
     kept: List[str] = []
@@ -78,7 +78,7 @@ def clip(line: str, columns: int) -> str:
 
 
 def _width(character: str) -> int:
-    import unicodedata  # half a millisecond and 1 MB, for names that most networks do not have
+    import unicodedata  # 1 MB of memory, for names that most networks do not have
 
     if unicodedata.category(character) in ("Mn", "Me"):
         return 0

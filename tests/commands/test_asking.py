@@ -11,7 +11,7 @@ import time
 import pytest
 
 from p2p_plain import cli
-from p2p_plain.commands import check as commands
+from p2p_plain.commands import check
 from tests.support import (
     PATIENCE,
     ROOT,
@@ -78,17 +78,17 @@ def test_help_of_a_command_has_an_example(command):
         (["ping", "host:0"], "nobody can dial host:0"),
         (["ping", "0.0.0.0:6000"], "nobody can dial"),
         (["ping", "a b"], "'a b' is not HOST:PORT"),
-        (["ping", "host", "-c", "0"], "-c: 0 is not a number of 1 or more"),
-        (["ping", "host", "-c", "x"], "-c: invalid int value: 'x'"),
-        (["ping", "host", "-i", "0"], "-i: 0 is not a time in seconds"),
-        (["ping", "host", "-i", "nan"], "-i: nan is not a time"),
-        (["ping", "host", "-W", "inf"], "-W: inf is not a time"),
+        (["ping", "host", "-c", "0"], "-c: '0' is not a whole number of 1 or more"),
+        (["ping", "host", "-c", "x"], "-c: 'x' is not a whole number"),
+        (["ping", "host", "-i", "0"], "-i: '0' is not a time in seconds"),
+        (["ping", "host", "-i", "nan"], "-i: 'nan' is not a time"),
+        (["ping", "host", "-W", "inf"], "-W: 'inf' is not a time"),
         (["ping", "host", "--network", "x" * 65], "--network: must be 0 to 64"),
         (["ping", "host", "--jso"], "--jso"),
-        (["matrix", "host", "--width", "0"], "--width: 0 is not"),
-        (["check", "host", "--expect", "-1"], "--expect: -1 is not"),
-        (["check", "host", "--within", "-1"], "--within: -1 is not"),
-        (["watch", "host", "--interval", "0"], "--interval: 0 is not"),
+        (["matrix", "host", "--width", "0"], "--width: '0' is not"),
+        (["check", "host", "--expect", "-1"], "--expect: '-1' is not"),
+        (["check", "host", "--within", "-1"], "--within: '-1' is not"),
+        (["watch", "host", "--interval", "0"], "--interval: '0' is not"),
         (["wat", "host"], "there is no command 'wat'; the commands are ping, matrix, check, watch, tour"),
     ],
 )
@@ -462,7 +462,7 @@ def test_check_comes_again_when_it_is_shown_out(typed):
 
 
 def test_the_list_of_what_is_down_has_a_bound(typed, monkeypatch):
-    monkeypatch.setattr(commands, "MANY", 3)
+    monkeypatch.setattr(check, "MANY", 3)
     rows = mesh(4)
     for row in rows:
         for entry in row["links"]:

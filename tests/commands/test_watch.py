@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from p2p_plain.commands.check import Answer
+from p2p_plain.commands.guest import Snapshot
 from p2p_plain.commands.watch_panel import Chosen, Known, Report, picture_of, sparkline
 from p2p_plain.common.address import Address
 from p2p_plain.node import messages
@@ -42,7 +42,7 @@ def state_of(*answers, problem="", name="node-01"):
     state = Known(Address("127.0.0.1", 6000))
     hello = messages.Hello(ids(1)[0], name=name)
     for number, rows in enumerate(answers):
-        state.learn(Report(Answer(hello, as_links(rows)), "", float(number)))
+        state.learn(Report(Snapshot(hello, as_links(rows)), "", float(number)))
     if problem:
         state.learn(Report(None, problem, float(len(answers))))
     return state
@@ -61,9 +61,9 @@ def test_how_old_a_row_may_be_is_for_the_node_to_say(stale_after, up):
     rows = mesh(3)
     rows[1]["age"] = 10
     state = Known(Address("127.0.0.1", 6000))
-    answer = Answer(messages.Hello(ids(1)[0]), as_links(rows), stale_after)
+    answer = Snapshot(messages.Hello(ids(1)[0]), as_links(rows), stale_after)
     state.learn(Report(answer, "", 0.0))
-    assert state.standing == "3 nodes, %d of 6 directions up" % up
+    assert state.summary == "3 nodes, %d of 6 directions up" % up
 
 
 def test_nodes_of_one_name_are_told_apart_as_in_the_verdicts():
@@ -538,7 +538,7 @@ def test_a_hostile_node_does_not_get_at_the_terminal():
         wait_for_the_end(peer)
 
     with FakeNode(play=play) as node, Terminal(node.text, columns=40, lines=10) as terminal:
-        terminal.wait_for("no node")
+        terminal.wait_for("not a node")
         terminal.type(b"q")
         assert terminal.ended()
 

@@ -75,7 +75,7 @@ def test_an_event_that_display_does_not_know_still_shows_its_fields():
 
 
 def test_a_refusal_without_a_sentence_of_its_own_shows_its_word():
-    assert shown("refused", reason="duplicate") == "refused 10.0.0.1:6000 duplicate"
+    assert shown("refused", reason="full") == "refused 10.0.0.1:6000 full"
 
 
 HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
@@ -139,7 +139,7 @@ def test_a_traced_line_has_time_thread_peer_and_direction():
 def test_a_traced_line_is_escaped_and_cut():
     assert traced(HOSTILE).isprintable()
     line = traced("x" * 65535)
-    assert line.endswith("x... (65535 characters)")
+    assert line.endswith("x...(65535 characters)")
     assert line.count("x") == event_lines.TRACE_WIDTH
     whole = traced("x" * event_lines.TRACE_WIDTH)
     assert whole.count("x") == event_lines.TRACE_WIDTH

@@ -1,30 +1,30 @@
 """One connection to any node, to ask it things: who it is, how long a ping takes, every row it has.
 
-What ``ping``, ``matrix``, ``check`` and ``watch`` are made of.  A client is a *guest*: it says hello
-as a probe does, so that it becomes nobody's peer and shows up in nobody's matrix, and stays to ask.
+``ping``, ``matrix``, ``check`` and ``watch`` are made of it.  A guest says hello as a probe does, so
+it becomes nobody's peer and appears in nobody's matrix, and then it stays to ask.
 
-Everything blocks, and everything has a deadline for the whole of it, however slowly the bytes
-drip.  Whatever the other end does comes out as one of three errors, all of them ``P2PError``:
+Every call blocks, with one deadline for the whole of it, however slowly the bytes drip.  Whatever
+the other end does comes out as one of three errors, all of them ``P2PError``:
 
-* ``DialFailed``: nothing useful answered; its ``outcome`` is the word;
-* ``PeerLeft``: the node said ``bye``, and why; ``OtherNetwork`` if it belongs to another one;
-* ``PeerMisbehaved``: what answered does not speak this protocol.
+* ``DialFailed``: nothing useful answered; ``outcome`` says what became of the dial;
+* ``PeerLeft``: the node said ``bye``, and why; ``OtherNetwork`` if it belongs to another network;
+* ``PeerMisbehaved``: whatever answered does not speak this protocol.
 
-After any of them the connection is closed: a pong that comes too late could be taken for the
-next one's.  ``in_words`` says what happened to a person.
+After any of them the connection is closed, because a late pong could be taken for the answer to the
+next ping.  ``in_words`` describes the error to a person.
 
-One thread at a time; ``cut`` may be called by any.
+One thread at a time.
 """
 
 import random
 import socket
 import time
 from threading import Event
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr
-from ..common.config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS
+from ..common.config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS, STALE_AFTER_INTERVALS
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
 from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
 from ..node import messages
@@ -34,26 +34,29 @@ from ..node.messages import LINK_FIELDS, AnyMessage, Bye, Hello, Links, Ping, Po
 from ..node.transport import Transport
 
 REQUEST_TIMEOUT = 5.0
-"""Seconds for connect and hello together, and for each request, unless told otherwise."""
+"""Seconds for connect and hello together, and for each request, unless the caller says otherwise."""
+
+STALE_AFTER = STALE_AFTER_INTERVALS * 60.0
+"""Seconds after which a row is too old, for a node that does not say: the default ping interval's."""
 
 MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes taken in for one request.  A hundred nodes that know each other take 3 MB; as many rows as
-a node keeps, each as long as a line can be, take half of this."""
+"""Most bytes received for one request.  A hundred nodes that know each other send 3 MB.  As many
+rows as a node keeps, each as long as a line can be, are half of this."""
 
 
 class OtherNetwork(PeerLeft):
-    """The node belongs to another network than the one that was asked for."""
+    """The node belongs to another network than the guest."""
 
     def __init__(self, theirs: str) -> None:
         super().__init__("network", "its network is %r" % theirs)
         self.theirs = theirs
 
 
-class Client:
-    """A connection on which hello has been said both ways.  Use it with ``with``.
+class Guest:
+    """A connection on which both ends have said hello.  Use it with ``with``.
 
-    ``timeout`` in seconds is for the connect and the hello together, and again for each request.
-    Setting ``stopping`` (any thread) gives up a connect that is under way.
+    ``timeout``, in seconds, is for connect and hello together, and again for each request.  Setting
+    ``stopping`` (any thread) ends a connect that is under way.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Client:
         address: Address,
         network: str = "",
         timeout: float = REQUEST_TIMEOUT,
-        name: str = "client",
+        name: str = "guest",
         stopping: Optional[Event] = None,
     ) -> None:
         """Connect and greet.  Raises ``DialFailed``, ``PeerLeft`` or ``PeerMisbehaved``."""
@@ -69,10 +72,10 @@ class Client:
         self.timeout = timeout
         self._lines = LineSplitter(MAX_FIRST_LINE)
         self._waiting: List[bytes] = []
-        """Lines that have come and have not been looked at, the first one last."""
+        """Lines received and not yet parsed, the first one last."""
         self._room = MAX_ANSWER
         self.stale_after: Optional[float] = None
-        """Seconds after which a row says nothing about now, as the node told with its last rows."""
+        """Seconds after which a row is too old, as the node said with its last rows."""
         self.closed = False
         deadline = time.monotonic() + timeout
         sock, self.connect_seconds = dial(address, timeout, stopping)
@@ -89,27 +92,23 @@ class Client:
             raise
         self._lines.limit = MAX_LINE
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> "Guest":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Hang up.  May be called twice."""
+        """Close the connection.  May be called twice."""
         if not self.closed:
             self.closed = True
             self._transport.cut()
             self._transport.close()
 
-    def cut(self) -> None:
-        """Make a request that is under way fail at once.  Any thread."""
-        self._transport.cut()
-
     # -- requests ---------------------------------------------------------------------
 
     def ping(self, timeout: Optional[float] = None) -> float:
-        """Seconds from our ping to its pong."""
+        """Return the seconds from our ping to its pong."""
         deadline = self._begin(timeout)
         try:
             began = time.perf_counter()
@@ -122,7 +121,7 @@ class Client:
             raise
 
     def rows(self, timeout: Optional[float] = None) -> List[Links]:
-        """Every row of the matrix that the node has, its own first; at most one of each node."""
+        """Return every row that the node has, its own first; at most one for each node."""
         deadline = self._begin(timeout)
         try:
             self._send(messages.GETLINKS, deadline)
@@ -144,7 +143,7 @@ class Client:
     # -- inside -------------------------------------------------------------------------
 
     def _begin(self, timeout: Optional[float]) -> float:
-        """The deadline of a request that begins now."""
+        """Return the deadline of a request that begins now."""
         if self.closed:
             raise DialFailed(RESET, "the connection is closed")
         self._room = MAX_ANSWER
@@ -164,7 +163,7 @@ class Client:
             raise PeerMisbehaved("the first message was %s, not hello" % type(theirs).__name__.lower())
         if theirs.nodeid == ours.nodeid:  # new and random: nobody else has it
             raise PeerMisbehaved("it sends back what it is sent")
-        # It may leave it to us to see that; and if it says bye for it, we know already why.
+        # Checked first: a node that refuses us for this says bye, which would say less.
         if theirs.network != network:
             raise OtherNetwork(theirs.network)
         return theirs
@@ -177,11 +176,11 @@ class Client:
                 if line and (left <= 0 or not self._transport.wait(False, True, left)[1]):
                     raise DialFailed(TIMEOUT, "it does not read what it is sent")
         except OSError:
-            # Broken.  Its last words may still be there to read, and say more.
+            # Broken.  Its last words may still be readable, and they say more.
             pass
 
     def _next(self, deadline: float, wanted: str) -> AnyMessage:
-        """The next message; pings are answered, and a ``bye`` is raised."""
+        """Return the next message.  Answers pings, and raises a ``bye``."""
         while True:
             while not self._waiting:
                 self._receive(deadline, wanted)
@@ -193,7 +192,7 @@ class Client:
             except PeerMisbehaved:
                 if wanted != "hello" or line.startswith(b"{"):
                     raise
-                # The banner of an SSH server, the answer of a web server: it says what it is.
+                # The banner of an SSH server or the answer of a web server: show what it is.
                 said = printable(line.decode("utf-8", "backslashreplace"), 60)
                 raise PeerMisbehaved("it says %s" % said) from None
             if isinstance(message, Bye):
@@ -225,24 +224,73 @@ class Client:
 
 
 def _lean(row: Links) -> Links:
-    """The same without what we do not know: what else may be in it has no bound in memory."""
+    """Return the row without unknown fields, which have no bound in memory."""
     links: List[Dict[str, Any]] = [
         {field: link[field] for field in LINK_FIELDS if field in link} for link in row.links
     ]
     return Links(row.nodeid, tuple(links), row.name, row.age, row.lag_ms)
 
 
+class Snapshot(NamedTuple):
+    """What a node knew when it was asked: its hello, and every row that it has."""
+
+    hello: Hello
+    rows: List[Links]
+    stale_after: float = STALE_AFTER
+    """Seconds after which a row is too old."""
+
+
+class Asker:
+    """Asks one node for its rows, again and again, and connects anew when it must.
+
+    ``watch`` has one on a thread of its own; there, setting ``stopping`` ends a connect.
+    """
+
+    def __init__(
+        self, address: Address, network: str, name: str, stopping: Optional[Event] = None
+    ) -> None:
+        self._address = address
+        self._network = network
+        self._name = name
+        self._stopping = stopping
+        self._guest: Optional[Guest] = None
+
+    def ask(self, timeout: float = REQUEST_TIMEOUT) -> Snapshot:
+        """Return all that the node has.  Raises what ``Guest`` raises."""
+        guest = self._guest
+        if guest is not None and not guest.closed:
+            try:
+                return _snapshot(guest, timeout)
+            except PeerLeft:
+                pass  # a guest makes room for newcomers, and may come again
+            except DialFailed as failure:
+                if failure.outcome != RESET:
+                    raise
+        self._guest = Guest(self._address, self._network, timeout, self._name, self._stopping)
+        return _snapshot(self._guest, timeout)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._guest is not None:
+            self._guest.close()
+
+
+def _snapshot(guest: Guest, timeout: float) -> Snapshot:
+    rows = guest.rows(timeout)
+    return Snapshot(guest.hello, rows, guest.stale_after or STALE_AFTER)
+
+
 _REASONS = {
     "stopping": "the node is stopping",
     "full": "the node is full",
     "unauthorised": "the node does not let us in",
-    "timeout": "the node lost its patience with us",
-    "protocol": "the node says that we broke a rule",
+    "timeout": "the node dropped us: it waited too long",
+    "protocol": "the node says that we broke a rule of the wire",
 }
 
 
 def in_words(error: P2PError) -> str:
-    """What went wrong with a client, in one line without anything that plays with a terminal."""
+    """Return what went wrong with a guest in one line that is safe to print."""
     if isinstance(error, OtherNetwork):
         if not error.theirs:
             return "the node belongs to no named network; leave --network out"
@@ -250,18 +298,15 @@ def in_words(error: P2PError) -> str:
         return "the node belongs to another network; try --network %s" % printable(quoted)
     if isinstance(error, DialFailed):
         if error.outcome == "self":
-            return "it leads to nobody but ourselves"
-        if error.outcome in (REFUSED, UNREACHABLE):
+            return "this address leads back to this very program"
+        if error.outcome in (REFUSED, UNREACHABLE):  # the system's own words say less
             return explain(error.outcome)
         said = "cannot be dialed" if error.outcome == UNKNOWN else IN_WORDS[error.outcome]
-        if not error.detail:
-            return said
+        detail = error.detail
     elif isinstance(error, PeerLeft):
-        said = _REASONS.get(error.reason, "the node said bye: %s" % error.reason)
-        if not error.detail:
-            return printable(said)
-    elif isinstance(error, PeerMisbehaved):
-        said = "whoever answers there is no node"
+        said, detail = _REASONS.get(error.reason, "the node said bye"), error.detail
+        if error.reason not in _REASONS:
+            said += ": " + error.reason
     else:
-        said = "failed"
-    return printable("%s: %s" % (said, str(error)))
+        said, detail = "what answers there is not a node", str(error)
+    return printable(": ".join(filter(None, (said, detail))))

@@ -2,12 +2,11 @@
 
 import json
 import socket
-import threading
 import time
 
 import pytest
 
-from p2p_plain.commands.client import Client, OtherNetwork, in_words
+from p2p_plain.commands.guest import Guest, OtherNetwork, in_words
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import MAX_ROWS
 from p2p_plain.common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved
@@ -20,19 +19,19 @@ from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wa
 def test_a_node_tells_how_old_a_row_may_be(make_node):
     """Three of its ping intervals, which nobody can know from outside."""
     node = make_node(ping_interval=600)
-    with Client(Address("127.0.0.1", node.port)) as client:
-        assert len(client.rows()) == 1
-        assert client.stale_after == node.stale_after() == 1800
+    with Guest(Address("127.0.0.1", node.port)) as guest:
+        assert len(guest.rows()) == 1
+        assert guest.stale_after == node.stale_after() == 1800
 
 
 def test_a_node_answers_and_never_counts_us_as_a_peer(make_node):
     node = make_node(name="alpha")
-    with Client(Address("127.0.0.1", node.port)) as client:
-        assert client.hello.name == "alpha"
-        assert client.hello.nodeid == node.nodeid
-        assert 0 < client.connect_seconds < 1
-        assert 0 < client.ping() < 1
-        assert 0 < client.ping() < 1
+    with Guest(Address("127.0.0.1", node.port)) as guest:
+        assert guest.hello.name == "alpha"
+        assert guest.hello.nodeid == node.nodeid
+        assert 0 < guest.connect_seconds < 1
+        assert 0 < guest.ping() < 1
+        assert 0 < guest.ping() < 1
         assert node.peers() == []
 
 
@@ -41,8 +40,8 @@ def test_the_rows_of_two_real_nodes_name_both(make_node):
     second = make_node(name="second", bootstrap=first)
 
     def rows():
-        with Client(Address("127.0.0.1", first.port)) as client:
-            return {row.nodeid: row for row in client.rows()}
+        with Guest(Address("127.0.0.1", first.port)) as guest:
+            return {row.nodeid: row for row in guest.rows()}
 
     found = wait_until(lambda: len(rows()) == 2 and rows())
     assert found[first.nodeid].name == "first"
@@ -52,18 +51,18 @@ def test_the_rows_of_two_real_nodes_name_both(make_node):
 def test_a_real_node_of_another_network_is_told_by_its_name(make_node):
     node = make_node(network="prod")
     with pytest.raises(OtherNetwork) as error:
-        Client(Address("127.0.0.1", node.port))
+        Guest(Address("127.0.0.1", node.port))
     assert in_words(error.value) == "the node belongs to another network; try --network 'prod'"
-    with Client(Address("127.0.0.1", node.port), network="prod") as client:
-        assert client.ping() > 0
+    with Guest(Address("127.0.0.1", node.port), network="prod") as guest:
+        assert guest.ping() > 0
 
 
 # -- what is asked and answered ---------------------------------------------------------------------
 
 
 def test_the_hello_is_that_of_a_guest():
-    with FakeNode(network="n") as node, Client(node.address, "n", name="ping") as client:
-        client.ping()
+    with FakeNode(network="n") as node, Guest(node.address, "n", name="ping") as guest:
+        guest.ping()
         (hello,) = node.hellos
         assert hello["probe"] is True
         assert (hello["network"], hello["name"], hello["version"]) == ("n", "ping", 1)
@@ -72,26 +71,26 @@ def test_the_hello_is_that_of_a_guest():
 
 
 def test_rows_come_as_they_were_said_the_nodes_own_first():
-    with FakeNode(mesh(3)) as node, Client(node.address) as client:
-        rows = client.rows()
+    with FakeNode(mesh(3)) as node, Guest(node.address) as guest:
+        rows = guest.rows()
         assert [row.name for row in rows] == ["node-01", "node-02", "node-03"]
         assert rows[0].age == 0.5
         assert rows[0].links[0] == link(ids(2)[1], "node-02")
-        assert len(client.rows()) == 3  # and again, on the same connection
+        assert len(guest.rows()) == 3  # and again, on the same connection
         assert node.connections == 1
 
 
 def test_of_two_rows_of_one_node_the_first_counts():
     rows = mesh(2)
-    with FakeNode(rows + [dict(rows[0], age=99)]) as node, Client(node.address) as client:
-        assert [row.age for row in client.rows()] == [0.5, 0.5]
+    with FakeNode(rows + [dict(rows[0], age=99)]) as node, Guest(node.address) as guest:
+        assert [row.age for row in guest.rows()] == [0.5, 0.5]
 
 
 def test_fields_that_we_do_not_know_are_not_kept():
     rows = mesh(2)
     rows[0]["links"][0]["ballast"] = [[]] * 1000
-    with FakeNode(rows) as node, Client(node.address) as client:
-        assert "ballast" not in client.rows()[0].links[0]
+    with FakeNode(rows) as node, Guest(node.address) as guest:
+        assert "ballast" not in guest.rows()[0].links[0]
 
 
 def test_what_else_is_said_meanwhile_is_passed_over_and_a_ping_answered():
@@ -107,26 +106,26 @@ def test_what_else_is_said_meanwhile_is_passed_over_and_a_ping_answered():
         peer.say("pong")
         wait_for_the_end(peer)
 
-    with FakeNode(play=greeted_then(chatter)) as node, Client(node.address) as client:
-        assert client.ping() > 0
+    with FakeNode(play=greeted_then(chatter)) as node, Guest(node.address) as guest:
+        assert guest.ping() > 0
     assert answered == [{"msgtype": "pong"}]
 
 
 # -- what goes wrong ----------------------------------------------------------------------------------
 
 
-def outcome(play=None, timeout=0.3, ask=Client.ping, **settings):
+def outcome(play=None, timeout=0.3, ask=Guest.ping, **settings):
     """The error that asking such a node ends in, and the seconds that it took."""
     with FakeNode(play=play, **settings) as node:
         began = time.monotonic()
-        with pytest.raises(P2PError) as error, Client(node.address, timeout=timeout) as client:
-            ask(client)
+        with pytest.raises(P2PError) as error, Guest(node.address, timeout=timeout) as guest:
+            ask(guest)
         return error.value, time.monotonic() - began
 
 
 def test_nobody_there_is_refused():
     with pytest.raises(DialFailed) as error:
-        Client(Address("127.0.0.1", free_port()))
+        Guest(Address("127.0.0.1", free_port()))
     assert error.value.outcome == "refused"
     assert "nobody listens on that port" in in_words(error.value)
 
@@ -137,7 +136,7 @@ def test_a_name_that_does_not_resolve_is_named(monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", no_such_name)
     with pytest.raises(DialFailed) as error:
-        Client(Address("no-such-host.invalid", 6000))
+        Guest(Address("no-such-host.invalid", 6000))
     assert in_words(error.value) == (
         "cannot be dialed: no-such-host.invalid: Name or service not known"
     )
@@ -182,7 +181,7 @@ def test_rows_without_an_end_are_a_timeout_too():
         peer.say_raw(row)
         wait_for_the_end(peer)
 
-    error, _ = outcome(greeted_then(act), ask=Client.rows)
+    error, _ = outcome(greeted_then(act), ask=Guest.rows)
     assert in_words(error) == "timed out: no answer to getlinks in time"
 
 
@@ -262,13 +261,13 @@ def test_whoever_breaks_the_rules_is_no_node(data, greeted):
     """One line for it, without anything that plays with a terminal, and never another error."""
     act = hear_and_say(data)
     play = greeted_then(act) if greeted else lambda peer, n: act(peer)
-    with FakeNode(play=play) as node, pytest.raises(PeerMisbehaved) as error, Client(
+    with FakeNode(play=play) as node, pytest.raises(PeerMisbehaved) as error, Guest(
         node.address, timeout=PATIENCE
-    ) as client:
-        client.rows()
+    ) as guest:
+        guest.rows()
     words = in_words(error.value)
     assert words.isprintable()
-    assert words.startswith("whoever answers there is no node: ")
+    assert words.startswith("what answers there is not a node: ")
     assert len(words) < 400
 
 
@@ -284,7 +283,7 @@ def test_endless_rows_end_at_a_bound():
         except OSError:
             pass
 
-    error, _ = outcome(greeted_then(act), PATIENCE, Client.rows)
+    error, _ = outcome(greeted_then(act), PATIENCE, Guest.rows)
     assert "more than %d rows" % MAX_ROWS in in_words(error)
 
 
@@ -302,7 +301,7 @@ def test_endless_chatter_ends_at_the_deadline():
 
 
 def test_an_answer_of_too_many_bytes_ends_at_a_bound(monkeypatch):
-    monkeypatch.setattr("p2p_plain.commands.client.MAX_ANSWER", 100000)
+    monkeypatch.setattr("p2p_plain.commands.guest.MAX_ANSWER", 100000)
 
     def act(peer):
         try:
@@ -318,24 +317,12 @@ def test_an_answer_of_too_many_bytes_ends_at_a_bound(monkeypatch):
 def test_after_an_error_the_connection_is_over():
     """A pong that comes too late must not be taken for the next one's."""
     play = greeted_then(wait_for_the_end)
-    with FakeNode(play=play) as node, Client(node.address, timeout=PATIENCE) as client:
+    with FakeNode(play=play) as node, Guest(node.address, timeout=PATIENCE) as guest:
         with pytest.raises(DialFailed):
-            client.ping(0.05)
-        assert client.closed
+            guest.ping(0.05)
+        assert guest.closed
         with pytest.raises(DialFailed):
-            client.ping()
-
-
-def test_another_thread_can_cut_a_request_short():
-    play = greeted_then(wait_for_the_end)
-    with FakeNode(play=play) as node, Client(node.address, timeout=60) as client:
-        timer = threading.Timer(0.1, client.cut)
-        timer.start()
-        began = time.monotonic()
-        with pytest.raises(DialFailed):
-            client.ping()
-        assert time.monotonic() - began < 5
-        timer.join()
+            guest.ping()
 
 
 def test_another_server_is_known_by_what_it_says():
@@ -344,9 +331,9 @@ def test_another_server_is_known_by_what_it_says():
         wait_for_the_end(peer)
 
     with FakeNode(play=ssh) as node, pytest.raises(PeerMisbehaved) as error:
-        Client(node.address, timeout=PATIENCE)
+        Guest(node.address, timeout=PATIENCE)
     words = in_words(error.value)
-    assert words.startswith("whoever answers there is no node: it says SSH-2.0-OpenSSH_9.2p1\\x1b]0")
+    assert words.startswith("what answers there is not a node: it says SSH-2.0-OpenSSH_9.2p1\\x1b]0")
     assert words.isprintable()
     assert len(words) < 150
 
@@ -358,8 +345,8 @@ def test_an_echo_is_no_node():
         for line in iter(peer.hear_line, None):
             peer.say_raw(line + b"\n")
 
-    with FakeNode(play=echo) as node, pytest.raises(PeerMisbehaved) as error, Client(
+    with FakeNode(play=echo) as node, pytest.raises(PeerMisbehaved) as error, Guest(
         node.address, timeout=PATIENCE
-    ) as client:
-        client.ping()
-    assert in_words(error.value) == "whoever answers there is no node: it sends back what it is sent"
+    ) as guest:
+        guest.ping()
+    assert in_words(error.value) == "what answers there is not a node: it sends back what it is sent"

@@ -1,0 +1,82 @@
+"""``matrix HOST:PORT``: which node can reach which, and what is wrong, as one node knows it.
+
+Main thread only; Ctrl-C and SIGTERM arrive as ``KeyboardInterrupt``.
+"""
+
+import json
+import shutil
+import sys
+from typing import Any, Dict, List
+
+from ..common.errors import P2PError
+from ..common.output import Output
+from ..common.program import DONE, NO, complain
+from ..monitor.judge import judge
+from ..monitor.summary import summarize
+from ..monitor.view import View
+from ..node.messages import Links
+from ..terminal.matrix_table import draw
+from .asking import complain_about, parser, positive
+from .guest import Asker, in_words
+
+PIPE_WIDTH = 200
+"""Columns of the matrix where stdout is not a terminal."""
+
+
+def matrix(argv: List[str]) -> int:
+    """Print the matrix and the verdicts.  Return ``NO`` if the node does not answer."""
+    options = parser(
+        "matrix",
+        "Which node can reach which, how fast, and what is wrong, as one node knows it.",
+        "matrix 192.0.2.2:6000",
+    )
+    options.add_argument(
+        "--width", type=positive, metavar="N", help="columns (those of the terminal)"
+    )
+    options.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    given = options.parse_args(argv)
+    asker = Asker(given.address, given.network, "matrix")
+    try:
+        answer = asker.ask()
+    except P2PError as error:
+        complain_about(given.address, in_words(error))
+        return NO
+    finally:
+        asker.close()
+    view = View(answer.rows, answer.stale_after)
+    out = Output(sys.stdout)
+    if given.json:
+        out.write(json.dumps(as_dict(view, answer.rows)))
+    else:
+        drawn = draw(view, given.width or terminal_width(), out.colour, out.encoding)
+        out.write("\n".join([*drawn, "", *(verdict.text for verdict in judge(view))]))
+    if out.problem:  # a reader of that file must not take a part for the answer
+        complain("cannot write the answer: %s" % out.problem)
+    return NO if out.problem else DONE
+
+
+def as_dict(view: View, rows: List[Links]) -> Dict[str, Any]:
+    """Return what ``--json`` prints."""
+    return {
+        "nodes": [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],
+        "rows": [
+            {
+                "nodeid": row.nodeid,
+                "name": row.name,
+                "age": row.age,
+                "lag_ms": row.lag_ms,
+                "links": list(row.links),
+            }
+            for row in rows
+        ],
+        "stale_after": view.stale_after,
+        "summary": summarize(view).text(),
+        "verdicts": [verdict.as_dict() for verdict in judge(view)],
+    }
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal on stdout, or ``PIPE_WIDTH`` if there is none."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return PIPE_WIDTH
+    return shutil.get_terminal_size().columns
