@@ -39,6 +39,7 @@ SLOWEST = [
     "tests/scripts/test_soak.py",
     "tests/scripts/test_bench.py",
     "tests/scripts/test_fuzz.py",
+    "tests/scripts/test_lesson_scenes.py",
     "tests/scripts/test_lessons.py",
     "tests/system/test_siege.py",
     "tests/node/test_session.py",
