@@ -20,12 +20,13 @@ if TYPE_CHECKING:
         CannotStart,
         MessageTooLong,
         NotConnected,
+        NotRunning,
         P2PError,
         PeerBusy,
         UsageError,
     )
-    from .node.node import Node
-    from .node.peer_table import PeerInfo
+    from .full_node import Node
+    from .node.peer import PeerInfo
 
 __version__ = "0.1.0"
 __commit__ = ""
@@ -36,6 +37,7 @@ __all__ = [
     "MessageTooLong",
     "Node",
     "NotConnected",
+    "NotRunning",
     "P2PError",
     "PeerBusy",
     "PeerInfo",
@@ -55,7 +57,7 @@ class _Library(ModuleType):
         # type: (str) -> object
         if name not in __all__:
             raise AttributeError("module %r has no attribute %r" % (__name__, name))
-        home = {"Node": "node.node", "PeerInfo": "node.peer_table"}.get(name, "common.errors")
+        home = {"Node": "full_node", "PeerInfo": "node.peer"}.get(name, "common.errors")
         value = getattr(import_module("%s.%s" % (__name__, home)), name)
         setattr(self, name, value)
         return value

@@ -13,7 +13,8 @@ from typing import Any, List, Optional
 from .common.errors import UsageError
 from .common.options import Parser, add_node_options, add_output_options, program
 from .common.output import let_go
-from .common.program import NO, main as run_program
+from .common.program import NO
+from .common.program import main as run_program
 from .common.signals import delayed
 
 COMMANDS = {

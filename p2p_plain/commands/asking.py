@@ -9,9 +9,9 @@ from typing import Callable
 from ..common.address import Address
 from ..common.config import DEFAULT_PORT, Config, dialable
 from ..common.errors import UsageError
+from ..common.escape import printable
 from ..common.options import Parser, as_typed, program
 from ..common.program import complain
-from ..node.codec import printable
 from ..node.messages import Hello
 from ..terminal.event_lines import SHORT_ID
 

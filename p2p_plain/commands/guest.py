@@ -26,11 +26,13 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr
 from ..common.config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS, STALE_AFTER_INTERVALS
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
+from ..common.escape import printable
 from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
+from ..monitor.row_messages import GETLINKS, LINK_FIELDS, Links
 from ..node import messages
-from ..node.codec import LineSplitter, printable
+from ..node.codec import LineSplitter
 from ..node.connector import dial
-from ..node.messages import LINK_FIELDS, AnyMessage, Bye, Hello, Links, Ping, Pong, new_uuid
+from ..node.messages import AnyMessage, Bye, Hello, Ping, Pong, new_uuid
 from ..node.transport import Transport
 
 REQUEST_TIMEOUT = 5.0
@@ -124,7 +126,7 @@ class Guest:
         """Return every row that the node has, its own first; at most one for each node."""
         deadline = self._begin(timeout)
         try:
-            self._send(messages.GETLINKS, deadline)
+            self._send(GETLINKS, deadline)
             found: Dict[str, Links] = {}
             while True:
                 message = self._next(deadline, "answer to getlinks")

@@ -12,9 +12,9 @@ from ..common.errors import P2PError
 from ..common.output import Output
 from ..common.program import DONE, NO, complain
 from ..monitor.judge import judge
+from ..monitor.row_messages import Links
 from ..monitor.summary import summarize
 from ..monitor.view import View
-from ..node.messages import Links
 from ..terminal.matrix_table import draw
 from .asking import complain_about, parser, positive
 from .guest import Asker, in_words

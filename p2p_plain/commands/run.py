@@ -11,8 +11,8 @@ from ..common.events import TOLD, Event
 from ..common.options import program
 from ..common.output import Output
 from ..common.program import run_node, take_output_options
-from ..monitor.rows import LATE_SECONDS
-from ..node.node import Node
+from ..full_node import Node
+from ..node.lateness import LATE_SECONDS
 from ..terminal import event_lines
 
 SWITCH_INTERVAL, WHEN_CROWDED = 0.005, 0.05

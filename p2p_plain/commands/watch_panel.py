@@ -9,12 +9,12 @@ from collections import deque
 from typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 
 from ..common.address import Address
+from ..common.escape import printable
 from ..common.outcomes import FAILURES, IN_WORDS, UNKNOWN
 from ..common.words import column_duration, column_ms, count_of, duration, natural
 from ..monitor.judge import judge
 from ..monitor.summary import summarize
 from ..monitor.view import View
-from ..node.codec import printable
 from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
 from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten

@@ -12,7 +12,7 @@ from typing import Iterable, List, Optional, Tuple, Union
 from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError
 
-Bootstrap = Union[None, str, Iterable[str]]
+Bootstrap = Union[None, str, Address, Iterable[Union[str, Address]]]
 
 VERSION = 1
 """The number that our hello gives as ``version``."""
@@ -316,13 +316,18 @@ def _bind(text: object) -> str:
     return host
 
 
-def dialable(setting: str, text: object, default_port: int) -> Address:
-    """The address that our user means.  Raises ``UsageError`` if nobody can dial it."""
-    if not isinstance(text, str):
-        raise UsageError(setting, "%r is not HOST:PORT" % (text,))
-    address = parse(text, default_port or None, setting)
+def dialable(setting: str, given: object, default_port: int) -> Address:
+    """Return the address that our user means, a text or an ``Address``.
+
+    Raises ``UsageError`` if nobody can dial it.
+    """
+    if not isinstance(given, (str, Address)):
+        raise UsageError(setting, "%r is not HOST:PORT" % (given,))
+    address = parse(str(given), default_port or None, setting)
     if not is_dialable(address):
-        raise UsageError(setting, "nobody can dial %s; give an address where a node listens" % text)
+        raise UsageError(
+            setting, "nobody can dial %s; give an address where a node listens" % (given,)
+        )
     return address
 
 
@@ -334,16 +339,15 @@ def _advertise(text: object, port: int) -> Address:
 
 
 def _bootstrap(given: Bootstrap, port: int) -> Tuple[Address, ...]:
-    """Flat and without repeats, in the order given; each text may hold several, by comma."""
+    """Return a flat list without repeats, in the order given; a text may hold several, by comma."""
     try:
-        texts = [given] if isinstance(given, str) else list(given or ())
+        each = [given] if isinstance(given, (str, Address)) else list(given or ())
     except TypeError:
         raise UsageError("bootstrap", "%r is not HOST:PORT" % (given,)) from None
     found: List[Address] = []
-    for text in texts:
-        if not isinstance(text, str):
-            raise UsageError("bootstrap", "%r is not HOST:PORT" % (text,))
-        for part in filter(None, (piece.strip() for piece in text.split(","))):
+    for one in each:
+        parts = [piece.strip() for piece in one.split(",")] if isinstance(one, str) else [one]
+        for part in filter(None, parts):
             address = dialable("bootstrap", part, port or DEFAULT_PORT)
             if address not in found:
                 found.append(address)

@@ -2,7 +2,7 @@
 
 Three kinds, and each wants something different done about it:
 
-* **Ours** (``UsageError``, ``CannotStart``, ``NotConnected``, ``PeerBusy``, ``MessageTooLong``):
+* **Ours** (``UsageError``, ``CannotStart``, ``NotRunning``, ``NotConnected``, ``PeerBusy``, ``MessageTooLong``):
   whoever called us is told, in one line that says what to do.
 * **Theirs** (``Refused``, and ``PeerMisbehaved`` under it): the connection is ended with a
   ``bye`` that says why; nobody else notices.
@@ -37,6 +37,10 @@ class CannotStart(P2PError):
 
     Exit code 3.
     """
+
+
+class NotRunning(P2PError, RuntimeError):
+    """The node has not been started yet, or has been stopped."""
 
 
 class NotConnected(P2PError, LookupError):

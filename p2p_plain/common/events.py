@@ -18,18 +18,33 @@ from threading import Condition, get_ident
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 from weakref import WeakSet
 
-from ..node.codec import printable
 from .config import (
     MAX_WAITING_BYTES,
     MAX_WAITING_EVENTS,
     REMEMBERED_EVENTS,
     REMEMBERED_SIZE,
 )
+from .escape import printable
 
 Event = Dict[str, Any]
 Callback = Callable[[Event], None]
 # ``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock.
 Emit = Callable[..., None]
+
+EVENTS = frozenset(
+    (
+        "listening",
+        "peer_up",
+        "peer_down",
+        "refused",
+        "self",
+        "rtt",
+        "reach",
+        "message",
+        "stopped",
+    )
+)
+"""The names of all events."""
 
 EVERYTHING = "*"
 """The name to listen under for every event.  Trace lines and log records are not events."""
@@ -38,7 +53,7 @@ TOLD = "told"
 """The name to listen under for the end of each batch: all that waited has been told.  Who buffers
 what it hears passes it on now."""
 
-_BESIDE = ("trace", "log", TOLD)
+BESIDE = ("trace", "log", TOLD)
 """Told like events, but only to those who ask by name: not remembered, not in ``EVERYTHING``."""
 
 GATHER = 0.01
@@ -212,7 +227,7 @@ class Events:
         if name == "log":
             _log(event["level"], event["text"])
             return
-        if name not in _BESIDE:
+        if name not in BESIDE:
             event["time"] = rfc3339(event["time"])
             size = event.pop("size", 0)
             with self._lock:

@@ -11,8 +11,8 @@ import sys
 import time
 from typing import Any, Callable, Dict, List
 
-from ..node.codec import printable
 from .errors import CannotStart, UsageError
+from .escape import printable
 from .events import EVERYTHING, TOLD, Event
 from .options import expand_files
 from .output import Output, finish, let_go

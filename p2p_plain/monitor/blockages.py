@@ -7,7 +7,16 @@ that a small one is never reported for what a large one did.
 from collections import Counter
 from typing import Dict, List, Set, Tuple
 
-from ..common.outcomes import IN_WORDS, OK, REFUSED, SILENT, TIMEOUT, UNREACHABLE, WRONG_PEER, explain
+from ..common.outcomes import (
+    IN_WORDS,
+    OK,
+    REFUSED,
+    SILENT,
+    TIMEOUT,
+    UNREACHABLE,
+    WRONG_PEER,
+    explain,
+)
 from .verdict import Failures, Kind, Verdict, names_of, set_of, tally
 from .view import Pair, State, View
 

@@ -4,7 +4,7 @@ import re
 from typing import Dict, List, Set
 
 from ..common.config import MAX_NAME
-from ..node.codec import printable
+from ..common.escape import printable
 
 LABEL_LIMIT = 32
 """Characters of a name that are shown; shorter than a nodeid, which a name then cannot imitate."""

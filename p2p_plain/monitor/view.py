@@ -44,8 +44,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..common.config import MAX_LINKS
 from ..common.outcomes import OK, REFUSED, UNKNOWN, WRONG_PEER
 from ..common.words import natural
-from ..node.messages import Links
 from .labels import make_labels
+from .row_messages import Links
 
 Pair = Tuple[str, str]
 """The nodeids of a direction: source, target."""

@@ -1,27 +1,23 @@
-"""Every address heard of, how it treated us, and when to try it again; kept on disk if wished.
+"""Every address heard of, how it treated us, and when to try it again.
 
-The peer table knows who is connected *now*; the book knows whom one *could* connect to.  Its
-entries come from three sources that are trusted differently: bootstrap (our user said so;
-never forgotten), proven (we dialed it and somebody said hello), and heard (a peer said so; it
-may be a lie).  What is proven is never displaced by what is only heard, and one peer owns at
+The peer table has the nodes that are connected *now*; the book has the addresses that one *could*
+connect to.  They come from three sources that are trusted differently: bootstrap (our user gave
+them; never forgotten), proven (we dialed it and a node said hello), and heard (a peer named it; it
+may be a lie).  A proven address is never displaced by one that is only heard, and one peer owns at
 most ``MAX_HEARD_PER_PEER`` unproven entries, so a liar cannot fill the book.
 
-A failed address waits before it is tried again, twice as long each time, with some chance
+A failed address waits before it is tried again, twice as long each time (backoff), with some chance
 added so that many nodes do not knock in step.
 
-``overlay`` asks and tells it; what is on disk ``node`` reads at the start, and its ``keeper`` thread
-writes.  Times are seconds of a monotonic clock that is passed in, and so is randomness.  Such a
-clock means nothing to the next process, so the file has the time of day.
+``discovery`` asks and reports; ``peers_file`` keeps what is proven on disk.  Times are seconds of a
+monotonic clock that is passed in, and so is randomness.  No sockets and no threads.
 """
 
-import json
-import os
 import random
-import stat
 from threading import Lock
-from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..common.address import Address, is_shareable, parse_wire
+from ..common.address import Address, is_shareable
 from ..common.config import (
     BACKOFF_FIRST,
     BACKOFF_MAX,
@@ -33,14 +29,11 @@ from ..common.config import (
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
     REPLACED_AFTER,
-    SAVE_INTERVAL,
     STABLE_AFTER,
     UNPROVEN_A_SECOND,
     UNPROVEN_AT_ONCE,
 )
-from ..common.errors import CannotStart
 from ..common.token_bucket import TokenBucket
-from .messages import is_nodeid
 
 HEARD_AGAIN_AFTER = 10.0
 """News of an address that we failed to reach makes us try it again without waiting for its
@@ -49,12 +42,6 @@ that repeats itself must not turn us into a hammer."""
 
 FAILURES_ALONE = 5
 """Failures in a row, one more than make the backoff reach ``BACKOFF_MAX_ALONE`` (1, 2, 4, 8)."""
-
-FILE_VERSION = 1
-"""Of the peers file; another version is not guessed at, but moved aside."""
-
-MAX_FILE = 2 * 1024 * 1024
-"""Characters of a peers file that are read: twice 4,096 entries of 250, more than they take."""
 
 NEVER = float("inf")
 
@@ -100,7 +87,7 @@ class Entry:
 
 
 class KeptAddress(NamedTuple):
-    """A proven address as the peers file keeps it; ``age`` seconds since it was proven."""
+    """A proven address as the peers file keeps it; ``age`` is in seconds since it was proven."""
 
     address: Address
     nodeid: str
@@ -108,7 +95,7 @@ class KeptAddress(NamedTuple):
 
 
 class HeardAddress(NamedTuple):
-    """One that nobody has proven: the node said to live there, and the peer who said so."""
+    """An unproven address: the node said to live there, and the peer that said so."""
 
     address: Address
     nodeid: Optional[str]
@@ -116,7 +103,7 @@ class HeardAddress(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the peers file remembers; what was verified apart from what was only heard."""
+    """What the peers file remembers."""
 
     proven: Sequence[KeptAddress] = ()
     heard: Sequence[HeardAddress] = ()
@@ -516,117 +503,3 @@ def _backoff(failures: int) -> float:
     """Seconds to wait after that many failures in a row, chance not included."""
     doublings = min(failures - 1, 30)  # far beyond the ceiling, far below an overflow
     return min(BACKOFF_FIRST * 2.0 ** doublings, BACKOFF_MAX)
-
-
-# -- on disk ----------------------------------------------------------------------
-
-
-def save(path: str, kept: Kept, wall_now: float) -> None:
-    """Write the peers file so that at every moment the old or the new one is there, whole.
-
-    To a temporary file in the same folder (a rename across file systems is no rename), to the
-    disk, then over the old one.  Raises ``OSError``; the old file is then as it was.
-    """
-    document = {
-        "format": "p2p_plain peers",
-        "version": FILE_VERSION,
-        "peers": [
-            {"address": str(k.address), "nodeid": k.nodeid, "proven": round(wall_now - k.age)}
-            for k in kept.proven
-        ],
-        "heard": [
-            {"address": str(k.address), "nodeid": k.nodeid, "from": k.source} for k in kept.heard
-        ],
-    }
-    temporary = "%s.%d.tmp" % (path, os.getpid())
-    try:
-        with open(temporary, "w", encoding="ascii") as file:
-            json.dump(document, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
-        raise
-
-
-def sweep(path: str, wall_now: float) -> None:
-    """Remove what ``save`` left where its process died before the rename.
-
-    Not the young ones: they may be another process's, at work.
-    """
-    folder, base = os.path.split(path)
-    try:
-        for name in os.listdir(folder or os.curdir):
-            middle = name[len(base) + 1 : -len(".tmp")]
-            if name == "%s.%s.tmp" % (base, middle) and middle.isdigit():
-                left = os.path.join(folder, name)
-                if wall_now - os.stat(left).st_mtime > SAVE_INTERVAL:
-                    os.unlink(left)
-    except OSError:
-        pass  # a little litter is no reason to bother anyone
-
-
-def load(path: str, wall_now: float) -> Kept:
-    """What ``save`` wrote; nothing if there is no such file.
-
-    Raises ``ValueError`` if it is not such a file, ``OSError`` if it cannot be read, and
-    ``CannotStart`` if it is a folder, say: somebody mistyped, and it is not ours to move.
-    """
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
-            raise CannotStart("%s is not a regular file; see --peers-file" % path)
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MAX_FILE)
-        if not text:  # made by touch(1) or mktemp(1), to be filled by us
-            return Kept([], [])
-        document = json.loads(text)
-    except FileNotFoundError:
-        return Kept([], [])
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
-        raise ValueError("not a p2p_plain peers file")
-    if document.get("version") != FILE_VERSION:
-        version = document.get("version")
-        raise ValueError("version %r; this program reads %d" % (version, FILE_VERSION))
-    peers, heard = document.get("peers"), document.get("heard", [])
-    if not isinstance(peers, list) or not isinstance(heard, list):
-        raise ValueError("it has no list of peers")
-    return Kept(
-        [_read_proven(entry, wall_now) for entry in peers[:MAX_BOOK]],
-        [_read_heard(entry) for entry in heard[:MAX_BOOK]],
-    )
-
-
-def _read_proven(entry: Any, wall_now: float) -> KeptAddress:
-    address = _read_address(entry)
-    if not is_nodeid(entry.get("nodeid")):
-        raise ValueError("an entry without a nodeid")
-    proven = entry.get("proven")
-    if isinstance(proven, bool) or not isinstance(proven, (int, float)):
-        raise ValueError("an entry without the time when it was proven")
-    if not abs(proven) < 1e12:  # NaN fails every comparison
-        raise ValueError("an entry with an impossible time")
-    return KeptAddress(address, entry["nodeid"].lower(), max(0.0, wall_now - proven))
-
-
-def _read_heard(entry: Any) -> HeardAddress:
-    address = _read_address(entry)
-    nodeid, source = entry.get("nodeid"), entry.get("from")
-    if not is_nodeid(source) or not (nodeid is None or is_nodeid(nodeid)):
-        raise ValueError("a heard address of nobody, or from nobody")
-    return HeardAddress(address, nodeid and nodeid.lower(), source.lower())
-
-
-def _read_address(entry: Any) -> Address:
-    if not isinstance(entry, dict):
-        raise ValueError("an entry that is not an object")
-    address = parse_wire(entry.get("address"))
-    if not is_shareable(address):
-        raise ValueError("%s is not an address to dial" % (address,))
-    return address

@@ -105,19 +105,6 @@ def decode(line: bytes) -> Dict[str, Any]:
     return value
 
 
-def printable(text: str, limit: int = 200) -> str:
-    """``text`` made safe to show: control characters, direction marks and the like escaped.
-
-    A name that holds an escape sequence would otherwise recolour, retitle or rewrite the
-    reader's terminal.  Cut to ``limit`` characters, saying so.
-    """
-    if len(text) > limit:
-        text = "%s...(%d characters)" % (text[:limit], len(text))
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 

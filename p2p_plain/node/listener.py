@@ -13,19 +13,16 @@ import errno
 import socket
 import socketserver
 import sys
-import threading
-from typing import Any, Callable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
-from ..common.address import Address, from_sockaddr, is_ip
+from ..common.address import Address, is_ip
 from ..common.errors import CannotStart, why
+from ..common.interfaces import Listening
+from ..common.tcp_server import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
 from ..common.threads import Crew
 
 # Address family, host, and the IP versions for which it stands for every local address.
 _Place = Tuple[int, str, Tuple[int, ...]]
-
-ACCEPT_PAUSE = 0.1
-"""Seconds to wait when there is no descriptor left for another connection.  Without it the
-loop would find the same connection still waiting, at once and for ever: 100 % of a core."""
 
 EVICTION_PAUSE = 0.01
 """The same when somebody has just been sent away to make room."""
@@ -35,68 +32,6 @@ STOP_POLL = 1.0 if sys.platform.startswith("linux") else 0.1
 when the listening socket is shut down, and looking seldom matters: 64 nodes on one machine that look
 ten times a second use a tenth of what they use at all."""
 
-OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-class Listening(NamedTuple):
-    """Where we listen: ``wildcard`` has the IP versions accepted on every local address."""
-
-    port: int
-    host: str
-    wildcard: Tuple[int, ...]
-
-
-class Server(socketserver.ThreadingTCPServer):
-    """What accepting peers and accepting who looks at the status page have in common.
-
-    The calls that one expects here are made by socketserver: ``bind_to`` leads to ``socket``,
-    ``bind`` and ``listen``, and ``begin`` to its loop ``serve_forever``, which waits until somebody
-    calls, has ``get_request`` call ``accept``, and gives ``process_request`` what comes of it.
-    """
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, crew: Crew) -> None:
-        """Raises nothing; whoever inherits goes on with ``bind_to``."""
-        self._crew = crew
-        self._accepted = 0
-        self._serving = False
-        self._stopping = threading.Event()
-        # Where SO_REUSEADDR means "also while old connections linger", it is wanted; on Windows
-        # it means "even if another program listens there", and is not.
-        self.allow_reuse_address = not exclusive_ports()
-
-    def bind_to(self, place: Tuple[str, int], handler: Any) -> None:
-        """Take the port; ``address_family`` is set.  Raises ``OSError``."""
-        super().__init__(place, handler)
-
-    def begin(self, name: str, poll: float) -> None:
-        """Begin to accept, on a thread of the crew."""
-        self._crew.start(name, self.serve_forever, poll)
-        self._serving = True
-
-    def stop(self) -> None:
-        """Stop accepting and give the port back.  Any thread but the accepting one."""
-        self._stopping.set()
-        try:
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the loop, on Linux
-        except OSError:
-            pass
-        if self._serving:  # shutdown() waits for a loop to end, even if none ever began
-            self.shutdown()
-        self.server_close()
-
-    def take_exclusively(self, accepts_ipv4: bool) -> None:
-        """Before ``bind``: on IPv6 decide about IPv4, and keep Windows from sharing the port."""
-        if self.address_family == getattr(socket, "AF_INET6", None):
-            only = 0 if accepts_ipv4 else 1
-            # On Windows Python has no name for that number before 3.8.
-            level = getattr(socket, "IPPROTO_IPV6", 41)
-            self.socket.setsockopt(level, socket.IPV6_V6ONLY, only)
-        if exclusive_ports():
-            option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
-            self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
 
 
 class Listener(Server):
@@ -172,11 +107,6 @@ class Listener(Server):
         self._crew.report("serving %s" % (client_address,))
 
 
-def exclusive_ports() -> bool:
-    """Whether a port has to be asked for exclusively: on Windows."""
-    return sys.platform == "win32"
-
-
 def _places(bind: Optional[str]) -> List[_Place]:
     """Where to try to listen, best first.
 
@@ -214,73 +144,3 @@ def _why(bind: Optional[str], port: int, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return "not allowed to listen on port %d; ports from 1024 up need no privilege" % port
     return "cannot listen on %s: %s" % (place, error.strerror or error)
-
-
-def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
-    """Where others reach us on this machine; loopback only if there is nothing else."""
-    if not listening.wildcard:
-        return (Address(listening.host, listening.port),)
-    hosts: List[str] = []
-    for version in listening.wildcard:
-        hosts.extend(_own_hosts(version))
-    if not hosts:
-        hosts = ["127.0.0.1" if 4 in listening.wildcard else "::1"]
-    return tuple(Address(host, listening.port) for host in hosts)
-
-
-# Addresses that belong to nobody (RFC 5737, RFC 3849).
-_ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
-
-
-def _own_hosts(version: int) -> List[str]:
-    """Our own address on the way to the rest of the world.
-
-    "Connecting" a UDP socket sends nothing; it only makes the kernel choose a route, and with
-    it the address that we would send from.  Without a default route: what the network
-    interfaces have, where there is a way to ask.
-    """
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((_ELSEWHERE[version], 9))
-            return [from_sockaddr(probe.getsockname()).host]
-    except OSError:
-        return _interface_hosts() if version == 4 else _interface_hosts_of_ipv6()
-
-
-def _interface_hosts_of_ipv6() -> List[str]:
-    """The IPv6 addresses of all interfaces that mean something on others.  Linux only."""
-    try:
-        with open("/proc/net/if_inet6", encoding="ascii") as file:
-            lines = [line.split() for line in file]
-    except OSError:
-        return []
-    # Per line: the address in 32 hexadecimal digits, then numbers of the interface and the
-    # prefix, the scope (00 is global), flags, and the name.
-    return [
-        from_sockaddr((":".join(line[0][i : i + 4] for i in range(0, 32, 4)), 0)).host
-        for line in lines
-        if line[3] == "00"
-    ]
-
-
-def _interface_hosts() -> List[str]:
-    """The IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
-    try:
-        import fcntl
-
-        names = [name for _, name in socket.if_nameindex()]
-    except (ImportError, AttributeError, OSError):
-        return []
-    hosts: List[str] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        for name in names:
-            try:
-                # SIOCGIFADDR of netdevice(7): an ifreq is 16 bytes of name, then a sockaddr_in.
-                answer = fcntl.ioctl(asker, 0x8915, name.encode()[:15].ljust(40, b"\0"))
-            except OSError:
-                continue  # no IPv4 address
-            host = socket.inet_ntoa(answer[20:24])
-            if not host.startswith("127."):
-                hosts.append(host)
-    return hosts

@@ -8,11 +8,11 @@ import json
 from typing import Callable, Dict, List, Optional
 
 from ..common.address import is_loopback, parse
+from ..common.escape import printable
 from ..common.events import Event
 from ..common.outcomes import FAILURES, OK, explain
 from ..common.program import plain_fields
 from ..common.words import count_of, duration, milliseconds
-from ..node.codec import printable
 from .text import clip, columns_of, paint
 
 SHORT_ID = 8

@@ -6,7 +6,7 @@ Not every character takes one column, and codes that set a colour take none.  Pu
 import re
 from typing import List
 
-from ..node.codec import printable
+from ..common.escape import printable
 
 _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 """A code that sets a colour (ECMA-48 "Select Graphic Rendition")."""

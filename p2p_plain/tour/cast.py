@@ -13,9 +13,9 @@ from ..common.address import parse
 from ..common.config import MAX_LINE
 from ..common.errors import PeerMisbehaved
 from ..common.events import EVERYTHING, Event
+from ..full_node import Node
 from ..node.address_book import AddressBook
 from ..node.codec import LineSplitter, decode, encode
-from ..node.node import Node
 
 LOOPBACK = "127.0.0.1"
 

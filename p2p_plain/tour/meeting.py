@@ -4,13 +4,17 @@ import functools
 import itertools
 
 from ..common.words import milliseconds
-from ..monitor.reach import Reach
 from ..node import connector
 from ..node.address_book import AddressBook
+from ..node.claims import Claims
 from ..node.codec import LineSplitter
+from ..node.discovery import Discovery
 from ..node.listener import Listener
+from ..node.membership import Membership
+from ..node.myself import Myself
 from ..node.overlay import Overlay
-from ..node.peer_table import INBOUND, OUTBOUND, PeerTable
+from ..node.peer import INBOUND, OUTBOUND
+from ..node.peer_table import PeerTable
 from ..terminal.event_lines import SHORT_ID
 from .cast import kind, message_of
 from .guide import Guide, Unexpected
@@ -90,7 +94,7 @@ def dialing(guide: Guide) -> None:
     guide.pause()
     guide.say("This is beta's hello, field by field:")
     guide.fields(beta.wire(">", "hello", alpha.address)[0])
-    guide.read(connector.dial, Overlay.greeting, Overlay._accepted, Overlay._let_in)
+    guide.read(connector.dial, Myself.hello, Membership.accepted, Membership.welcome)
     guide.pause()
 
     observed = message_of(received[0])["observed"]
@@ -117,7 +121,7 @@ def dialing(guide: Guide) -> None:
     guide.wire(beta.wire(kinds="hello", peer=probes[0]["peer"]))
     guide.peers(alpha, beta)
     guide.book(alpha, beta)
-    guide.read(Overlay._claimed, Reach.due)
+    guide.read(Claims.note, Discovery.found)
     guide.so("""
         The port that a call comes from says nothing about the caller. Its hello says who it is and
         where it listens.
@@ -157,7 +161,7 @@ def discovery(guide: Guide) -> None:
     guide.say("What the three nodes know now:")
     guide.peers(alpha, beta, gamma)
     guide.book(gamma)
-    guide.read(Overlay._addr_for, Overlay._heard)
+    guide.read(Discovery.addresses_for, Discovery.heard)
     guide.so("No node has the list of all nodes. Each passes on what it found itself, and that is enough.")
 
 
@@ -205,7 +209,7 @@ def oneself(guide: Guide) -> None:
         lambda: alpha.wire(">", "bye", cable.address),
     )
     guide.report(alpha, "self", address=cable.address)
-    guide.read(Overlay._dialed, AddressBook.is_mine, Overlay.dial)
+    guide.read(Membership.dialed, AddressBook.is_mine, Overlay.dial)
     guide.so("An address says where, never who. Only the nodeid shows that a node has called itself.")
 
 

@@ -8,6 +8,7 @@ from ..common.config import Config
 from ..common.words import milliseconds
 from ..node import codec
 from ..node.address_book import AddressBook
+from ..node.discovery import Discovery
 from ..node.overlay import Overlay
 from ..node.peer_table import PeerTable
 from ..node.pinger import Pinger
@@ -126,7 +127,7 @@ def lying(guide: Guide) -> None:
     guide.say("""
         gamma dialed the address in vain. So it does not pass it on: not to mallory, alpha or beta.
         """)
-    guide.read(Overlay._heard, AddressBook.heard, AddressBook.proven)
+    guide.read(Discovery.heard, AddressBook.heard, AddressBook.proven)
     guide.pause()
 
     guide.say("The last stranger calls alpha and claims to be beta, whose nodeid is no secret:")

@@ -7,12 +7,12 @@ from typing import Optional
 from ..common.options import program
 from ..common.threads import Crew
 from ..common.words import milliseconds
+from ..full_node import Node
 from ..monitor.judge import judge
 from ..monitor.reach import Reach
 from ..monitor.summary import summarize
+from ..monitor.survey import Survey
 from ..monitor.view import View
-from ..node.node import Node
-from ..node.overlay import Overlay
 from ..node.peer_table import PeerTable
 from ..node.session import Session
 from ..terminal.matrix_table import draw
@@ -45,7 +45,7 @@ def reaching(guide: Guide) -> None:
         itself: {back}. "{program()} matrix HOST:PORT" shows this for any network, and the README has
         a matrix in which something is wrong.
         """)
-    guide.read(Reach.outcome, Overlay.own_row, draw, judge)
+    guide.read(Reach.ended, Survey.own_row, draw, judge)
     guide.so("""
         An open connection does not prove that a new one could be made. So a node measures both, and
         each direction by itself.

@@ -28,8 +28,8 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from .. import __version__
 from ..common.outcomes import FAILURES
 from ..monitor.labels import alike
+from ..monitor.row_messages import Links
 from ..monitor.summary import Summary
-from ..node.messages import Links
 
 Labels = Tuple[Tuple[str, str], ...]
 

@@ -31,16 +31,16 @@ from http import HTTPStatus
 from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from .. import __version__
-from ..common.address import Address, from_sockaddr, is_ip, is_loopback
+from ..common.address import Address, from_sockaddr, is_ip, is_loopback, parse
 from ..common.config import Config
 from ..common.events import Callback
 from ..common.outcomes import FAILURES, IN_WORDS, MARKS
 from ..common.threads import Crew
 from ..monitor.judge import judge
+from ..monitor.row_messages import Links
 from ..monitor.summary import summarize
 from ..monitor.view import Direction, State, View
-from ..node.messages import Links
-from ..node.peer_table import PeerInfo
+from ..node.peer import PeerInfo
 from . import metrics
 from .feed import News
 from .server import MAX_CLIENTS, TEXT, Answer, Clients, Kept, WebServer
@@ -56,7 +56,7 @@ class Watched(Protocol):
     @property
     def port(self) -> int: ...  # noqa: D102
     @property
-    def addresses(self) -> Tuple[Address, ...]: ...  # noqa: D102
+    def addresses(self) -> Tuple[str, ...]: ...  # noqa: D102
     def peers(self) -> List[PeerInfo]: ...  # noqa: D102
     def rows(self) -> List[Links]: ...  # noqa: D102
     def stale_after(self) -> float: ...  # noqa: D102
@@ -124,15 +124,18 @@ class Status:
         """Where it listens."""
         return self.address.port
 
-    def public_port(self) -> Optional[int]:
-        """The port to tell other nodes of, ``None`` if it is of no use to them."""
-        node_is_local = all(is_loopback(address.host) for address in self._node.addresses)
-        return self.port if node_is_local or not is_loopback(self.address.host) else None
+    def public_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
+        """Return the port to give to other nodes; None if it is of no use to them.
+
+        ``addresses`` are those of the node itself, whose neighbours can open a page on loopback.
+        """
+        near = all(is_loopback(address.host) for address in addresses)
+        return self.port if near or not is_loopback(self.address.host) else None
 
     def target(self) -> str:
         """``host:port`` for others: the host that they dial, if we listen on all."""
         if self.address.host in ("0.0.0.0", "::") and self._node.addresses:
-            return str(Address(self._node.addresses[0].host, self.port))
+            return str(Address(parse(self._node.addresses[0]).host, self.port))
         return str(self.address)
 
     def page(self, path: str) -> Optional[Callable[[], Answer]]:
@@ -157,7 +160,7 @@ class Status:
             "nodeid": node.nodeid,
             "name": node.name,
             "network": node.config.network,
-            "addresses": [str(address) for address in node.addresses],
+            "addresses": list(node.addresses),
             "version": __version__,
             "ping_interval": node.config.ping_interval,
         }

@@ -27,9 +27,9 @@ from typing import Any, Callable, Dict, List, Optional, Protocol, Tuple
 from .. import __version__
 from ..common.address import Address
 from ..common.errors import CannotStart, why
+from ..common.escape import printable
+from ..common.tcp_server import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
 from ..common.threads import Crew
-from ..node.codec import printable
-from ..node.listener import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
 from .feed import News
 
 try:

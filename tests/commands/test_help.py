@@ -6,11 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from tests.support import ROOT
 
 from p2p_plain import cli
 from p2p_plain.commands.help import DOCUMENTS
 from p2p_plain.common.program import DONE, WRONG_USAGE
+from tests.support import ROOT
 
 
 def run(*words, what=("-m", "p2p_plain"), cwd=ROOT):

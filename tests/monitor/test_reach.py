@@ -10,14 +10,14 @@ from p2p_plain.common.config import (
     MAX_PROBES,
     SCOUT_AGAIN_AFTER,
     SCOUT_INTERVAL,
-    UNPROVEN_A_SECOND,
-    UNPROVEN_AT_ONCE,
 )
-from p2p_plain.monitor.reach import CLAIM_AGAIN_AFTER, CLAIMS_PROBED, LEISURE, Reach, Reachable
+from p2p_plain.monitor.reach import Reach, Reachable
+from p2p_plain.node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
+from p2p_plain.node.hooks import DialEnd
 from tests.support import new_id
 
 INTERVAL = 60.0
-A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
+A, B, C, D = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3, 4))
 NODE, OTHER = (new_id() for _ in range(2))
 ALL = frozenset((NODE, OTHER))
 NOBODY = frozenset()
@@ -43,8 +43,9 @@ def reach(request, told):
 
 
 def meet(reach, nodeid=NODE, address=A, now=0.0):
-    reach.met(nodeid, "a name", now)
-    return reach.claimed(nodeid, address, now)
+    """Meet a node an interval ago: its first round is due now."""
+    reach.met(nodeid, "a name", now - INTERVAL)
+    reach.claimed(nodeid, address, now - INTERVAL)
 
 
 def round_of(reach, now, connected=ALL, **outcomes):
@@ -60,11 +61,11 @@ def round_of(reach, now, connected=ALL, **outcomes):
 
 
 def answer(reach, probe, verdict, now=0.0):
-    reach.outcome(probe.nodeid, probe.address, verdict, 0.001 if verdict == "ok" else None, now)
+    reach.ended(DialEnd(probe.nodeid, probe.address, verdict, 0.001 if verdict == "ok" else None, True), now)
 
 
-def test_who_is_met_is_probed_at_once_and_then_once_an_interval(reach):
-    assert meet(reach)
+def test_a_node_is_probed_once_an_interval(reach):
+    meet(reach)
     assert round_of(reach, 0.0, n1="ok") == [A]
     now, at = 0.0, []
     while now < 10 * INTERVAL:
@@ -84,7 +85,7 @@ def test_who_have_met_in_the_same_second_are_not_probed_again_in_the_same_second
             meet(reach, nodeid)
         else:  # dialed, and so found
             reach.met(nodeid, "a name", 0.0)
-            reach.seen(nodeid, A, "ok", 0.001, 0.0)
+            reach.ended(DialEnd(nodeid, A, "ok", 0.001, False), 0.0)
     all_up = frozenset(nodeids)
     round_of(reach, 0.0, all_up, n1="ok")
     again = [now for now in range(int(INTERVAL) + 1) for _ in round_of(reach, now, all_up, n1="ok")]
@@ -96,7 +97,7 @@ def test_that_all_is_well_at_first_is_no_news(reach, told):
     meet(reach)
     round_of(reach, 0.0, n1="ok")
     assert told == []
-    assert reach.verdicts() == {NODE: Reachable("ok", 0.001, A, "a name")}
+    assert reach.all() == {NODE: Reachable("ok", 0.001, A, "a name")}
 
 
 def test_each_change_is_told_once(reach, told):
@@ -109,7 +110,7 @@ def test_each_change_is_told_once(reach, told):
         ("refused", "ok"),
         ("ok", "reset"),
     ]
-    assert reach.verdicts() == {NODE: Reachable("reset", None, A, "a name")}
+    assert reach.all() == {NODE: Reachable("reset", None, A, "a name")}
 
 
 def test_what_went_wrong_on_our_side_is_no_verdict(reach, told):
@@ -117,7 +118,7 @@ def test_what_went_wrong_on_our_side_is_no_verdict(reach, told):
     round_of(reach, 0.0, n1="ok")
     round_of(reach, INTERVAL, n1=None)
     assert told == []
-    assert reach.verdicts() == {NODE: Reachable("ok", 0.001, A, "a name")}
+    assert reach.all() == {NODE: Reachable("ok", 0.001, A, "a name")}
     assert round_of(reach, 2 * INTERVAL, n1="ok") == [A]  # and its turn comes again
 
 
@@ -128,7 +129,7 @@ def test_one_address_that_answers_is_enough(reach, told):
     assert round_of(reach, 0.0, n1="timeout", n2="ok") == [A, B]
     assert told == []
     assert round_of(reach, INTERVAL, n1="timeout", n2="ok") == [B]
-    assert reach.verdicts()[NODE].dial == "ok"
+    assert reach.all()[NODE].dial == "ok"
 
 
 def test_where_none_answers_the_first_one_counts(reach, told):
@@ -139,68 +140,52 @@ def test_where_none_answers_the_first_one_counts(reach, told):
     assert told == [("unknown", "refused", str(A))]
 
 
-def test_a_claim_during_a_round_is_tried_in_it_even_after_an_answer(reach):
-    meet(reach)
-    (probe,) = reach.due(0.0, ALL)
-    assert not reach.claimed(NODE, B, 0.0)
-    answer(reach, probe, "ok")
-    assert round_of(reach, 0.0, n2="timeout") == [B]
-    assert reach.verdicts()[NODE].dial == "ok"
-
-
-def test_a_claim_that_can_wait_is_looked_at_in_a_few_seconds(reach):
-    reach.met(NODE, "a name", 0.0)
-    assert not reach.claimed(NODE, A, 0.0, leisurely=True)
-    assert reach.due(LEISURE[0] - 0.01, ALL) == []
-    assert [probe.address for probe in reach.due(LEISURE[1], ALL)] == [A]
-
-
-def test_a_claim_that_can_wait_does_not_wait_for_longer_than_an_interval(told):
-    reach = Reach(0.1, random.Random(1), told.emit)
-    reach.met(NODE, "a name", 0.0)
-    reach.claimed(NODE, A, 0.0, leisurely=True)
-    assert [probe.address for probe in reach.due(0.1, ALL)] == [A]
-
-
-def test_a_claim_that_takes_the_place_of_one_under_way_does_not_make_more_of_them(reach):
-    """It is dropped while it is dialed, and found all the same."""
-    claimed = [Address("192.0.2.%d" % number, 6000) for number in range(100, 100 + CLAIMS_PROBED)]
-    reach.met(NODE, "a name", 0.0)
-    for address in claimed:
-        reach.claimed(NODE, address, 0.0)
-    probes = []
-    while not probes or probes[-1].address != claimed[1]:  # the first to be claimed is the last
-        probes += reach.due(0.0, ALL)
-        if probes[-1].address != claimed[1]:
-            answer(reach, probes[-1], "refused", 0.0)
-    later = CLAIM_AGAIN_AFTER + 1.0
-    reach.claimed(NODE, A, later)
-    answer(reach, probes[-1], "ok", later)
-    assert reach.verdicts()[NODE].address == claimed[1]
-    nobody = dict.fromkeys(["n0", "n1", "n2", "n3"], "refused")
-    round_of(reach, later, **nobody)
-    assert len(round_of(reach, later + INTERVAL, **nobody)) == CLAIMS_PROBED
-
-
 def test_where_a_dial_has_found_it_is_where_it_lives(reach):
     meet(reach)
     reach.claimed(NODE, B, 0.0)
-    reach.seen(NODE, B, "ok", 0.1, 1.0)
-    assert reach.verdicts()[NODE].address == B
-    assert round_of(reach, 1.0 + INTERVAL, n1="ok", n2="ok") == [B, A]
+    reach.ended(DialEnd(NODE, B, "ok", 0.1, False), 1.0)
+    assert reach.all()[NODE].address == B
+    assert round_of(reach, 1.0 + INTERVAL, n2="ok") == [B]
 
 
 def test_one_node_has_only_so_many_claims(reach):
     meet(reach)
     for number in range(10, 50):
         reach.claimed(NODE, Address("192.0.2.%d" % number, 6000), 0.0)
-    assert len(round_of(reach, 0.0, n1="timeout", n0="timeout", n2="timeout")) == CLAIMS_PROBED
+    assert len(round_of(reach, 0.0, n1="timeout", n0="timeout", n2="timeout")) == CLAIMS_A_PEER
+
+
+def test_the_probe_of_a_claim_is_as_good_as_a_round(reach, told):
+    """The node itself probes a new claim; one answer is enough, and no answer is one when all failed."""
+    reach.met(NODE, "a name", 0.0)
+    for address in (A, B, C):
+        reach.claimed(NODE, address, 0.0)
+    reach.ended(DialEnd(NODE, A, "refused", None, True), 1.0)
+    reach.ended(DialEnd(NODE, B, "timeout", None, True), 5.0)
+    assert reach.all()[NODE].dial == "unknown"
+    reach.ended(DialEnd(NODE, C, "timeout", None, True), 6.0)
+    assert reach.all()[NODE].dial == "timeout"
+    assert reach.due(7.0, ALL) == []
+    reach.claimed(NODE, D, CLAIM_AGAIN_AFTER)
+    reach.claimed(NODE, Address("192.0.2.5", 6000), CLAIM_AGAIN_AFTER)  # one too many
+    reach.ended(DialEnd(NODE, D, "ok", 0.001, True), 16.0)
+    assert reach.all()[NODE] == Reachable("ok", 0.001, D, "a name")
+
+
+def test_a_node_that_has_moved_often_is_probed_where_it_is_now(reach):
+    for number in range(8):
+        now = number * CLAIM_AGAIN_AFTER
+        place = Address("10.0.0.%d" % number, 6000)
+        reach.met(NODE, "a name", now)
+        reach.claimed(NODE, place, now)
+        reach.ended(DialEnd(NODE, place, "ok", 0.001, True), now)
+        assert reach.all()[NODE].address == place
 
 
 def prove(reach, nodeid, address, now=0.0):
     """Have it found there once."""
     meet(reach, nodeid, address, now)
-    reach.seen(nodeid, address, "ok", 0.001, now)
+    reach.ended(DialEnd(nodeid, address, "ok", 0.001, False), now)
 
 
 def test_only_so_many_probes_are_under_way_and_each_gets_its_turn(reach):
@@ -244,41 +229,6 @@ def test_a_crowd_that_never_answers_keeps_nobody_from_being_looked_for(reach):
     assert asked[newcomer][0] - 100.0 <= 15.0
 
 
-def test_who_has_moved_four_times_is_still_looked_for_where_it_is_now(reach):
-    places = [Address("10.0.0.%d" % number, 6000) for number in range(8)]
-    for number, place in enumerate(places):
-        now = number * CLAIM_AGAIN_AFTER
-        meet(reach, NODE, place, now)
-        while True:
-            probes = reach.due(now, ALL)
-            if not probes:
-                break
-            for probe in probes:
-                answer(reach, probe, "ok" if probe.address == place else "refused", now)
-        assert reach.verdicts()[NODE].address == place
-        assert reach.verdicts()[NODE].dial == "ok"
-
-
-def test_claims_of_newcomers_are_tried_at_a_bounded_rate_and_who_is_known_before(reach):
-    prove(reach, OTHER, B)
-    tried, known, now = 0, 0, 0.0
-    while now < 600.0:
-        for _ in range(2 * MAX_PROBES):  # a crowd that connects, claims, and leaves
-            nodeid = new_id()
-            meet(reach, nodeid, A, now)
-            reach.claimed(nodeid, C, now)
-        for probe in reach.due(now, ALL):
-            known += probe.nodeid == OTHER
-            tried += probe.nodeid != OTHER
-            reach.forget(probe.nodeid) if probe.nodeid != OTHER else None
-            answer(reach, probe, "ok", now)
-        for nodeid in set(reach.verdicts()) - {OTHER}:
-            reach.forget(nodeid)
-        now += 0.2
-    assert known >= 9
-    assert tried <= UNPROVEN_AT_ONCE + 600 * UNPROVEN_A_SECOND + 1
-
-
 def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):
     """Else whoever connects and leaves in a hurry could have us dial without bound."""
     begun = []
@@ -294,7 +244,7 @@ def test_a_node_that_comes_and_goes_keeps_its_place_until_the_outcome(reach):
         answer(reach, probe, "ok")
     (probe,) = reach.due(0.0, ALL)
     assert (probe.nodeid, probe.address) == (NODE, A)
-    assert reach.verdicts()[NODE].dial == "unknown"  # those answers were to other questions
+    assert reach.all()[NODE].dial == "unknown"  # those answers were to other questions
 
 
 def test_who_is_lost_is_looked_for_where_it_was_found(reach):
@@ -318,7 +268,7 @@ def test_who_is_lost_is_looked_for_at_once(reach, told):
 def test_who_was_never_found_and_is_lost_is_forgotten(reach):
     meet(reach)
     reach.lost(NODE, [], 0.0)
-    assert reach.verdicts() == {}
+    assert reach.all() == {}
     assert reach.due(LATER, NOBODY) == []
 
 
@@ -382,8 +332,8 @@ def test_who_is_connected_is_not_looked_for_more_often(reach):
 
 def test_a_dial_that_made_a_peer_is_as_good_as_a_probe(reach, told):
     reach.met(NODE, "a name", 0.0)
-    reach.seen(NODE, A, "ok", 0.002, 0.0)
-    assert reach.verdicts() == {NODE: Reachable("ok", 0.002, A, "a name")}
+    reach.ended(DialEnd(NODE, A, "ok", 0.002, False), 0.0)
+    assert reach.all() == {NODE: Reachable("ok", 0.002, A, "a name")}
     assert reach.due(0.1 * INTERVAL - 1, ALL) == []
     assert round_of(reach, INTERVAL, n1="ok") == [A]
     assert told == []
@@ -393,10 +343,10 @@ def test_a_dial_that_made_no_peer_is_as_good_as_a_probe(reach, told):
     meet(reach)
     round_of(reach, 0.0, n1="ok")
     reach.lost(NODE, [A], 0.0)
-    reach.seen(NODE, A, "refused", None, 1.0)
+    reach.ended(DialEnd(NODE, A, "refused", None, False), 1.0)
     assert told == [("ok", "refused", str(A))]
-    reach.seen(NODE, A, None, None, 2.0)
-    reach.seen(OTHER, A, "timeout", None, 2.0)
+    reach.ended(DialEnd(NODE, A, None, None, False), 2.0)
+    reach.ended(DialEnd(OTHER, A, "timeout", None, False), 2.0)
     assert len(told) == 1
 
 
@@ -404,7 +354,7 @@ def test_of_several_addresses_one_failed_dial_says_nothing(reach, told):
     meet(reach)
     reach.claimed(NODE, B, 0.0)
     reach.lost(NODE, [A, B], 0.0)
-    reach.seen(NODE, A, "refused", None, 1.0)
+    reach.ended(DialEnd(NODE, A, "refused", None, False), 1.0)
     assert told == []
 
 
@@ -412,14 +362,14 @@ def test_a_dial_from_before_the_last_success_has_no_say_when_it_times_out(reach,
     """The cable is back, a new dial gets through; those that began before wait out their time."""
     meet(reach)
     round_of(reach, 0.0, n1="ok")
-    reach.seen(NODE, A, "timeout", None, 100.0)
-    reach.seen(NODE, A, "ok", 0.001, 101.0)
+    reach.ended(DialEnd(NODE, A, "timeout", None, False), 100.0)
+    reach.ended(DialEnd(NODE, A, "ok", 0.001, False), 101.0)
     told.clear()
-    reach.seen(NODE, A, "timeout", None, 101.0 + DIAL_TIMEOUT - 0.1)
+    reach.ended(DialEnd(NODE, A, "timeout", None, False), 101.0 + DIAL_TIMEOUT - 0.1)
     (probe,) = reach.due(101.0 + INTERVAL, ALL)
-    reach.seen(NODE, A, "ok", 0.001, 101.0 + INTERVAL + 1.0)
+    reach.ended(DialEnd(NODE, A, "ok", 0.001, False), 101.0 + INTERVAL + 1.0)
     answer(reach, probe, "timeout", 101.0 + INTERVAL + DIAL_TIMEOUT)
     assert told == []
-    assert reach.verdicts()[NODE].dial == "ok"
-    reach.seen(NODE, A, "timeout", None, 300.0)
+    assert reach.all()[NODE].dial == "ok"
+    reach.ended(DialEnd(NODE, A, "timeout", None, False), 300.0)
     assert told == [("ok", "timeout", str(A))]

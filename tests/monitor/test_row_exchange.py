@@ -1,6 +1,6 @@
 """Rows over real sockets: what `getlinks` is answered with, and what a bad row costs."""
 
-from p2p_plain.node import messages
+from p2p_plain.monitor.row_messages import beginning_of_row
 from tests.support import RawPeer
 
 
@@ -28,7 +28,7 @@ def test_a_bad_row_that_was_kept_unread_ends_the_connection_when_somebody_asks(m
     with RawPeer.dial(node) as peer:
         peer.become_peer(version=1)
         for links in (b"[]", b'[{"nodeid":7}]'):  # the first is read when it arrives
-            peer.say_raw(messages.beginning_of_row(peer.nodeid) + b'"links":%s}\n' % links)
+            peer.say_raw(beginning_of_row(peer.nodeid) + b'"links":%s}\n' % links)
         assert peer.answers_ping()
         assert [row["nodeid"] for row in node.matrix()] == [node.nodeid]
         bye = peer.hear("bye")

@@ -6,9 +6,11 @@ import random
 import pytest
 
 from p2p_plain.common.config import FORGET_AFTER, MAX_LINE, MAX_LINKS, MAX_NAME, MAX_ROWS
-from p2p_plain.monitor.rows import Matrix, Spread, is_own_fault, own_lateness, read_row, spread
+from p2p_plain.monitor.row_messages import Links, encode_end_of_links, encode_links
+from p2p_plain.monitor.rows import Rows, read_row
 from p2p_plain.node import messages
-from p2p_plain.node.messages import Links
+from p2p_plain.node.lateness import is_own_fault, own_lateness
+from p2p_plain.node.peer import Spread, spread
 from tests.support import new_id
 from tests.support.simulation import World, mesh, raw_link, say
 
@@ -18,16 +20,16 @@ NOBODY = frozenset()
 
 @pytest.fixture
 def matrix():
-    return Matrix(ME)
+    return Rows(ME)
 
 
 def tell(matrix, nodeid, source, peers=NOBODY, now=1000.0, age=0.0, links=(), name="a"):
-    line = messages.encode_links(Links(nodeid, tuple(links), name=name, age=age))[:-1]
-    return matrix.heard(messages.parse(line), line, source, frozenset(peers), now)
+    line = encode_links(Links(nodeid, tuple(links), name=name, age=age))[:-1]
+    return matrix.heard(messages.parse(line), source, frozenset(peers), now)
 
 
 def names(matrix, now=1000.0):
-    found = [read_row(row, now) for row in matrix.rows(now)]
+    found = [read_row(row, now) for row in matrix.all(now)]
     return {row.nodeid: row.name for row in found}
 
 
@@ -54,15 +56,15 @@ def test_of_second_hand_rows_the_one_measured_last_wins(matrix):
 
 def test_a_row_grows_old_and_is_dropped_after_a_day(matrix):
     tell(matrix, NODE, NODE, age=5)
-    (row,) = matrix.rows(1060.0)
+    (row,) = matrix.all(1060.0)
     assert read_row(row, 1060.0).age == 65.0
-    assert matrix.rows(1000.0 + FORGET_AFTER) == []
+    assert matrix.all(1000.0 + FORGET_AFTER) == []
     assert not tell(matrix, THIRD, NODE, age=FORGET_AFTER + 1)
 
 
 def test_a_row_that_came_while_others_were_read_is_no_older_than_now(matrix):
     tell(matrix, NODE, NODE, [NODE], now=1000.0)
-    (row,) = matrix.rows(999.9)
+    (row,) = matrix.all(999.9)
     assert read_row(row, 999.9).age == 0.0
 
 
@@ -73,7 +75,7 @@ def test_rows_are_bounded_and_those_of_peers_are_not_displaced(matrix):
     liar = peers[0]
     for _ in range(50):
         assert tell(matrix, new_id(), liar, peers)
-    assert len(matrix.rows(1000.0)) == MAX_ROWS
+    assert len(matrix.all(1000.0)) == MAX_ROWS
     assert set(peers) < set(names(matrix))
     assert tell(matrix, NODE, NODE, peers + [NODE])
     assert not tell(matrix, new_id(), liar, peers + [NODE])
@@ -81,7 +83,7 @@ def test_rows_are_bounded_and_those_of_peers_are_not_displaced(matrix):
 
 def keep(matrix, now, name="unread", source=NODE, age=0.0):
     """Whether a row that comes in is kept unread."""
-    line = messages.encode_links(Links(NODE, (), name=name, age=age))[:-1]
+    line = encode_links(Links(NODE, (), name=name, age=age))[:-1]
     return matrix.keep(line, source, now)
 
 
@@ -103,8 +105,8 @@ def test_what_is_not_surely_a_peers_own_row_of_this_moment_is_read(matrix):
     assert keep(matrix, 1001.0)
     assert not keep(matrix, 1001.0, source=OTHER)
     assert not keep(matrix, 1001.0, age=3.0)
-    assert not matrix.keep(messages.encode_end_of_links(NODE, 180.0)[:-1], NODE, 1001.0)
-    (row,) = matrix.rows(1004.0)
+    assert not matrix.keep(encode_end_of_links(NODE, 180.0)[:-1], NODE, 1001.0)
+    (row,) = matrix.all(1004.0)
     assert read_row(row, 1004.0).age == 3.0
 
 
@@ -134,13 +136,13 @@ def test_the_longest_row_fits_a_line():
         "up_s": 31536000.5,
     }
     links = tuple(dict(link, nodeid=new_id()) for _ in range(2 * MAX_LINKS))
-    line = messages.encode_links(Links(NODE, links, name="a", lag_ms=0.1))
+    line = encode_links(Links(NODE, links, name="a", lag_ms=0.1))
     assert len(line) <= MAX_LINE
     row = messages.parse(line[:-1])
     assert len(row.links) >= MAX_LINKS // 2
     assert "name" not in row.links[0]
     assert "name" in messages.parse(
-        messages.encode_links(Links(NODE, links[:64], name="a"))[:-1]
+        encode_links(Links(NODE, links[:64], name="a"))[:-1]
     ).links[0]
 
 
@@ -170,7 +172,7 @@ def test_a_round_trip_counts_unless_we_ran_late_ourselves():
 
 
 def rows(node):
-    return {row.nodeid: row for row in node.overlay.rows()}
+    return {row.nodeid: row for row in node.survey.matrix()}
 
 
 def test_everyone_has_everyones_row_a_second_after_the_last_has_come():
@@ -209,8 +211,8 @@ def test_in_a_large_network_nobody_gets_more_than_twenty_rows_a_second():
     assert mesh(nodes)
     one = nodes[10]
     heard = []
-    believe = one.overlay.matrix.heard
-    one.overlay.matrix.heard = lambda *args: heard.append(world.now) or believe(*args)
+    believe = one.survey.rows.heard
+    one.survey.rows.heard = lambda *args: heard.append(world.now) or believe(*args)
     victims = nodes[20:30]
     for victim in victims:  # something changes every second
         nodes.remove(victim)
@@ -225,7 +227,7 @@ def test_a_row_is_not_old_before_the_next_ones_are_due():
     """Among many nodes that comes later than a ping interval."""
     world = World(31)
     node = world.node(1, ping_interval=1, ping_timeout=1000)
-    assert node.overlay.stale_after() == 3.0
+    assert node.survey.stale_after() == 3.0
     links = [raw_link(node, new_id(), host="10.0.8.%d" % number) for number in range(80)]
     links[0].peer.hello = links[0].peer.hello._replace(version=1)
     world.run(1.0)
@@ -238,7 +240,7 @@ def test_a_row_is_not_old_before_the_next_ones_are_due():
             told.append(world.now)
     longest = max(late - early for early, late in zip(told, told[1:]))
     assert longest > 3.0
-    assert 2 * longest < node.overlay.stale_after()
+    assert 2 * longest < node.survey.stale_after()
 
 
 def test_a_node_that_runs_late_tells_its_row_less_often_and_before_it_is_old():
@@ -256,7 +258,7 @@ def test_a_node_that_runs_late_tells_its_row_less_often_and_before_it_is_old():
             told.append(world.now)
     gaps = [later - earlier for earlier, later in zip(told[3:], told[4:])]
     assert min(gaps) > 15.0
-    assert max(gaps) < node.overlay.stale_after() == 30.0
+    assert max(gaps) < node.survey.stale_after() == 30.0
 
 
 def test_what_is_measured_while_this_node_runs_late_does_not_count():
@@ -268,7 +270,7 @@ def test_what_is_measured_while_this_node_runs_late_does_not_count():
         node.overlay.table.ping_sent(link.peer, world.now, world.now + 60, 1e9)
         world.run(seconds)
         link.arrive(messages.PONG[:-1])
-        (peer,) = node.overlay.peers()
+        (peer,) = node.survey.peers()
         return peer.rtt_max_ms
 
     world.run(3.0)
@@ -290,12 +292,12 @@ def test_where_nothing_has_counted_yet_the_next_ping_does_not_wait_for_its_inter
         world.stand_still(0.5)
         world.run(0.2)
         link.arrive(messages.PONG[:-1])
-        (peer,) = node.overlay.peers()
+        (peer,) = node.survey.peers()
     pings = [said for said in link.said if said["msgtype"] == "ping"]
     assert 3 <= len(pings) <= 8
     world.run(1.3)
     link.arrive(messages.PONG[:-1])
-    (peer,) = node.overlay.peers()
+    (peer,) = node.survey.peers()
     assert peer.rtt_ms is not None
 
 
@@ -303,11 +305,11 @@ def test_a_node_that_runs_late_says_so_in_its_row():
     world = World(24)
     node = world.node(1)
     world.run(20.0)
-    assert node.overlay.own_row().lag_ms == 0.0
+    assert node.survey.own_row().lag_ms == 0.0
     for _ in range(20):
         world.stand_still(0.25)
         world.run(0.2)
-    assert node.overlay.own_row().lag_ms == pytest.approx(250, abs=60)
+    assert node.survey.own_row().lag_ms == pytest.approx(250, abs=60)
 
 
 def test_two_behind_nat_learn_each_others_rows_from_a_third():
@@ -355,9 +357,9 @@ def test_whatever_a_peer_is_like_our_row_about_it_is_one_that_others_accept(host
     link.peer.hello = link.peer.hello._replace(name=name)
     world.run(12.0)
     link.end("closed")
-    messages.parse(messages.encode_links(node.overlay.own_row())[:-1])
+    messages.parse(encode_links(node.survey.own_row())[:-1])
     link = raw_link(node, new_id(), port=6000, host=host)
-    row = messages.parse(messages.encode_links(node.overlay.own_row())[:-1])
+    row = messages.parse(encode_links(node.survey.own_row())[:-1])
     assert link.peer.nodeid in {told["nodeid"] for told in row.links}
 
 
@@ -380,5 +382,5 @@ def test_rows_of_any_kind_do_not_hurt(matrix):
         ]
         say(link, msgtype="links", nodeid=rng.choice([NODE, OTHER, ME]), links=links, age=rng.random())
         assert link.open
-    for line in node.overlay._all_rows():
+    for line in node.survey._all_rows():
         json.loads(line.decode())

@@ -25,15 +25,12 @@ from p2p_plain.common.config import (
 from p2p_plain.common.errors import CannotStart
 from p2p_plain.node.address_book import (
     HEARD_AGAIN_AFTER,
-    MAX_FILE,
     AddressBook,
     HeardAddress,
     Kept,
     KeptAddress,
-    load,
-    save,
-    sweep,
 )
+from p2p_plain.node.peers_file import MAX_FILE, load, save, sweep
 
 NOBODY = frozenset()
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))

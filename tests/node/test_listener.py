@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from p2p_plain.common import tcp_server
 from p2p_plain.common.errors import CannotStart
+from p2p_plain.common.interfaces import Listening, dialable_addresses
 from p2p_plain.common.threads import Crew
-from p2p_plain.node import listener
-from p2p_plain.node.listener import Listener, Listening, dialable_addresses
+from p2p_plain.node.listener import Listener
 from tests.support import ROOT, wait_until
 
 
@@ -194,7 +195,7 @@ def test_windows_is_asked_for_the_port_alone(serve, monkeypatch):
         def setsockopt(self, *args):
             asked.append(args)
 
-    monkeypatch.setattr(listener, "exclusive_ports", lambda: True)
+    monkeypatch.setattr(tcp_server, "exclusive_ports", lambda: True)
     monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
     monkeypatch.setattr(socket, "socket", Fake)
     serving = serve()

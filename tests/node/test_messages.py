@@ -1,58 +1,37 @@
 """The vocabulary: after ``parse`` nobody needs to doubt a field."""
 
-import json
 
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import MAX_ADDRESSES, MAX_LINE, MAX_LINKS
-from p2p_plain.common.errors import MessageTooLong, PeerMisbehaved
+from p2p_plain.common.config import MAX_ADDRESSES, MAX_LINE
+from p2p_plain.common.errors import MessageTooLong
 from p2p_plain.node import messages
 from p2p_plain.node.codec import decode
 from p2p_plain.node.messages import (
     BYE_REASONS,
-    LINK_FIELDS,
     Addr,
     Bye,
     GetAddr,
-    GetLinks,
     Hello,
-    Links,
     Message,
     Ping,
     Pong,
     Unknown,
     parse,
 )
+from tests.support.lines import MISSING, refused, said
 
 ID = "01234567-89ab-4cde-8f01-23456789abcd"
 OTHER = "ffffffff-ffff-4fff-bfff-ffffffffffff"
 HERE = Address("192.0.2.1", 6000)
-
-MISSING = object()
-
-
-def said(msgtype, **fields):
-    """What a peer says, as the line without its newline."""
-    fields["msgtype"] = msgtype
-    return json.dumps({k: v for k, v in fields.items() if v is not MISSING}).encode()
-
-
-def refused(line):
-    """The detail with which ``line`` is refused."""
-    with pytest.raises(PeerMisbehaved) as caught:
-        parse(line)
-        pytest.fail("accepted %r" % line[:200])
-    assert caught.value.reason == "protocol"
-    return caught.value.detail
-
 
 # -- every message ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "msgtype, kind",
-    [("ping", Ping), ("pong", Pong), ("getaddr", GetAddr), ("getlinks", GetLinks)],
+    [("ping", Ping), ("pong", Pong), ("getaddr", GetAddr)],
 )
 @pytest.mark.parametrize(
     "spelling",
@@ -232,108 +211,6 @@ def test_an_addr_may_be_empty_or_as_long_as_allowed():
 )
 def test_an_addr_with_anything_else_in_it_is_refused(peers):
     assert refused(said("addr", peers=peers)).startswith("addr: peers is ")
-
-
-# -- links --------------------------------------------------------------------------
-
-
-def link(**fields):
-    return dict({"nodeid": OTHER}, **fields)
-
-
-JUNK = [None, [], {}, [[]], True, 5, -1, 1.5, "", "x", "ok", "none", "192.0.2.1:6000", OTHER, "\x1b"]
-
-
-@pytest.mark.parametrize("field", LINK_FIELDS)
-def test_the_quick_look_at_a_link_and_the_thorough_one_agree(field):
-    """Whatever a stranger puts into a field: a refusal, or nothing; never an exception of ours."""
-    for junk in JUNK:
-        one = link(**{field: junk})
-        try:
-            messages._check_link(messages._Fields("links", one))
-            sound = True
-        except PeerMisbehaved:
-            sound = False
-        assert messages._is_sound(one) == sound, one
-        line = said("links", nodeid=ID, links=[one])
-        if sound:
-            parse(line)
-        else:
-            assert refused(line).startswith("links: " + field)
-
-
-def test_a_row_of_the_matrix_is_read():
-    row = [
-        link(
-            name="b",
-            address="192.0.2.1:6000",
-            direction="outbound",
-            rtt_ms=0.5,
-            rtt_p50_ms=1,
-            rtt_max_ms=2,
-            jitter_ms=0,
-            dial="wrong-peer",
-            dial_ms=None,
-            up_s=10,
-            later="yes",
-        ),
-        link(rtt_ms=None, direction="none", dial="unknown"),
-    ]
-    line = said("links", nodeid=ID.upper(), name="a", age=1.5, lag_ms=0, links=row)
-    assert parse(line) == Links(ID, tuple(row), "a", 1.5, 0.0, False, line)
-    line = said("links", nodeid=ID, links=[])
-    assert parse(line) == Links(ID, (), line=line)
-
-
-def test_a_nodeid_in_upper_case_is_the_same_node_in_a_link_too():
-    line = said("links", nodeid=ID, links=[{"nodeid": OTHER.upper()}])
-    assert parse(line).links[0]["nodeid"] == OTHER
-
-
-def test_the_end_of_an_answer_to_getlinks_is_marked():
-    line = messages.encode_end_of_links(ID, 180.0)[:-1]
-    assert parse(line) == Links(ID, (), end=True, line=line, stale_after=180.0)
-
-
-@pytest.mark.parametrize(
-    "field, wrong",
-    [
-        ("nodeid", [MISSING, None, "me"]),
-        ("links", [MISSING, None, {}, "none", [None], [[]], [OTHER], [link()] * (MAX_LINKS + 1)]),
-        ("name", ["", 5, "a\nb"]),
-        ("age", [-1, "1", True, []]),
-        ("lag_ms", [-0.1, "1", False]),
-        ("end", [None, 1, "true"]),
-        ("stale_after", [-1, "180", True]),
-    ],
-)
-def test_a_row_with_a_wrong_field_is_refused(field, wrong):
-    for value in wrong:
-        fields = {"nodeid": ID, "links": [], field: value}
-        assert refused(said("links", **fields)).startswith("links: %s is " % field)
-
-
-@pytest.mark.parametrize(
-    "field, wrong",
-    [
-        ("nodeid", [MISSING, None, "me"]),
-        ("name", [None, "", "\x1b"]),
-        ("address", [5, "host:80", "192.0.2.1"]),
-        ("direction", [None, "", "sideways", 5]),
-        ("dial", [None, "", "maybe", "x" * 1000]),
-        ("rtt_ms", [-1, "1", True]),
-        ("rtt_p50_ms", [[]]),
-        ("rtt_max_ms", [{}]),
-        ("jitter_ms", [False]),
-        ("dial_ms", ["fast"]),
-        ("up_s", [-0.5]),
-    ],
-)
-def test_a_link_with_a_wrong_field_is_refused_wherever_it_stands_in_the_row(field, wrong):
-    for value in wrong:
-        bad = {k: v for k, v in link(**{field: value}).items() if v is not MISSING}
-        line = said("links", nodeid=ID, links=[link(), bad, link()])
-        assert refused(line).startswith("links: %s is " % field)
 
 
 # -- message ------------------------------------------------------------------------

@@ -5,10 +5,13 @@ import threading
 import pytest
 
 from p2p_plain.common.address import Address
+from p2p_plain.node.lateness import Lateness
 from p2p_plain.node.messages import Hello
-from p2p_plain.node.peer_table import SUPERSEDED, UP, Link, Peer, PeerTable, claimed_address
+from p2p_plain.node.peer import SUPERSEDED, UP, Link, Peer, claimed_address
+from p2p_plain.node.peer_table import PeerTable
 from tests.support import LARGE_ID, SMALL_ID, new_id
 
+ON_TIME = Lateness(0.2, 0.0)
 MIDDLE_ID = "88888888-8888-4888-8888-888888888888"
 
 
@@ -157,10 +160,10 @@ def test_a_ping_is_due_when_its_time_has_come_and_the_last_one_is_answered(told)
     assert table.ping_due(0.0) == [peer]
     table.ping_sent(peer, 1.0, 10.0, patience=5.0)
     assert table.ping_due(20.0) == []  # outstanding
-    assert table.pong(peer, 1.5) == 0.5
+    assert table.pong(peer, 1.5, ON_TIME) == 0.5
     assert table.ping_due(9.9) == []
     assert table.ping_due(10.0) == [peer]
-    assert table.pong(peer, 11.0) is None  # to no ping of ours
+    assert table.pong(peer, 11.0, ON_TIME) is None  # to no ping of ours
     assert list(peer.rtts) == [0.5]
 
 
@@ -171,7 +174,7 @@ def test_silence_is_measured_on_the_clock_of_patience(told):
     table.ping_sent(peer, 1.0, 10.0, patience=5.0)
     assert table.silent(4.9) == []
     assert table.silent(5.0) == [peer]
-    table.pong(peer, 2.0)
+    table.pong(peer, 2.0, ON_TIME)
     assert table.silent(5.0) == []
 
 
@@ -182,7 +185,7 @@ def test_only_peers_with_a_recent_pong_can_be_vouched_for(told):
     table.announce(peer)
     assert table.answered_since(0.0) == {}
     table.ping_sent(peer, 1.0, 2.0, 3.0)
-    table.pong(peer, 100.0)
+    table.pong(peer, 100.0, ON_TIME)
     assert table.answered_since(100.0) == {peer.nodeid: peer}
     assert table.answered_since(100.1) == {}
 

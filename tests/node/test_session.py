@@ -12,15 +12,15 @@ from p2p_plain import Node, PeerBusy
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import MAX_PER_IP, MAX_UNGREETED
 from p2p_plain.common.counters import Traffic
-from p2p_plain.node import messages, overlay, session
-from p2p_plain.node.session import Sessions
+from p2p_plain.node import membership, messages, session
+from p2p_plain.node.sessions import Sessions
 from tests.support import RawListener, RawPeer, new_id, wait_until
 
 
 @pytest.fixture
 def quick_second_ping(monkeypatch):
     """A new peer's second ping comes at once, instead of a second after the first."""
-    monkeypatch.setattr(overlay, "SECOND_PING_AFTER", 0.0)
+    monkeypatch.setattr(membership, "SECOND_PING_AFTER", 0.0)
 
 
 def shrink_buffers(sock):
@@ -70,7 +70,7 @@ def test_whom_we_dial_must_let_us_in_by_the_deadline(make_node, monkeypatch):
 
 def test_an_established_peer_may_be_silent_for_longer_than_the_deadline(make_node, monkeypatch):
     monkeypatch.setattr(session, "HANDSHAKE_TIMEOUT", 0.3)
-    monkeypatch.setattr(overlay, "SECOND_PING_AFTER", 0.5)
+    monkeypatch.setattr(membership, "SECOND_PING_AFTER", 0.5)
     node = make_node()
     with RawPeer.dial(node) as peer:
         peer.become_peer()

@@ -3,7 +3,7 @@
 import threading
 
 from p2p_plain import Node
-from p2p_plain.node.peer_table import ADMITTED, GREETING
+from p2p_plain.node.peer import ADMITTED, GREETING
 from tests.support import free_port, wait_until
 
 ROUNDS = 100

@@ -17,7 +17,6 @@ import threading
 import time
 
 import pytest
-from tests.support import ROOT, wait_until
 
 from p2p_plain.common.address import is_dialable
 from p2p_plain.common.errors import PeerMisbehaved
@@ -32,6 +31,7 @@ from scripts.fuzzing.polite import PolitePeers
 from scripts.fuzzing.run import POOL_THREADS, left_behind
 from scripts.fuzzing.wire import POLITE_IDS
 from scripts.fuzzing.world import World
+from tests.support import ROOT, wait_until
 
 pytestmark = pytest.mark.long
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tests.support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 
 sys.path.append(os.path.join(ROOT, "scripts"))  # the package imports the laboratory, as when run
@@ -15,8 +16,13 @@ sys.path.append(os.path.join(ROOT, "scripts"))  # the package imports the labora
 from scripts import soak  # noqa: E402
 from scripts.soaking import resources  # noqa: E402
 from scripts.soaking.ledger import Ledger  # noqa: E402
-from scripts.soaking.plan import ANCHORS, LEAST_AWAKE, TROUBLES, hosts_at_first  # noqa: E402
-from scripts.soaking.plan import make_plan  # noqa: E402
+from scripts.soaking.plan import (  # noqa: E402
+    ANCHORS,
+    LEAST_AWAKE,
+    TROUBLES,
+    hosts_at_first,
+    make_plan,  # noqa: E402
+)
 
 pytestmark = pytest.mark.long
 

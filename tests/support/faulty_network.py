@@ -6,10 +6,10 @@ import uuid
 
 from p2p_plain.common.outcomes import FAILURES
 from p2p_plain.monitor.judge import judge
+from p2p_plain.monitor.row_messages import Links
 from p2p_plain.monitor.summary import summarize
 from p2p_plain.monitor.verdict import Kind
 from p2p_plain.monitor.view import Direction, State, View
-from p2p_plain.node.messages import Links
 
 STALE = 180.0
 

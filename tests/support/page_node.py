@@ -1,8 +1,7 @@
 """A node that the status page can ask: it knows the rows that it is given."""
 
-from p2p_plain.common.address import Address
 from p2p_plain.common.config import Config
-from p2p_plain.node.messages import Links
+from p2p_plain.monitor.row_messages import Links
 from tests.support import new_id
 
 
@@ -44,7 +43,7 @@ class Fake:
         self.table = rows
         self.nodeid, self.name = rows[0].nodeid, rows[0].name
         self.port = 6000
-        self.addresses = (Address("192.0.2.1", 6000),)
+        self.addresses = ("192.0.2.1:6000",)
         self.config = Config(ping_interval=1.0, network="lab")
         self.listeners = []
         self.http = dict(http)

@@ -8,10 +8,13 @@ from p2p_plain.common.address import Address
 from p2p_plain.common.config import DIAL_TIMEOUT, Config
 from p2p_plain.common.errors import PeerLeft, Refused
 from p2p_plain.common.events import Events
+from p2p_plain.monitor.survey import Survey
 from p2p_plain.node import messages
 from p2p_plain.node.address_book import AddressBook
-from p2p_plain.node.overlay import Myself, Overlay
-from p2p_plain.node.peer_table import Link, PeerTable
+from p2p_plain.node.myself import Myself
+from p2p_plain.node.overlay import Overlay
+from p2p_plain.node.peer import Link
+from p2p_plain.node.peer_table import PeerTable
 
 TICK = 0.2
 
@@ -53,9 +56,9 @@ class World:
         self.now += seconds
         self._queue = [(at + seconds, n, f, args) for at, n, f, args in self._queue]
 
-    def node(self, number, **settings):
+    def node(self, number, bare=False, **settings):
         settings.setdefault("bootstrap", ["10.0.0.%d:6000" % (number - 1)] if number > 1 else [])
-        node = SimulatedNode(self, number, settings)
+        node = SimulatedNode(self, number, settings, bare)
         self.towns[node.address] = node
         return node
 
@@ -68,7 +71,7 @@ class World:
 class SimulatedNode:
     """An overlay with everything around it played."""
 
-    def __init__(self, world, number, settings):
+    def __init__(self, world, number, settings, bare=False):
         self.world = world
         self.address = Address("10.0.0.%d" % number, 6000)
         config = Config(**settings)
@@ -80,8 +83,19 @@ class SimulatedNode:
         )
         self.table = PeerTable(myself.nodeid, config.max_peers, world.clock, self.emit)
         self.book = AddressBook(world.rng)
+        self.survey = None if bare else Survey(config, events, world.clock, world.rng)
+        """A bare node is the article's: it has no monitor."""
         self.overlay = Overlay(
-            myself, config, self.table, self.book, events, self.dial, world.clock, world.rng, TICK
+            myself,
+            config,
+            self.table,
+            self.book,
+            events,
+            self.dial,
+            world.clock,
+            world.rng,
+            TICK,
+            self.survey,
         )
         self.nodeid = myself.nodeid
         self.dials = []
@@ -119,7 +133,7 @@ class SimulatedNode:
         ours = SimulatedLink(self, address, Address("10.0.0.99", 40000), address, probe, wanted)
         theirs = SimulatedLink(other, Address(self.address.host, 40000), address)
         ours.other, theirs.other = theirs, ours
-        ours.send(self.overlay.greeting(ours))
+        ours.send(self.overlay.myself.hello(ours))
 
     def fail(self, address, probe, wanted, reason):
         if self.alive:

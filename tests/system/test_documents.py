@@ -9,14 +9,15 @@ import sys
 import urllib.request
 
 import pytest
-from tests.support import ROOT, RawPeer, free_port, reason_for_no_lab, wait_until
 
 from p2p_plain import Node, PeerInfo, __version__, cli
 from p2p_plain.commands.help import DOCUMENTS, document
 from p2p_plain.common import outcomes
 from p2p_plain.common.program import CANNOT_START
+from p2p_plain.monitor import row_messages
 from p2p_plain.node import messages
 from scripts.conformity.grammar import FIELDS
+from tests.support import ROOT, RawPeer, free_port, reason_for_no_lab, wait_until
 
 README = os.path.join(ROOT, "README.rst")
 PACKAGE = os.path.join(ROOT, "p2p_plain")
@@ -215,7 +216,7 @@ def test_every_message_stands_in_the_wire_with_its_fields():
 
 def test_every_reason_and_every_field_of_a_row_is_explained():
     assert set(first_column(section("wire", "The messages"))) >= messages.BYE_REASONS
-    assert set(first_column(section("wire", "Rows"))) == set(messages.LINK_FIELDS) - {"nodeid"}
+    assert set(first_column(section("wire", "Rows"))) == set(row_messages.LINK_FIELDS) - {"nodeid"}
 
 
 # -- the library -----------------------------------------------------------------------------------
@@ -236,7 +237,7 @@ def test_the_librarys_example_runs(make_node, capsys):
 def test_every_method_of_the_library_and_every_field_of_a_peer_is_named():
     named = " ".join(words(ALL["library"]))
     public = [name for name in dir(Node) if not name.startswith("_")]
-    for name in [*public, *PeerInfo.__slots__]:
+    for name in [*public, *PeerInfo._fields]:
         assert re.search(r"\b%s\b" % name, named), name
 
 
@@ -249,7 +250,7 @@ def page(make_node):
     node = make_node(http="127.0.0.1:0")
     other = make_node(bootstrap=node)
     wait_until(lambda: node.peers() and other.peers())
-    url = "http://127.0.0.1:%d" % node._status.port
+    url = "http://127.0.0.1:%d" % node._page.port
 
     def get(path):
         with urllib.request.urlopen(url + path, timeout=10) as answer:

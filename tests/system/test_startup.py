@@ -91,7 +91,7 @@ def test_the_library_imports_a_node_when_it_is_asked_for_one():
             "assert 'p2p_plain.node.node' not in sys.modules\n"
             "from p2p_plain import *\n"
             "print(Node.__name__, PeerInfo.__name__, issubclass(UsageError, P2PError))\n"
-            "assert p2p_plain.Node is sys.modules['p2p_plain.node.node'].Node\n"
+            "assert p2p_plain.Node is sys.modules['p2p_plain.full_node'].Node\n"
             "try: p2p_plain.Nodes\n"
             "except AttributeError as error: print(error)",
         ],

@@ -284,10 +284,9 @@ def test_wrong_usage_is_exit_code_2_and_one_line():
 
 
 BROKEN = {
-    # A bug planted inside a node, hence the private names: the scenes that are played, and what
-    # the last of them must report.
-    "from p2p_plain.node.overlay import Overlay\n"
-    "Overlay._heard = lambda *_: None\n": (
+    # What is broken: the scenes that are played, and what the last of them must report.
+    "from p2p_plain.node.discovery import Discovery\n"
+    "Discovery.heard = lambda *_: None\n": (
         [0, 1, 2],
         "did not happen within 3 s: all three answer each other's ping",
     ),
@@ -299,11 +298,11 @@ BROKEN = {
         "the connection that stayed is not the one that",
     ),
     "from p2p_plain.node import messages\n"
-    "from p2p_plain.node.overlay import Overlay\n"
-    "def rumours(self, link):\n"
-    "    kept = self.book.kept(0)\n"
+    "from p2p_plain.node.discovery import Discovery\n"
+    "def rumours(self, link, now):\n"
+    "    kept = self._book.kept(0)\n"
     "    return messages.encode_addr([(k.address, k.nodeid) for k in kept.proven + kept.heard])\n"
-    "Overlay._addr_for = rumours\n": (
+    "Discovery.addresses_for = rumours\n": (
         [0, 1, 2, 6],
         "gamma has passed on an address that it has not found itself",
     ),

@@ -7,9 +7,9 @@ import subprocess
 
 import pytest
 
+from p2p_plain.monitor.row_messages import Links
 from p2p_plain.monitor.summary import summarize
 from p2p_plain.monitor.view import View
-from p2p_plain.node.messages import Links
 from p2p_plain.web import metrics
 from p2p_plain.web.metrics import peer_labels
 from tests.support import new_id, wait_until

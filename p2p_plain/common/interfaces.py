@@ -1,0 +1,84 @@
+"""Which addresses this machine has: where others reach a node that listens on all of them."""
+
+import socket
+from typing import List, NamedTuple, Tuple
+
+from .address import Address, from_sockaddr
+
+
+class Listening(NamedTuple):
+    """Where we listen: ``wildcard`` has the IP versions accepted on every local address."""
+
+    port: int
+    host: str
+    wildcard: Tuple[int, ...]
+
+
+def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
+    """Where others reach us on this machine; loopback only if there is nothing else."""
+    if not listening.wildcard:
+        return (Address(listening.host, listening.port),)
+    hosts: List[str] = []
+    for version in listening.wildcard:
+        hosts.extend(_own_hosts(version))
+    if not hosts:
+        hosts = ["127.0.0.1" if 4 in listening.wildcard else "::1"]
+    return tuple(Address(host, listening.port) for host in hosts)
+
+
+# Addresses that belong to nobody (RFC 5737, RFC 3849).
+_ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
+
+
+def _own_hosts(version: int) -> List[str]:
+    """Our own address on the way to the rest of the world.
+
+    "Connecting" a UDP socket sends nothing; it only makes the kernel choose a route, and with
+    it the address that we would send from.  Without a default route: what the network
+    interfaces have, where there is a way to ask.
+    """
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_ELSEWHERE[version], 9))
+            return [from_sockaddr(probe.getsockname()).host]
+    except OSError:
+        return _interface_hosts() if version == 4 else _interface_hosts_of_ipv6()
+
+
+def _interface_hosts_of_ipv6() -> List[str]:
+    """The IPv6 addresses of all interfaces that mean something on others.  Linux only."""
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as file:
+            lines = [line.split() for line in file]
+    except OSError:
+        return []
+    # Per line: the address in 32 hexadecimal digits, then numbers of the interface and the
+    # prefix, the scope (00 is global), flags, and the name.
+    return [
+        from_sockaddr((":".join(line[0][i : i + 4] for i in range(0, 32, 4)), 0)).host
+        for line in lines
+        if line[3] == "00"
+    ]
+
+
+def _interface_hosts() -> List[str]:
+    """The IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
+    try:
+        import fcntl
+
+        names = [name for _, name in socket.if_nameindex()]
+    except (ImportError, AttributeError, OSError):
+        return []
+    hosts: List[str] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        for name in names:
+            try:
+                # SIOCGIFADDR of netdevice(7): an ifreq is 16 bytes of name, then a sockaddr_in.
+                answer = fcntl.ioctl(asker, 0x8915, name.encode()[:15].ljust(40, b"\0"))
+            except OSError:
+                continue  # no IPv4 address
+            host = socket.inet_ntoa(answer[20:24])
+            if not host.startswith("127."):
+                hosts.append(host)
+    return hosts

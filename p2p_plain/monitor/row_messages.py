@@ -1,0 +1,147 @@
+"""Rows on the wire: ``getlinks`` asks for the matrix, each ``links`` carries one row of it.
+
+A *row* is what one node has measured: a *link* for each other node that it has met.  Importing this
+module registers both messages, each field checked on arrival (see ``node.messages``).  No sockets,
+no threads, no clock.  Any thread.
+"""
+
+import functools
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+
+from ..common.address import parse_wire
+from ..common.config import MAX_LINKS
+from ..common.errors import MessageTooLong
+from ..common.outcomes import OUTCOMES
+from ..node import codec
+from ..node.fields import Fields, is_name, is_nodeid
+from ..node.messages import Bare, register
+
+Link = Dict[str, Any]
+"""A link of a row: the fields of ``LINK_FIELDS``, those that are known."""
+
+
+class GetLinks(Bare):
+    """Asks for every row of the matrix that the receiver has."""
+
+
+class Links(NamedTuple):
+    """One node's row of the matrix; with ``end``, the last line of an answer to ``getlinks``."""
+
+    nodeid: str
+    links: Tuple[Link, ...]
+    name: Optional[str] = None
+    age: float = 0.0
+    """Seconds since it was measured."""
+    lag_ms: Optional[float] = None
+    """How late its node itself ran."""
+    end: bool = False
+    line: bytes = b""
+    """The line that it came in, without its newline."""
+    stale_after: Optional[float] = None
+    """Only with ``end``: the age in seconds from which on a row says nothing about now."""
+
+
+GETLINKS = codec.encode({"msgtype": "getlinks"})
+
+BEGINNING = b'{"msgtype":"links",'
+"""How the rows begin that this program sends.  Most rows of peers are kept and never parsed."""
+
+DIRECTIONS = frozenset(("outbound", "inbound", "none"))
+_NUMBERS = ("rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s")
+
+LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial") + _NUMBERS
+
+
+def encode_links(row: Links) -> bytes:
+    """Return the line of a row.  If it is too long, names are left out first, then links.
+
+    Names are in their own nodes' rows as well.  With the longest names, 256 links take 80 KiB.
+    """
+    said: Dict[str, Any] = {"msgtype": "links", "nodeid": row.nodeid, "age": round(row.age, 1)}
+    if row.name:
+        said["name"] = row.name
+    if row.lag_ms is not None:
+        said["lag_ms"] = row.lag_ms
+    links = list(row.links[:MAX_LINKS])
+    while True:
+        said["links"] = links
+        try:
+            return codec.encode(said)
+        except MessageTooLong:
+            bare = [{key: link[key] for key in link if key != "name"} for link in links]
+            links = bare if bare != links else links[: len(links) * 3 // 4]
+
+
+def encode_end_of_links(nodeid: str, stale_after: float) -> bytes:
+    """Return the last line of an answer to ``getlinks``.
+
+    It has ``stale_after`` because the other end cannot know how often we measure.
+    """
+    said = {"msgtype": "links", "nodeid": nodeid, "end": True, "links": []}
+    return codec.encode(dict(said, stale_after=round(stale_after, 1)))
+
+
+def beginning_of_row(nodeid: str) -> bytes:
+    """Return how the row of ``nodeid`` itself begins, as ``encode_links`` writes it when it is new."""
+    return BEGINNING + b'"nodeid":"%s","age":0.0,' % nodeid.encode("ascii")
+
+
+def _read_links(said: Fields) -> Links:
+    links = said.array("links", MAX_LINKS)
+    for link in links:
+        if not isinstance(link, dict):
+            raise said.wrong("links", "a list of objects")
+        _check(link)
+        link["nodeid"] = link["nodeid"].lower()
+    return Links(
+        nodeid=said.uuid("nodeid"),
+        links=tuple(links),
+        name=said.name(),
+        age=said.number("age") or 0.0,
+        lag_ms=said.number("lag_ms"),
+        end=said.flag("end"),
+        line=said.line,
+        stale_after=said.number("stale_after"),
+    )
+
+
+def _check(link: Link) -> None:
+    """Raise ``PeerMisbehaved`` if something is wrong with a link."""
+    if "nodeid" not in link:
+        raise Fields("links", link).wrong("nodeid", "")
+    for field, value in link.items():
+        if field in _SOUND and not _SOUND[field](value):
+            raise Fields("links", link).wrong(field, _EXPECTED.get(field, "a number of 0 or more"))
+
+
+@functools.lru_cache(maxsize=1024)  # each is in everyone's row
+def _is_address(text: str) -> bool:
+    try:
+        parse_wire(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_measured(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and value >= 0)  # type: ignore[operator]
+
+
+_SOUND: Dict[str, Callable[[Any], bool]] = {
+    "nodeid": is_nodeid,
+    "name": is_name,
+    "address": lambda value: isinstance(value, str) and _is_address(value),
+    "direction": lambda value: isinstance(value, str) and value in DIRECTIONS,
+    "dial": lambda value: isinstance(value, str) and value in OUTCOMES,
+}
+_EXPECTED = {
+    "nodeid": "a UUID",
+    "name": "printable",
+    "address": '"ip:port"',
+    "direction": "one of " + ", ".join(sorted(DIRECTIONS)),
+    "dial": "one of " + ", ".join(sorted(OUTCOMES)),
+}
+_SOUND.update(dict.fromkeys(_NUMBERS, _is_measured))
+
+register("getlinks", GetLinks, lambda said: GetLinks())
+register("links", Links, _read_links)

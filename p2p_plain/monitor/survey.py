@@ -1,0 +1,261 @@
+"""What one node measures, and what it hears of the measurements of others.
+
+Built on the hooks of ``node``: peers that come and go are probed for as long as they may be found
+(``reach``); what was measured becomes this node's own row, which goes to every peer; and the rows of
+others are kept (``rows``), so that any node can answer ``getlinks`` with the whole matrix.
+
+No sockets and no threads.  Any thread may call any method, unless it says otherwise.
+"""
+
+from random import Random
+from threading import Lock
+from typing import Any, Callable, Dict, List, Tuple
+
+from ..common.address import Address, is_shareable
+from ..common.config import STALE_AFTER_INTERVALS, Config
+from ..common.errors import PeerMisbehaved
+from ..common.events import Events
+from ..common.outcomes import SILENT, WRONG_PEER
+from ..node.hooks import DialEnd, Hooks, Lines
+from ..node.lateness import LATE_SECONDS
+from ..node.messages import AnyMessage
+from ..node.overlay import Overlay
+from ..node.peer import UP, Link, Peer, PeerInfo, in_ms
+from .reach import Reach
+from .row_messages import (
+    BEGINNING,
+    GETLINKS,
+    GetLinks,
+    Links,
+    encode_end_of_links,
+    encode_links,
+)
+from .rows import Rows, read_row
+
+ROW_AFTER_CHANGE = 1.0
+"""Seconds between two rows of ours at the least: what changes together is sent together."""
+
+ROWS_A_SECOND = 20
+"""Rows that a node gets from all its peers together, at the most: each costs it up to a millisecond
+(64 links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
+many start at once, everything changes all the time."""
+
+ANSWER_FRESH = 0.5
+"""Seconds for which the same answer is given to everyone who asks for all rows.  Making it takes
+half a millisecond a row, and a peer may ask 200 times a second."""
+
+PATIENT_WHEN_LATE = 4
+"""How many times longer, at the most, a late node waits: on one machine many nodes share a core."""
+
+
+class Survey(Hooks):
+    """The monitor of one node."""
+
+    unread_prefix = BEGINNING
+
+    def __init__(
+        self, config: Config, events: Events, clock: Callable[[], float], rng: Random
+    ) -> None:
+        self.reach = Reach(config.probe_interval, rng, events.emit)
+        self._config = config
+        self._clock = clock
+        self._rng = rng
+        # The pinger's thread only.
+        self._ask_at = clock() + config.ping_interval
+        self._row_at = clock()
+        self._row_changes = 0
+        """When our row last went to everyone, and how many changes there had been by then."""
+        self._lock = Lock()
+        # Guarded by _lock.  A leaf: nothing else is called while it is held.
+        self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
+        """The last answer to ``getlinks``, and when it was made."""
+
+    def attach(self, overlay: Overlay) -> None:
+        """Measure for the node whose rules these are."""
+        self._overlay = overlay
+        self._table = overlay.table
+        self._book = overlay.book
+        self._discovery = overlay.discovery
+        self._nodeid = overlay.myself.nodeid
+        self.rows = Rows(overlay.myself.nodeid)
+
+    # -- hooks ----------------------------------------------------------------------------
+
+    def keep(self, link: Link, line: bytes) -> bool:
+        """Keep most rows unread."""
+        if link.state is not UP or link.peer is None:
+            return False
+        return self.rows.keep(line, link.peer.nodeid, self._clock())
+
+    def received(self, link: Link, message: AnyMessage) -> Lines:
+        """Note a row, or answer ``getlinks``."""
+        if isinstance(message, GetLinks):
+            return self._all_rows()
+        if isinstance(message, Links) and link.peer is not None and not message.end:
+            self.rows.heard(message, link.peer.nodeid, self._table.nodeids(), self._clock())
+        return ()
+
+    def met(self, peer: Peer, now: float) -> None:
+        """From now on the peer is probed, beside the connection and after it."""
+        self.reach.met(peer.nodeid, peer.name, now)
+
+    def claimed(self, peer: Peer, address: Address, now: float) -> None:
+        """Probe the peer at ``address`` too."""
+        self.reach.claimed(peer.nodeid, address, now)
+
+    def moved(self, nodeid: str, now: float) -> None:
+        """Forget a node that is not to be found any more."""
+        self.reach.forget(nodeid)
+        self.rows.forget(nodeid)
+
+    def lost(self, peer: Peer, left: bool, now: float) -> None:
+        """Look for the peer where it was found, unless it said that it stops."""
+        if left:
+            self.moved(peer.nodeid, now)
+        else:
+            proven = [where for where, _ in self._book.proven([peer.nodeid])]
+            self.reach.lost(peer.nodeid, proven, now)
+
+    def dial_ended(self, end: DialEnd, now: float) -> None:
+        """Note what a dial has shown, and use the place that a probe leaves."""
+        self.reach.ended(end, now)
+        if end.probe:
+            if end.outcome in SILENT:
+                peer = self._table.get(end.nodeid)
+                if peer is not None:  # is it only the way there, or is the peer dead?
+                    self._table.ping_soon(peer, now)
+            self._probe(now)
+
+    def ticked(self, now: float) -> None:
+        """Probe what is due, ask for rows, send our own.  The pinger's thread."""
+        self._probe(now)
+        if now >= self._ask_at:
+            self._ask_at = now + self._config.ping_interval
+            peers = self._table.up()
+            if peers and self.rows.is_larger_than(self._table.nodeids()):
+                self._rng.choice(peers).link.send(GETLINKS)
+        self._send_row(now)
+
+    # -- what the library asks ------------------------------------------------------------
+
+    def peers(self) -> List[PeerInfo]:
+        """Return what is known of each peer that is up; copies."""
+        found = self.reach.all()
+        return self._table.snapshot({n: (one.dial, one.seconds) for n, one in found.items()})
+
+    def own_row(self) -> Links:
+        """Return what this node has measured to each node that is or was its peer."""
+        links: List[Dict[str, Any]] = []
+        others = self.reach.all()
+        for peer in self.peers():
+            others.pop(peer.nodeid, None)
+            links.append(
+                {
+                    "nodeid": peer.nodeid,
+                    "name": peer.name,
+                    # A zone (fe80::1%eth0) means nothing elsewhere, and is rejected there.
+                    "address": None if "%" in peer.address else peer.address,
+                    "direction": peer.direction,
+                    "rtt_ms": peer.rtt_ms,
+                    "rtt_p50_ms": peer.rtt_p50_ms,
+                    "rtt_max_ms": peer.rtt_max_ms,
+                    "jitter_ms": peer.jitter_ms,
+                    "dial": peer.dial,
+                    "dial_ms": peer.dial_ms,
+                    "up_s": round(peer.up_seconds, 1),
+                }
+            )
+        for nodeid, met in others.items():
+            address = met.address
+            links.append(
+                {
+                    "nodeid": nodeid,
+                    "name": met.name,
+                    "address": str(address) if address and is_shareable(address) else None,
+                    "direction": "none",
+                    "dial": met.dial,
+                }
+            )
+        return Links(
+            nodeid=self._nodeid,
+            name=self._overlay.myself.name,
+            lag_ms=in_ms(self._overlay.lateness.usual),
+            links=tuple(
+                {field: value for field, value in link.items() if value not in (None, "")}
+                for link in links
+            ),
+        )
+
+    def matrix(self) -> List[Links]:
+        """Return the whole matrix as far as it is known here, this node's own row first."""
+        now = self._clock()
+        found = [self.own_row()]
+        for row in self.rows.all(now):
+            try:
+                found.append(read_row(row, now))
+            except PeerMisbehaved as error:
+                self.rows.forget(row.nodeid)
+                peer = self._table.get(row.nodeid)
+                if peer is not None:
+                    peer.link.close(error.reason, str(error))
+        return found
+
+    def stale_after(self) -> float:
+        """Return the age in seconds from which on a row says nothing about now.
+
+        Three times the time between two rows of a node that is set as this one is.
+        """
+        return STALE_AFTER_INTERVALS * max(self._config.ping_interval, self._least_row_interval())
+
+    # -- inside ---------------------------------------------------------------------------
+
+    def _probe(self, now: float) -> None:
+        while not self._discovery.stopping():
+            probes = self.reach.due(now, self._table.nodeids())
+            for probe in probes:
+                nodeid, address = probe.nodeid, probe.address
+                if not self._discovery.may_be_found(nodeid):
+                    self.reach.forget(nodeid)
+                    self.reach.ended(DialEnd(nodeid, address, None, None, True), now)
+                elif self._book.knows_as_mine(address):
+                    self.reach.ended(DialEnd(nodeid, address, WRONG_PEER, None, True), now)
+                else:
+                    self._discovery.probe(address, nodeid)
+            if not probes:
+                return
+
+    def _all_rows(self) -> List[bytes]:
+        """Return the answer to ``getlinks``; a new one twice a second at the most."""
+        now = self._clock()
+        with self._lock:
+            made_at, lines = self._answer
+        if now - made_at >= ANSWER_FRESH:
+            lines = [encode_links(row) for row in self.matrix()]
+            lines.append(encode_end_of_links(self._nodeid, self.stale_after()))
+            with self._lock:
+                self._answer = (now, lines)
+        return lines
+
+    def _send_row(self, now: float) -> None:
+        """Send our row to everyone each ``ping_interval``, and a second after a change in it."""
+        changes = self._table.changes() + self.reach.changes()
+        interval = self._config.ping_interval
+        if changes != self._row_changes:
+            interval = min(interval, ROW_AFTER_CHANGE)
+        interval = max(interval, self._least_row_interval())
+        if self._overlay.lateness.usual > LATE_SECONDS:  # we cannot keep up: do not make it worse
+            # But not so long that the last row would be taken for an old one.
+            interval = min(interval * PATIENT_WHEN_LATE, self.stale_after() * 2 / 3)
+        if now - self._row_at < interval:
+            return
+        self._row_at = now
+        self._row_changes = changes
+        # Nodes that know only the article give no version, and would ignore it.
+        readers = [peer for peer in self._table.up() if peer.hello.version is not None]
+        if readers:
+            line = encode_links(self.own_row())
+            for peer in readers:
+                peer.link.send(line)
+
+    def _least_row_interval(self) -> float:
+        return self._table.occupied() / ROWS_A_SECOND

@@ -1,0 +1,313 @@
+"""Finding other nodes: ``getaddr`` and ``addr``, which addresses to trust, and whom to dial.
+
+An address goes through this module from hearsay to advertisement:
+
+1. **Heard.**  A peer names it in an ``addr``, or claims it as its own.  It may be a lie.
+2. **Dialed.**  The address book says when.  A peer that dialed us is probed where it claims to
+   listen (``claims``): its connection does not show that others could dial it.
+3. **Proven.**  A node said hello there.  Only now can it be advertised.
+4. **Advertised.**  As an answer to ``getaddr``, and once, unasked, when it is new.
+
+Advertising is a flood that ends by itself: the first news of a tick go out at once, further ones
+together with the next tick.  A peer that is known to know a newcomer is left out.  Two newcomers
+that hear of each other may dial each other at once; ``peer_table`` settles that.
+
+``membership`` reports peers and connections, ``overlay`` everything else.  No sockets and no
+threads.  Any thread may call any method.
+"""
+
+from collections import OrderedDict
+from random import Random
+from threading import Lock
+from typing import Callable, Iterable, List, Optional, Set, Tuple
+
+from ..common.address import Address, is_loopback, is_shareable
+from ..common.config import ADDRESS_FRESH, ENOUGH_PEERS, MAX_ADDRESSES, MAX_DIALS, TELL_PEERS
+from . import messages
+from .address_book import AddressBook
+from .claims import Claim, Claims
+from .hooks import DialEnd, Hooks
+from .messages import Addr
+from .peer import INBOUND, Link, Peer
+from .peer_table import PeerTable
+
+Dial = Callable[[Address, bool, Optional[str]], None]
+"""``dial(address, probe, wanted nodeid)`` queues a dial and never blocks.  Its end is reported to
+the overlay: by ``receive`` and ``closed`` of a link, or by ``dial_failed``."""
+
+NEW_FOR = 30.0
+"""Seconds for which a peer counts as a newcomer: until its address is proven and advertised."""
+
+
+class Discovery:
+    """The addresses of one node's network, and its dials."""
+
+    def __init__(
+        self,
+        nodeid: str,
+        most_peers: int,
+        table: PeerTable,
+        book: AddressBook,
+        dial: Dial,
+        rng: Random,
+        hooks: Hooks,
+    ) -> None:
+        # Immutable; each of the objects has its own lock.
+        self._nodeid = nodeid
+        self._most_peers = most_peers
+        self._table = table
+        self._book = book
+        self._claims = Claims(rng)
+        self._dial = dial
+        self._rng = rng
+        self._hooks = hooks
+
+        self._lock = Lock()
+        # Guarded by _lock.  A leaf: nothing else is called while it is held.
+        self._stopping = False
+        self._dialing = 0
+        """Dials that are to make peers, queued or under way.  Probes do not count."""
+        self._newcomers: OrderedDict[str, Tuple[float, Set[str]]] = OrderedDict()
+        """By nodeid, the oldest first: when we met it, and the peers that know it."""
+        self._news: List[str] = []
+        """Nodeids of peers whose addresses are to be advertised."""
+        self._advertised = False
+        """True if something was advertised in this tick; further news wait for the next."""
+
+    def stop(self) -> None:
+        """Dial nobody from now on."""
+        with self._lock:
+            self._stopping = True
+
+    def stopping(self) -> bool:
+        """True after ``stop``.  Read without the lock: a moment late does no harm."""
+        return self._stopping
+
+    def dialing(self) -> int:
+        """Return how many dials are queued or under way that are to make peers."""
+        with self._lock:
+            return self._dialing
+
+    def tick(self, now: float) -> None:
+        """Do what is due.  The pinger's thread."""
+        self._probe_claims(now)
+        with self._lock:
+            while self._newcomers and now - next(iter(self._newcomers.values()))[0] >= NEW_FOR:
+                self._newcomers.popitem(last=False)
+            self._advertised = bool(self._news)
+            news, self._news = self._news, []
+        if news:
+            self._advertise(news)
+        self.dial_more(now)
+
+    # -- getaddr and addr ---------------------------------------------------------------
+
+    def addresses_for(self, link: Link, now: float) -> bytes:
+        """Return an ``addr`` with proven addresses of live peers, as many as fit, drawn at random."""
+        alive = self._table.answered_since(now - ADDRESS_FRESH)
+        if link.peer is not None:
+            alive.pop(link.peer.nodeid, None)
+        known = _without_loopback(link, self._book.proven(alive))
+        if len(known) > MAX_ADDRESSES:
+            known = self._rng.sample(known, MAX_ADDRESSES)
+        if link.peer is not None:
+            self._knows(link.peer.nodeid, [nodeid for _, nodeid in known])
+        return messages.encode_addr(known)
+
+    def heard(self, peer: Peer, message: Addr, now: float) -> None:
+        """Note the addresses that ``peer`` names, and dial what is new."""
+        self._knows(peer.nodeid, [nodeid for _, nodeid in message.peers if nodeid])
+        for address, nodeid in message.peers:
+            if nodeid == self._nodeid or not is_shareable(address):
+                continue
+            if is_loopback(address.host) and not is_loopback(peer.link.remote.host):
+                continue  # the peer's own machine, not ours
+            if nodeid == peer.nodeid or (nodeid is None and len(message.peers) == 1):
+                self._claimed(peer, address, now)
+            else:
+                self._book.heard(address, nodeid, peer.nodeid, now)
+        self.dial_more(now)
+
+    # -- peers come and go --------------------------------------------------------------
+
+    def met(self, peer: Peer, now: float) -> None:
+        """Take up a peer that has been let in, and have its claim probed if it dialed us."""
+        with self._lock:
+            self._newcomers.setdefault(peer.nodeid, (now, set()))
+        self._hooks.met(peer, now)
+        if peer.link.direction == INBOUND and peer.claimed is not None:
+            self._claimed(peer, peer.claimed, now, at_leisure=not self._is_hub())
+
+    def lost(self, peer: Peer, left: bool, now: float) -> None:
+        """A peer's connection is over; ``left`` if it said that it stops."""
+        with self._lock:
+            self._newcomers.pop(peer.nodeid, None)
+        self._claims.forget(peer.nodeid)
+        self._book.lost(peer.nodeid, now, stopping=left)
+        self._hooks.lost(peer, left, now)
+        again = self._table.holder(peer.nodeid)
+        if again is not None:  # it has come back at this very moment, on another thread
+            self.met(again, now)
+        self._book.wake()
+        others = self._table.occupied()
+        if others < ENOUGH_PEERS:
+            self._book.hurry(now, everyone=others == 0)
+
+    def answered(self, peer: Peer, now: float) -> None:
+        """Advertise ``peer`` if that has just become possible: it is proven and answers pings.
+
+        At once, if it is the first of this tick.  Where 32 nodes start together each proves every
+        other one within a second or two, and an ``addr`` for each was a third of all traffic.
+        """
+        if peer.last_pong_at is None or now - peer.last_pong_at > ADDRESS_FRESH:
+            return
+        if not self._book.proven([peer.nodeid]) or not self._table.advertise_once(peer):
+            return
+        with self._lock:
+            self._news.append(peer.nodeid)
+            if self._advertised:
+                return
+            self._advertised = True
+            news, self._news = self._news, []
+        self._advertise(news)
+
+    # -- dials and probes ---------------------------------------------------------------
+
+    def found(self, link: Link, nodeid: str, now: float) -> None:
+        """A dial has found ``nodeid``: an earlier node of that address is not there any more."""
+        assert link.target is not None
+        for address in {link.target, link.remote}:
+            before = self._book.nodeid_at(address)
+            self._book.found(address, nodeid, now, link.probe)
+            if before is not None and before != nodeid and not self.may_be_found(before):
+                self._hooks.moved(before, now)
+        known = self._table.get(nodeid) if link.probe else None
+        if known is not None:
+            self.answered(known, now)
+
+    def may_be_found(self, nodeid: str) -> bool:
+        """True if that node is connected, or has a proven address."""
+        return nodeid in self._table.nodeids() or bool(self._book.proven([nodeid]))
+
+    def welcomed(self, link: Link, now: float) -> None:
+        """The dial behind ``link`` has made a peer."""
+        assert link.target is not None
+        self._dial_over()
+        self._book.welcomed(link.target, now)
+
+    def not_welcomed(self, target: Address, now: float, blame: bool) -> None:
+        """The dial of ``target`` has made no peer; see ``AddressBook.failed`` for ``blame``."""
+        self._dial_over()
+        self._book.failed(target, now, self._table.occupied(), blame)
+
+    def ended(self, end: DialEnd, now: float) -> None:
+        """A dial or probe that should find a certain node has shown what it could."""
+        if end.probe:
+            self._claims.over(Claim(end.nodeid, end.address))
+        self._hooks.dial_ended(end, now)
+        if end.probe:
+            self._probe_claims(now)
+
+    def probe(self, address: Address, nodeid: str) -> None:
+        """Dial ``address`` only to see whether ``nodeid`` answers; ``Hooks.dial_ended`` follows."""
+        self._dial(address, True, nodeid)
+
+    def dial(self, address: Address, now: float) -> None:
+        """Dial ``address`` now unless that is under way."""
+        self._book.note(address, now)
+        if self._book.begin(address):
+            with self._lock:
+                self._dialing += 1
+            self._dial(address, False, self._book.nodeid_at(address))
+
+    def dial_more(self, now: float) -> None:
+        """Dial what is due, while there are fewer than half as many peers as fit."""
+        if not self._book.may_be_due(now):  # nearly always: asked whenever anything has happened
+            return
+        occupied = self._table.occupied()
+        with self._lock:
+            if self._stopping:
+                return
+            room = (self._most_peers + 1) // 2 - occupied - self._dialing
+            most = min(room, MAX_DIALS - self._dialing)
+            if most <= 0:
+                return
+            self._dialing += most  # taken before asking the book, so that two threads share it
+        due = self._book.due(now, self._table.nodeids(), most)
+        with self._lock:
+            self._dialing -= most - len(due)
+        for address in due:
+            self._dial(address, False, self._book.nodeid_at(address))
+
+    def _dial_over(self) -> None:
+        with self._lock:
+            self._dialing -= 1
+
+    def _claimed(
+        self, peer: Peer, address: Address, now: float, at_leisure: bool = False
+    ) -> None:
+        if not is_shareable(address) or self._book.knows_as_mine(address):
+            return
+        self._hooks.claimed(peer, address, now)
+        if not self._book.has_proven(address, peer.nodeid):
+            self._claims.note(Claim(peer.nodeid, address), now, at_leisure)
+            self._probe_claims(now)
+
+    def _probe_claims(self, now: float) -> None:
+        if self._stopping:
+            return
+        for claim in self._claims.due(now):
+            if self._book.knows_as_mine(claim.address):
+                self._claims.over(claim)
+            else:
+                self.probe(claim.address, claim.nodeid)
+
+    # -- news ---------------------------------------------------------------------------
+
+    def _is_hub(self) -> bool:
+        """True if all our peers have dialed us: we may be the one address that every node was given.
+
+        Then newcomers hear of each other from us alone.  A node that has dialed somebody itself has
+        shown its peers the way there, and need not hurry.
+        """
+        return all(peer.link.direction == INBOUND for peer in self._table.up())
+
+    def _knows(self, nodeid: str, others: Iterable[str]) -> None:
+        """Note that peer ``nodeid`` knows ``others``: it named them to us, or heard of them from us."""
+        with self._lock:
+            if self._newcomers:
+                for other in others:
+                    if other in self._newcomers:
+                        self._newcomers[other][1].add(nodeid)
+
+    def _advertise(self, news: List[str]) -> None:
+        """Send the addresses of ``news`` to peers that may not know them: to all, or to a few."""
+        peers = self._table.up()
+        here = {peer.nodeid for peer in peers}
+        most = len(peers) if self._is_hub() else TELL_PEERS
+        for peer in self._rng.sample(peers, len(peers)):
+            with self._lock:
+                new = [
+                    nodeid
+                    for nodeid in news
+                    if nodeid in here
+                    and nodeid != peer.nodeid
+                    and peer.nodeid not in self._newcomers.get(nodeid, (0.0, ()))[1]
+                ]
+            entries = _without_loopback(peer.link, self._book.proven(new))
+            if entries:
+                entries = self._rng.sample(entries, min(len(entries), MAX_ADDRESSES))
+                self._knows(peer.nodeid, [nodeid for _, nodeid in entries])
+                peer.link.send(messages.encode_addr(entries))
+                most -= 1
+                if most == 0:
+                    return
+
+
+def _without_loopback(
+    link: Link, entries: List[Tuple[Address, str]]
+) -> List[Tuple[Address, str]]:
+    """Leave out loopback addresses unless ``link`` leads to this machine: only there they mean us."""
+    if is_loopback(link.remote.host):
+        return entries
+    return [entry for entry in entries if not is_loopback(entry[0].host)]

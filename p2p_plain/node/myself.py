@@ -1,0 +1,60 @@
+"""What a node says about itself."""
+
+from typing import NamedTuple, Optional, Tuple
+
+from ..common.address import Address, is_ip, is_loopback, is_shareable
+from .messages import Hello, encode_hello
+from .peer import INBOUND, Link
+
+
+class Myself(NamedTuple):
+    """The node's name, and where it can be reached; immutable once it runs."""
+
+    nodeid: str
+    name: str
+    agent: str
+    network: str
+    port: int
+    """The port on which it listens."""
+    advertise: Optional[Address]
+    """The address that our user told it to advertise."""
+    wildcard: Tuple[int, ...]
+    """The IP versions (4, 6) for which it listens on every local address."""
+    addresses: Tuple[Address, ...]
+    """Where others can dial it, as far as it knows; the best first."""
+    http: Optional[int] = None
+    """The port of the status page, if others may open it."""
+
+    def hello(self, link: Link) -> bytes:
+        """Return our hello for ``link``; the end that dialed says it first."""
+        return encode_hello(
+            Hello(
+                nodeid=self.nodeid,
+                port=self.port,
+                name=self.name,
+                network=self.network,
+                agent=self.agent,
+                probe=link.probe,
+                observed=link.remote if is_shareable(link.remote) else None,
+                http=self.http,
+            )
+        )
+
+    def address_for(self, link: Link) -> Optional[Address]:
+        """Return where the peer at the other end of ``link`` should dial us.
+
+        That is never the wildcard: 0.0.0.0 answers "where do you listen?", not "where are you?".
+        Our own end of this connection is an answer if we listen there.
+        """
+        if self.advertise is not None:
+            return self.advertise
+        if link.direction == INBOUND and not self.wildcard:
+            return self.addresses[0]  # the peer has found the only one
+        host = link.local().host
+        if is_ip(host) and (6 if ":" in host else 4) in self.wildcard:
+            return Address(host, self.port)
+        near = is_loopback(host)
+        for address in self.addresses:
+            if near or not is_loopback(address.host):
+                return address
+        return None

@@ -1,0 +1,196 @@
+"""The peers file: what the address book keeps on disk, so that a restarted node knows where to dial.
+
+It is JSON, with proven addresses apart from those that were only heard.  It has the time of day,
+because a monotonic clock means nothing to the next process.  At every moment the old file or the
+new one is there, whole.  A damaged file is moved aside with a warning, and the node starts.
+"""
+
+import json
+import os
+import stat
+from threading import Event
+from time import monotonic, time
+from typing import Any, Optional
+
+from ..common.address import Address, is_shareable, parse_wire
+from ..common.config import MAX_BOOK, SAVE_INTERVAL
+from ..common.errors import CannotStart, why
+from ..common.events import WARNING, Events
+from .address_book import AddressBook, HeardAddress, Kept, KeptAddress
+from .fields import is_nodeid
+
+FILE_VERSION = 1
+"""A file of another version is not guessed at, but moved aside."""
+
+MAX_FILE = 2 * 1024 * 1024
+"""Characters that are read: twice 4,096 entries of 250, more than they take."""
+
+
+class PeersFile:
+    """The file of one node.  Its methods run one after the other, on one thread each."""
+
+    def __init__(self, path: str, book: AddressBook, events: Events) -> None:
+        """Raises ``CannotStart`` if there is no such folder."""
+        self._path: Optional[str] = _real(path)
+        self._book = book
+        self._events = events
+        folder = os.path.dirname(self._path)
+        if not os.path.isdir(folder):
+            raise CannotStart("there is no folder %s; see --peers-file" % folder)
+
+    def read(self) -> None:
+        """Fill the book.  A damaged file is moved aside, not overwritten.  Raises ``CannotStart``."""
+        path = self._path
+        assert path is not None
+        try:
+            self._book.add_kept(load(path, time()), monotonic())
+        except (OSError, ValueError) as error:
+            aside = path + ".bad"
+            try:
+                os.replace(path, aside)
+                told = "moved to %s" % aside
+            except OSError as failed:
+                self._path = None
+                told = "left there, and nothing will be saved: %s" % failed.strerror
+            self._events.log(WARNING, "%s is damaged or unreadable (%s); %s", path, why(error), told)
+
+    def keep(self, stopping: Event) -> None:
+        """Save what changed, once a minute and when ``stopping`` is set.  The keeper's thread."""
+        path = self._path
+        if path is None:
+            return
+        sweep(path, time())
+        saved = 0
+        complaint = ""
+        while True:
+            last = stopping.wait(SAVE_INTERVAL)
+            changes = self._book.changes()
+            if changes != saved:
+                try:
+                    save(path, self._book.kept(monotonic()), time())
+                    saved = changes
+                    complaint = ""
+                except OSError as error:
+                    if why(error) != complaint:  # once, not each minute for months
+                        complaint = why(error)
+                        self._events.log(WARNING, "cannot save %s: %s", path, complaint)
+            if last:
+                return
+
+
+def save(path: str, kept: Kept, wall_now: float) -> None:
+    """Write the file: to a temporary one in the same folder, to the disk, then over the old one.
+
+    Raises ``OSError``; the old file is then as it was.
+    """
+    document = {
+        "format": "p2p_plain peers",
+        "version": FILE_VERSION,
+        "peers": [
+            {"address": str(k.address), "nodeid": k.nodeid, "proven": round(wall_now - k.age)}
+            for k in kept.proven
+        ],
+        "heard": [
+            {"address": str(k.address), "nodeid": k.nodeid, "from": k.source} for k in kept.heard
+        ],
+    }
+    temporary = "%s.%d.tmp" % (path, os.getpid())
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            json.dump(document, file, indent=1)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+        raise
+
+
+def sweep(path: str, wall_now: float) -> None:
+    """Remove temporary files of processes that died in ``save``.
+
+    Young ones stay: another process may be writing them.
+    """
+    folder, base = os.path.split(path)
+    try:
+        for name in os.listdir(folder or os.curdir):
+            middle = name[len(base) + 1 : -len(".tmp")]
+            if name == "%s.%s.tmp" % (base, middle) and middle.isdigit():
+                left = os.path.join(folder, name)
+                if wall_now - os.stat(left).st_mtime > SAVE_INTERVAL:
+                    os.unlink(left)
+    except OSError:
+        pass  # a little litter is no reason to bother anyone
+
+
+def load(path: str, wall_now: float) -> Kept:
+    """Return what ``save`` wrote; nothing if there is no such file.
+
+    Raises ``ValueError`` if it is not such a file, ``OSError`` if it cannot be read, and
+    ``CannotStart`` if it is a folder, for example: that is a typing mistake, and not ours to move.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+            raise CannotStart("%s is not a regular file; see --peers-file" % path)
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MAX_FILE)
+        if not text:  # made by touch(1) or mktemp(1), to be filled by us
+            return Kept([], [])
+        document = json.loads(text)
+    except FileNotFoundError:
+        return Kept([], [])
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
+        raise ValueError("not a p2p_plain peers file")
+    if document.get("version") != FILE_VERSION:
+        version = document.get("version")
+        raise ValueError("version %r; this program reads %d" % (version, FILE_VERSION))
+    peers, heard = document.get("peers"), document.get("heard", [])
+    if not isinstance(peers, list) or not isinstance(heard, list):
+        raise ValueError("it has no list of peers")
+    return Kept(
+        [_read_proven(entry, wall_now) for entry in peers[:MAX_BOOK]],
+        [_read_heard(entry) for entry in heard[:MAX_BOOK]],
+    )
+
+
+def _read_proven(entry: Any, wall_now: float) -> KeptAddress:
+    address = _read_address(entry)
+    if not is_nodeid(entry.get("nodeid")):
+        raise ValueError("an entry without a nodeid")
+    proven = entry.get("proven")
+    if isinstance(proven, bool) or not isinstance(proven, (int, float)):
+        raise ValueError("an entry without the time when it was proven")
+    if not abs(proven) < 1e12:  # NaN fails every comparison
+        raise ValueError("an entry with an impossible time")
+    return KeptAddress(address, entry["nodeid"].lower(), max(0.0, wall_now - proven))
+
+
+def _read_heard(entry: Any) -> HeardAddress:
+    address = _read_address(entry)
+    nodeid, source = entry.get("nodeid"), entry.get("from")
+    if not is_nodeid(source) or not (nodeid is None or is_nodeid(nodeid)):
+        raise ValueError("a heard address of nobody, or from nobody")
+    return HeardAddress(address, nodeid and nodeid.lower(), source.lower())
+
+
+def _read_address(entry: Any) -> Address:
+    if not isinstance(entry, dict):
+        raise ValueError("an entry that is not an object")
+    address = parse_wire(entry.get("address"))
+    if not is_shareable(address):
+        raise ValueError("%s is not an address to dial" % (address,))
+    return address
+
+
+def _real(path: str) -> str:
+    """Follow a link, so that what it points at is written, and moved aside if it is damaged."""
+    try:
+        return os.path.realpath(path)
+    except OSError as error:  # relative to a folder that has been deleted under us
+        raise CannotStart("cannot find %s from here: %s" % (path, why(error))) from error

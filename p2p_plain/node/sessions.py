@@ -1,0 +1,92 @@
+"""Every open connection of a node, those that have not said hello included.
+
+The peer table knows peers; this knows sockets: those that must be closed at the end, and how many
+a stranger may open.
+"""
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Dict, List
+
+from ..common.address import is_loopback
+from ..common.config import MAX_PER_IP, MAX_UNGREETED
+from ..common.counters import Traffic
+from .peer import GREETING, INBOUND, PROBED
+from .session import Session
+
+
+class Sessions:
+    """The sessions of one node.  Any thread may call any method."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # Guarded by _lock.  Dicts serve as sets, and an OrderedDict keeps the order of arrival.
+        self._open: Dict[Session, None] = {}
+        self._strangers: OrderedDict[Session, None] = OrderedDict()
+        """Inbound ones that were nobody's peer when we last looked: no hello yet, or a guest."""
+        self._inbound_by_ip: Dict[str, int] = {}
+        self._past = Traffic()
+        """The traffic of sessions that have ended."""
+
+    def enter(self, session: Session) -> bool:
+        """Note a session that is about to run; False if its address has too many."""
+        evicted = None
+        host = session.remote.host
+        with self._lock:
+            if session.direction == INBOUND:
+                count = self._inbound_by_ip.get(host, 0)
+                if count >= MAX_PER_IP and not is_loopback(host):
+                    return False
+                self._inbound_by_ip[host] = count + 1
+                if len(self._strangers) >= MAX_UNGREETED and self._strangers_locked(MAX_UNGREETED):
+                    evicted = self._strangers.popitem(last=False)[0]
+                self._strangers[session] = None
+            self._open[session] = None
+        if evicted is not None:
+            evicted.cut()
+        return True
+
+    def evict_stranger(self) -> bool:
+        """Cut the connection that has been nobody's peer for longest; True if there was one."""
+        with self._lock:
+            evicted = self._strangers.popitem(last=False)[0] if self._strangers_locked(1) else None
+        if evicted is not None:
+            evicted.cut()
+        return evicted is not None
+
+    def leave(self, session: Session) -> None:
+        """Forget a session whose socket is closed."""
+        host = session.remote.host
+        with self._lock:
+            del self._open[session]
+            self._past.add(session.traffic)
+            self._strangers.pop(session, None)
+            if session.direction == INBOUND:
+                self._inbound_by_ip[host] -= 1
+                if not self._inbound_by_ip[host]:
+                    del self._inbound_by_ip[host]
+
+    def all(self) -> List[Session]:
+        """Return the sessions that are open now."""
+        with self._lock:
+            return list(self._open)
+
+    def traffic(self) -> Traffic:
+        """Return the traffic of all sessions since the start."""
+        found = Traffic()
+        with self._lock:
+            for session in self._open:
+                found.add(session.traffic)
+            found.add(self._past)
+        return found
+
+    def attend(self, now: float) -> None:
+        """Call ``Session.attend`` of each.  The pinger's thread."""
+        for session in self.all():
+            session.attend(now)
+
+    def _strangers_locked(self, least: int) -> bool:
+        """True if there are that many strangers; those that have become peers are dropped here."""
+        for known in [s for s in self._strangers if s.state not in (GREETING, PROBED)]:
+            del self._strangers[known]
+        return len(self._strangers) >= least

@@ -1,0 +1,107 @@
+"""Rows on the wire: each field is checked on arrival, and an error names it."""
+
+import pytest
+
+from p2p_plain.common.config import MAX_LINKS
+from p2p_plain.common.errors import PeerMisbehaved
+from p2p_plain.monitor.row_messages import LINK_FIELDS, GetLinks, Links, encode_end_of_links
+from p2p_plain.node.messages import parse
+from tests.support.lines import MISSING, refused, said
+
+ID = "01234567-89ab-4cde-8f01-23456789abcd"
+OTHER = "ffffffff-ffff-4fff-bfff-ffffffffffff"
+
+
+def test_getlinks_has_no_fields():
+    assert isinstance(parse(said("getlinks")), GetLinks)
+
+
+def link(**fields):
+    return dict({"nodeid": OTHER}, **fields)
+
+
+JUNK = [None, [], {}, [[]], True, 5, -1, 1.5, "", "x", "ok", "none", "192.0.2.1:6000", OTHER, "\x1b"]
+
+
+@pytest.mark.parametrize("field", LINK_FIELDS)
+def test_whatever_a_stranger_puts_into_a_field_is_read_or_refused(field):
+    for junk in JUNK:
+        try:
+            (read,) = parse(said("links", nodeid=ID, links=[link(**{field: junk})])).links
+            assert read[field] == junk
+        except PeerMisbehaved as error:
+            assert str(error).startswith("links: " + field)
+
+
+def test_a_row_of_the_matrix_is_read():
+    row = [
+        link(
+            name="b",
+            address="192.0.2.1:6000",
+            direction="outbound",
+            rtt_ms=0.5,
+            rtt_p50_ms=1,
+            rtt_max_ms=2,
+            jitter_ms=0,
+            dial="wrong-peer",
+            dial_ms=None,
+            up_s=10,
+            later="yes",
+        ),
+        link(rtt_ms=None, direction="none", dial="unknown"),
+    ]
+    line = said("links", nodeid=ID.upper(), name="a", age=1.5, lag_ms=0, links=row)
+    assert parse(line) == Links(ID, tuple(row), "a", 1.5, 0.0, False, line)
+    line = said("links", nodeid=ID, links=[])
+    assert parse(line) == Links(ID, (), line=line)
+
+
+def test_a_nodeid_in_upper_case_is_the_same_node_in_a_link_too():
+    line = said("links", nodeid=ID, links=[{"nodeid": OTHER.upper()}])
+    assert parse(line).links[0]["nodeid"] == OTHER
+
+
+def test_the_end_of_an_answer_to_getlinks_is_marked():
+    line = encode_end_of_links(ID, 180.0)[:-1]
+    assert parse(line) == Links(ID, (), end=True, line=line, stale_after=180.0)
+
+
+@pytest.mark.parametrize(
+    "field, wrong",
+    [
+        ("nodeid", [MISSING, None, "me"]),
+        ("links", [MISSING, None, {}, "none", [None], [[]], [OTHER], [link()] * (MAX_LINKS + 1)]),
+        ("name", ["", 5, "a\nb"]),
+        ("age", [-1, "1", True, []]),
+        ("lag_ms", [-0.1, "1", False]),
+        ("end", [None, 1, "true"]),
+        ("stale_after", [-1, "180", True]),
+    ],
+)
+def test_a_row_with_a_wrong_field_is_refused(field, wrong):
+    for value in wrong:
+        fields = {"nodeid": ID, "links": [], field: value}
+        assert refused(said("links", **fields)).startswith("links: %s is " % field)
+
+
+@pytest.mark.parametrize(
+    "field, wrong",
+    [
+        ("nodeid", [MISSING, None, "me"]),
+        ("name", [None, "", "\x1b"]),
+        ("address", [5, "host:80", "192.0.2.1"]),
+        ("direction", [None, "", "sideways", 5]),
+        ("dial", [None, "", "maybe", "x" * 1000]),
+        ("rtt_ms", [-1, "1", True]),
+        ("rtt_p50_ms", [[]]),
+        ("rtt_max_ms", [{}]),
+        ("jitter_ms", [False]),
+        ("dial_ms", ["fast"]),
+        ("up_s", [-0.5]),
+    ],
+)
+def test_a_link_with_a_wrong_field_is_refused_wherever_it_stands_in_the_row(field, wrong):
+    for value in wrong:
+        bad = {k: v for k, v in link(**{field: value}).items() if v is not MISSING}
+        line = said("links", nodeid=ID, links=[link(), bad, link()])
+        assert refused(line).startswith("links: %s is " % field)

@@ -1,0 +1,115 @@
+"""Claims of peers: each is probed once, soon, a few at a time, and nobody can claim a whole street."""
+
+import random
+
+import pytest
+
+from p2p_plain.common.address import Address
+from p2p_plain.common.config import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
+from p2p_plain.node.claims import (
+    AT_ONCE,
+    CLAIM_AGAIN_AFTER,
+    CLAIMS_A_PEER,
+    LEISURE,
+    Claim,
+    Claims,
+)
+from tests.support import new_id
+
+PEER = new_id()
+
+
+def claim(number, nodeid=PEER):
+    return Claim(nodeid, Address("192.0.2.%d" % number, 6000))
+
+
+@pytest.fixture(params=range(3))
+def claims(request):
+    return Claims(random.Random(request.param))
+
+
+def test_a_claim_is_probed_once(claims):
+    claims.note(claim(1), 0.0)
+    claims.note(claim(1), 0.0)
+    assert claims.due(0.0) == [claim(1)]
+    claims.over(claim(1))
+    claims.note(claim(1), 1.0)
+    assert claims.due(1000.0) == []
+
+
+def test_a_claim_that_can_wait_is_probed_in_a_few_seconds(claims):
+    claims.note(claim(1), 0.0, at_leisure=True)
+    assert claims.due(LEISURE[0] - 0.01) == []
+    assert claims.due(LEISURE[1]) == [claim(1)]
+
+
+def test_a_few_are_probed_at_once_and_the_others_when_those_have_ended(claims):
+    for number in range(2 * AT_ONCE):
+        claims.note(claim(number, new_id()), 0.0)
+    first = claims.due(0.0)
+    assert len(first) == AT_ONCE
+    assert claims.due(0.0) == []
+    for ended in first:
+        claims.over(ended)
+    assert len(claims.due(0.0)) == AT_ONCE
+
+
+def test_the_first_claim_of_each_peer_comes_before_any_second_one(claims):
+    """A crowd that claims four addresses each, where nobody answers, delays a newcomer little."""
+    liars = [new_id() for _ in range(AT_ONCE)]
+    for number in range(CLAIMS_A_PEER):
+        for liar in liars:
+            claims.note(claim(number, liar), 0.0)
+    for begun in claims.due(0.0):
+        claims.over(begun)
+    claims.note(claim(9), 1.0)
+    assert claims.due(1.0)[0] == claim(9)
+
+
+def test_a_peer_can_claim_only_so_many_addresses(claims):
+    for number in range(50):
+        claims.note(claim(number), 0.0)
+    begun = []
+    while True:
+        due = claims.due(1.0)
+        if not due:
+            break
+        for one in due:
+            claims.over(one)
+        begun += due
+    assert begun == [claim(number) for number in range(CLAIMS_A_PEER)]
+
+
+def test_a_peer_that_has_moved_again_is_probed_where_it_is_now(claims):
+    for number in range(10):
+        now = number * CLAIM_AGAIN_AFTER
+        claims.note(claim(number), now)
+        assert claims.due(now) == [claim(number)]
+        claims.over(claim(number))
+
+
+def test_a_crowd_that_comes_and_goes_is_probed_at_a_bounded_rate(claims):
+    tried, now = 0, 0.0
+    while now < 600.0:
+        for number in range(2 * AT_ONCE):
+            nodeid = new_id()
+            claims.note(claim(number, nodeid), now)
+        for begun in claims.due(now):
+            tried += 1
+            claims.over(begun)
+        now += 0.2
+    assert tried <= UNPROVEN_AT_ONCE + 600 * UNPROVEN_A_SECOND + 1
+
+
+def test_a_peer_that_is_gone_is_forgotten_but_its_probe_keeps_its_place(claims):
+    """Otherwise a crowd that connects and leaves in a hurry could have us dial without bound."""
+    for number in range(AT_ONCE):
+        nodeid = new_id()
+        claims.note(claim(number, nodeid), 0.0)
+        claims.due(0.0)
+        claims.forget(nodeid)
+    claims.note(claim(9), 0.0)
+    assert claims.due(0.0) == []
+    claims.note(claim(8, "gone"), 0.0)
+    claims.forget("gone")
+    assert "gone" not in [one.nodeid for one in claims.due(1000.0)]
