@@ -36,6 +36,7 @@ OLDEST = (3, 6)
 SLOWEST = [
     "tests/scripts/test_conformance.py",
     "tests/scripts/test_lab.py",
+    "tests/scripts/test_lab_document.py",
     "tests/scripts/test_soak.py",
     "tests/scripts/test_bench.py",
     "tests/scripts/test_fuzz.py",

@@ -36,7 +36,6 @@ def run_bench(*arguments):
     return run.stdout.decode().splitlines()
 
 
-@pytest.mark.long
 @needs_linux
 def test_every_case_has_a_line_for_each_comparison():
     head, columns, *lines, seconds = run_bench(*TINY)
@@ -71,7 +70,6 @@ def test_json_has_an_object_for_each_comparison():
     assert found[3]["target"] is None and found[3]["met"] is None
 
 
-@pytest.mark.long
 @needs_linux
 def test_commands_of_the_document_run():
     """All that ``BENCHMARK.rst`` shows, in small; the first is tried by the test of every case."""

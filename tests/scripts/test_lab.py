@@ -80,7 +80,6 @@ def test_all_nodes_find_each_other_and_end_well():
     assert [record["ended"] for record in played.records if "ended" in record] == [0, 0, 0, 0]
 
 
-@pytest.mark.long
 def test_split_network_is_noticed_and_heals():
     """Each half goes on undisturbed; after the heal both halves find each other."""
     steps = ["mesh", "split h4,h5,h6", "apart 15", "show", "heal", "mesh 30", "show"]
@@ -96,7 +95,6 @@ def test_split_network_is_noticed_and_heals():
     assert len(connected[1]) == 6 * 5
 
 
-@pytest.mark.long
 def test_unplugged_cable_is_noticed_at_both_ends_and_narrow_one_is_no_reason_to_part():
     played = play(
         *("--hosts", "3", "mesh", "narrow h3 64kbit", "expect rtt on h3 about h1", "wide h3"),
@@ -145,7 +143,6 @@ def test_host_behind_nat_is_a_peer_of_all_and_is_never_dialed():
     assert [address for address in tried if address.startswith(("10.78.", "10.77.0.254:"))] == []
 
 
-@pytest.mark.long
 def test_peers_report_how_a_node_ended():
     """Killed: the stream just ends.  Stopped: it said so.  Frozen: only a ping shows it."""
     play(
