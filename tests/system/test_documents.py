@@ -1,5 +1,6 @@
 """The documents are true: what they list is what there is, and what they show can be run."""
 
+import ast
 import glob
 import os
 import re
@@ -373,6 +374,22 @@ def test_every_module_stands_in_the_reading_order_and_the_node_comes_first():
     assert len(set(order)) == len(order)
     assert set(order) == {name for name in modules if "__" not in name}
     assert order[:4] == ["node/codec", "node/transport", "node/listener", "node/session"]
+
+
+def test_every_class_method_and_function_that_is_named_exists():
+    """Also those in the walk from accept to peer_up, and where each rule of the wire is."""
+    found = set()
+    for path in glob.glob(os.path.join(PACKAGE, "**", "*.py"), recursive=True):
+        module = os.path.basename(path)[:-3]
+        for node in ast.parse(read(path)).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                found.add("%s.%s" % (module, node.name))
+            if isinstance(node, ast.ClassDef):
+                methods = (one for one in node.body if isinstance(one, ast.FunctionDef))
+                found.update("%s.%s" % (node.name, method.name) for method in methods)
+    named = re.findall(r"``(\w+\.(?!py|rst)\w+)``", ALL["architecture"])
+    assert len(named) > 20
+    assert set(named) - {"socketserver.ThreadingTCPServer", "threading.Timer"} <= found
 
 
 def test_every_folder_is_listed():
