@@ -82,8 +82,8 @@ class SelfPipe:
         self._read.setblocking(False)
         self._write.setblocking(False)
         self._blocking = False
-        self.ended = False
-        """True once an ending signal has come."""
+        self.ended = 0
+        """The first ending signal that came; 0 before that."""
 
     def __enter__(self) -> "SelfPipe":
         signal.set_wakeup_fd(self._write.fileno())
@@ -147,7 +147,7 @@ class SelfPipe:
 
     def _note(self, number: int, _: object) -> None:
         if number in self._ending:
-            self.ended = True
+            self.ended = self.ended or number
             if self._blocking:
                 self._blocking = False  # only once: the way out is not to be interrupted
                 raise Interrupted
