@@ -11,7 +11,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-from p2p_plain import Node  # noqa: E402
+from p2p_plain import Node, cli  # noqa: E402
 
 # As most people have it: what a program writes into a pipe waits in a buffer first.
 os.environ.pop("PYTHONUNBUFFERED", None)
@@ -65,3 +65,18 @@ def make_node():
     yield make
     for node in made:
         node.stop()
+
+
+@pytest.fixture
+def typed(capsys):
+    """Run a command in this process: ``typed("ping", ...)`` returns exit code, stdout, stderr."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*words):
+        code = cli.main(list(words))
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import uuid
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 
 import pytest
 
@@ -266,6 +266,25 @@ class Program:
         for stream in (self.process.stdout, self.process.stderr):
             if stream is not None:
                 stream.close()
+
+
+def start_program(
+    *words: str, what: Any = ("-m", "p2p_plain"), **settings: Any
+) -> "subprocess.Popen[bytes]":
+    """Start ``python -m p2p_plain`` with these words and no keyboard; both outputs are pipes."""
+    pipe = subprocess.PIPE
+    known = {"cwd": ROOT, "stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe}
+    return subprocess.Popen([sys.executable, *what, *words], **dict(known, **settings))
+
+
+def run_program(*words: str, **settings: Any) -> Tuple[int, str, str]:
+    """Run it to its end: exit code, stdout, stderr."""
+    process = start_program(*words, **settings)
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+    return process.returncode, (out or b"").decode(), (err or b"").decode()
 
 
 def reason_for_no_lab() -> str:

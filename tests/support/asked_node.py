@@ -49,6 +49,13 @@ def mesh(count, name="node-%02d"):
     ]
 
 
+def with_dial(rows, source, target, dial):
+    """The rows, with another outcome of the dial in one direction."""
+    (entry,) = [e for e in rows[source]["links"] if e["nodeid"] == rows[target]["nodeid"]]
+    entry["dial"] = dial
+    return rows
+
+
 class FakeNode:
     """A node that says what the test wants: ``rows`` as given, or what ``play(peer, n)`` does.
 
