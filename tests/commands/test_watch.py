@@ -16,7 +16,8 @@ import pytest
 from p2p_plain.commands.guest import Snapshot
 from p2p_plain.commands.watch_panel import Chosen, Known, Report, picture_of, sparkline
 from p2p_plain.common.address import Address
-from p2p_plain.node import messages
+from p2p_plain.monitor.row_messages import Links
+from p2p_plain.node.messages import Hello
 from p2p_plain.terminal.text import clip, columns_of
 from tests.support import PATIENCE, ROOT, free_port, wait_until
 from tests.support.asked_node import FakeNode, greeted_then, ids, mesh, wait_for_the_end
@@ -33,14 +34,14 @@ COLOUR = re.compile("\x1b\\[[0-9;]*m")
 def as_links(rows):
     """Rows as they were said, as the client would have them."""
     return [
-        messages.Links(row["nodeid"], tuple(row["links"]), row["name"], row["age"]) for row in rows
+        Links(row["nodeid"], tuple(row["links"]), row["name"], row["age"]) for row in rows
     ]
 
 
 def state_of(*answers, problem="", name="node-01"):
     """What is known after these answers, a second apart."""
     state = Known(Address("127.0.0.1", 6000))
-    hello = messages.Hello(ids(1)[0], name=name)
+    hello = Hello(ids(1)[0], name=name)
     for number, rows in enumerate(answers):
         state.learn(Report(Snapshot(hello, as_links(rows)), "", float(number)))
     if problem:
@@ -61,7 +62,7 @@ def test_how_old_a_row_may_be_is_for_the_node_to_say(stale_after, up):
     rows = mesh(3)
     rows[1]["age"] = 10
     state = Known(Address("127.0.0.1", 6000))
-    answer = Snapshot(messages.Hello(ids(1)[0]), as_links(rows), stale_after)
+    answer = Snapshot(Hello(ids(1)[0]), as_links(rows), stale_after)
     state.learn(Report(answer, "", 0.0))
     assert state.summary == "3 nodes, %d of 6 directions up" % up
 

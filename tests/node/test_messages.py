@@ -8,6 +8,7 @@ from p2p_plain.common.config import MAX_ADDRESSES, MAX_LINE
 from p2p_plain.common.errors import MessageTooLong
 from p2p_plain.node import messages
 from p2p_plain.node.codec import decode
+from p2p_plain.node.fields import is_nodeid
 from p2p_plain.node.messages import (
     BYE_REASONS,
     Addr,
@@ -91,7 +92,7 @@ def test_a_field_twice_is_refused():
     ],
 )
 def test_a_nodeid_is_a_uuid_as_text(text, is_one):
-    assert messages.is_nodeid(text) is is_one
+    assert is_nodeid(text) is is_one
 
 
 # -- hello ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from p2p_plain.common.address import Address
 from p2p_plain.common.config import DIAL_TIMEOUT, MAX_PROBES
 from p2p_plain.node import messages
 from p2p_plain.node.claims import LEISURE
+from p2p_plain.node.fields import is_nodeid
 from tests.support import new_id
 from tests.support.simulation import TICK, SimulatedLink, World, lonely_pair, mesh, raw_link, say
 
@@ -511,7 +512,7 @@ def test_whom_we_dial_in_vain_is_told_when_the_reason_is_new():
 def test_a_uuid_is_one_and_comes_from_the_dice():
     made = {messages.new_uuid(random.Random(seed)) for seed in range(200)}
     assert len(made) == 200
-    assert all(messages.is_nodeid(text) for text in made)
+    assert all(is_nodeid(text) for text in made)
     assert all(text[14] == "4" and text[19] in "89ab" for text in made)
     assert messages.new_uuid(random.Random(7)) == messages.new_uuid(random.Random(7))
 

@@ -13,10 +13,10 @@ import sys
 import pytest
 
 from p2p_plain.commands.watch_panel import BLOCKS
-from p2p_plain.common import output, program
+from p2p_plain.common import interfaces, output, program
 from p2p_plain.common.output import Output, wants_colour
 from p2p_plain.common.threads import Crew
-from p2p_plain.node import connector, listener, node
+from p2p_plain.node import connector, node
 from p2p_plain.node.listener import Listener
 from p2p_plain.terminal import screen
 from p2p_plain.terminal.text import as_encoded
@@ -146,10 +146,10 @@ def test_where_nobody_tells_of_interfaces_loopback_is_left(monkeypatch):
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(socket, "socket", Nowhere)
-    monkeypatch.setattr(listener, "open", no_file, raising=False)
+    monkeypatch.setattr(interfaces, "open", no_file, raising=False)
     monkeypatch.setitem(sys.modules, "fcntl", None)
     for wildcard, host in (((4,), "127.0.0.1"), ((4, 6), "127.0.0.1"), ((6,), "::1")):
-        (address,) = listener.dialable_addresses(listener.Listening(6000, "", wildcard))
+        (address,) = interfaces.dialable_addresses(interfaces.Listening(6000, "", wildcard))
         assert address.host == host
 
 

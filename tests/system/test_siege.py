@@ -10,7 +10,7 @@ import time
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.node import address_book
+from p2p_plain.node import peers_file
 from p2p_plain.node.address_book import Kept, KeptAddress
 from tests.support import PATIENCE, ROOT, Program, RawPeer, free_port, wait_until
 
@@ -184,7 +184,8 @@ def run_python(text, *arguments, **more):
 PEERS = """
 import os, sys
 from p2p_plain.common.address import Address
-from p2p_plain.node.address_book import *
+from p2p_plain.node.address_book import Kept, KeptAddress
+from p2p_plain.node.peers_file import load, save
 path = sys.argv[1]
 def peers(count):
     nodeid = '00000000-0000-4000-8000-%012d' % count
@@ -250,9 +251,9 @@ def test_killed_at_any_moment_the_peers_file_is_the_old_or_the_new_one(tmp_path)
         process.kill()
         process.wait(PATIENCE)
         process.stdout.close()
-        seen.add(len(address_book.load(path, 1000.0).proven))
+        seen.add(len(peers_file.load(path, 1000.0).proven))
     assert seen <= {700, 900}
-    address_book.sweep(path, time.time() + 3600)
+    peers_file.sweep(path, time.time() + 3600)
     assert os.listdir(str(tmp_path)) == ["peers.json"]
 
 
@@ -260,7 +261,7 @@ def test_a_node_that_is_killed_keeps_what_it_saved_and_starts_again_with_it(star
     path = tmp_path / "peers.json"
     other = start()
     before = Kept([KeptAddress(Address("127.0.0.1", other.port), other.nodeid, 0.0)])
-    address_book.save(str(path), before, time.time())
+    peers_file.save(str(path), before, time.time())
     for _ in range(3):
         program = start("--peers-file", str(path))
         program.wait_for("peer_up")
