@@ -18,7 +18,7 @@ from p2p_plain.common.program import CANNOT_START
 from p2p_plain.monitor import row_messages
 from p2p_plain.node import messages
 from scripts.conformity.grammar import FIELDS
-from tests.support import ROOT, RawPeer, free_port, reason_for_no_lab, wait_until
+from tests.support import ROOT, Program, RawPeer, free_port, reason_for_no_lab, wait_until
 
 README = os.path.join(ROOT, "README.rst")
 PACKAGE = os.path.join(ROOT, "p2p_plain")
@@ -99,6 +99,35 @@ def test_the_laboratory_reproduces_the_picture_in_the_readme():
 def verdicts(text):
     """The lines under a matrix, without the figures in brackets."""
     return sorted(re.sub(r" \(.*?\)", "", line) for line in re.findall(r"^ *([a-z]\d: .+)$", text, re.M))
+
+
+def test_a_second_node_prints_what_the_readme_shows(tmp_path):
+    """The same lines, but for times, nodeids and addresses."""
+    (shown,) = [block for block in literal_blocks(ALL["README"]) if "  listening  " in block]
+    output = tmp_path / "stdout"
+    with Program("--port", "0", "--name", "alpha") as alpha, output.open("wb") as file:
+        options = ["--port", "0", "--name", "beta", "--bootstrap", "127.0.0.1:%d" % alpha.port]
+        beta = subprocess.Popen([sys.executable, "-m", "p2p_plain", *options], cwd=ROOT, stdout=file)
+        try:
+            wait_until(lambda: output.read_text().count("  rtt  ") >= 2)
+        finally:
+            beta.terminate()
+            beta.wait()
+        alpha.stop()
+    printed = masked(output.read_text())
+    assert printed[: len(masked(shown))] == masked(shown)
+
+
+def masked(text):
+    """The lines of events, without what differs from run to run."""
+    for pattern, word in [
+        (r"\b[0-9a-f]{8}\b", "NODEID"),
+        (r"((\[[0-9a-f:]+\]|\d+(\.\d+){3}):\d+(, )?)+", "ADDRESS"),
+        (r"[0-9.]+ ms", "N ms"),
+        (r" +", " "),
+    ]:
+        text = re.sub(pattern, word, text)
+    return re.findall(r"^\d\d:\d\d:\d\d (.+)$", text, re.M)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
