@@ -86,6 +86,7 @@ def test_every_link_in_the_readme_leads_to_a_file():
 
 
 @pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
+@pytest.mark.long
 def test_the_laboratory_reproduces_the_picture_in_the_readme():
     """The times differ from run to run; the causes that are named do not."""
     (command,) = re.findall(r"``python3 (scripts/lab\.py [^`]+)``", ALL["README"])
