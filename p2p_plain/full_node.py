@@ -130,16 +130,7 @@ class Node(node.Node):
         ``age`` is in seconds since the row was measured, ``lag_ms`` how late its node itself ran,
         and ``links`` a list of dicts with what it measured to each other node.
         """
-        return [
-            {
-                "nodeid": row.nodeid,
-                "name": row.name,
-                "age": round(row.age, 1),
-                "lag_ms": row.lag_ms,
-                "links": list(row.links),
-            }
-            for row in self.rows()
-        ]
+        return [row.as_dict() for row in self.rows()]
 
     def counters(self) -> Dict[str, Any]:
         """Return what was counted since the start.

@@ -59,16 +59,7 @@ def as_dict(view: View, rows: List[Links]) -> Dict[str, Any]:
     """Return what ``--json`` prints."""
     return {
         "nodes": [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],
-        "rows": [
-            {
-                "nodeid": row.nodeid,
-                "name": row.name,
-                "age": row.age,
-                "lag_ms": row.lag_ms,
-                "links": list(row.links),
-            }
-            for row in rows
-        ],
+        "rows": [row.as_dict() for row in rows],
         "stale_after": view.stale_after,
         "summary": summarize(view).text(),
         "verdicts": [verdict.as_dict() for verdict in judge(view)],

@@ -4,16 +4,18 @@ Every node measures one row of the matrix and sends it to its peers, so each of 
 This floor stands on ``node`` and uses what that offers; ``terminal``, ``web`` and ``commands`` show
 what comes out.  Read it in the order in which a measurement travels:
 
-    ``reach``      dials each known node again and again: which ones can be dialed now?
-    ``rows``       keeps the last row of every node, and decides which ones to believe
-    ``view``       puts the rows together: which nodes there are, and the state of each direction
-    ``labels``     what to call the nodes, given names that strangers chose
-    ``summary``    the network in one line
-    ``verdict``    what a verdict is, and the phrases it is made of
-    ``outages``    verdicts on nodes that are down or cut off, and on splits
-    ``blockages``  verdicts on dials that fail between live nodes
-    ``slowness``   verdicts on slow and late nodes, and on slow pairs
-    ``judge``      all verdicts on a view, the gravest first
+    ``reach``         dials each known node again and again: which ones can be dialed now?
+    ``row_messages``  rows on the wire: ``getlinks`` and ``links``
+    ``rows``          keeps the last row of every node, and decides which ones to believe
+    ``survey``        all of that on the hooks of one node: what it measures, sends and hears
+    ``view``          puts the rows together: which nodes there are, and the state of each direction
+    ``labels``        what to call the nodes, given names that strangers chose
+    ``summary``       the network in one line
+    ``verdict``       what a verdict is, and the phrases it is made of
+    ``outages``       verdicts on nodes that are down or cut off, and on splits
+    ``blockages``     verdicts on dials that fail between live nodes
+    ``slowness``      verdicts on slow and late nodes, and on slow pairs
+    ``judge``         all verdicts on a view, the gravest first
 
 From ``view`` on there are no sockets, threads or clocks: the same rows give the same verdicts.
 """

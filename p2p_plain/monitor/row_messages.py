@@ -40,6 +40,16 @@ class Links(NamedTuple):
     stale_after: Optional[float] = None
     """Only with ``end``: the age in seconds from which on a row says nothing about now."""
 
+    def as_dict(self) -> Dict[str, Any]:
+        """Return the row for JSON."""
+        return {
+            "nodeid": self.nodeid,
+            "name": self.name,
+            "age": round(self.age, 1),
+            "lag_ms": self.lag_ms,
+            "links": list(self.links),
+        }
+
 
 GETLINKS = codec.encode({"msgtype": "getlinks"})
 

@@ -183,16 +183,7 @@ class Status:
         return _json(
             {
                 "nodeid": self._node.nodeid,
-                "rows": [
-                    {
-                        "nodeid": row.nodeid,
-                        "name": row.name,
-                        "age": round(row.age, 1),
-                        "lag_ms": row.lag_ms,
-                        "links": list(row.links),
-                    }
-                    for row in seen.rows
-                ],
+                "rows": [row.as_dict() for row in seen.rows],
                 "stale_after": seen.view.stale_after,
                 "summary": seen.summary.text(),
                 "verdicts": seen.verdicts,
