@@ -1,4 +1,4 @@
-"""One connection to any node: what it is told, how long that takes, and what becomes of liars."""
+"""A guest: what it gets from a node, its deadlines, and how it survives a hostile one."""
 
 import json
 import socket
@@ -16,15 +16,15 @@ from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wa
 # -- a real node ----------------------------------------------------------------------------------
 
 
-def test_a_node_tells_how_old_a_row_may_be(make_node):
-    """Three of its ping intervals, which nobody can know from outside."""
+def test_a_node_says_how_old_a_row_may_be(make_node):
+    """Three of its ping intervals, which a guest cannot know otherwise."""
     node = make_node(ping_interval=600)
     with Guest(Address("127.0.0.1", node.port)) as guest:
         assert len(guest.rows()) == 1
         assert guest.stale_after == node.stale_after() == 1800
 
 
-def test_a_node_answers_and_never_counts_us_as_a_peer(make_node):
+def test_a_guest_is_answered_and_never_a_peer(make_node):
     node = make_node(name="alpha")
     with Guest(Address("127.0.0.1", node.port)) as guest:
         assert guest.hello.name == "alpha"
@@ -35,7 +35,7 @@ def test_a_node_answers_and_never_counts_us_as_a_peer(make_node):
         assert node.peers() == []
 
 
-def test_the_rows_of_two_real_nodes_name_both(make_node):
+def test_rows_of_two_nodes_name_both(make_node):
     first = make_node(name="first")
     second = make_node(name="second", bootstrap=first)
 
@@ -48,7 +48,7 @@ def test_the_rows_of_two_real_nodes_name_both(make_node):
     assert [entry["nodeid"] for entry in found[second.nodeid].links] == [first.nodeid]
 
 
-def test_a_real_node_of_another_network_is_told_by_its_name(make_node):
+def test_a_node_of_another_network_is_reported_with_the_option_to_use(make_node):
     node = make_node(network="prod")
     with pytest.raises(OtherNetwork) as error:
         Guest(Address("127.0.0.1", node.port))
@@ -57,10 +57,10 @@ def test_a_real_node_of_another_network_is_told_by_its_name(make_node):
         assert guest.ping() > 0
 
 
-# -- what is asked and answered ---------------------------------------------------------------------
+# -- questions and answers ---------------------------------------------------------------------
 
 
-def test_the_hello_is_that_of_a_guest():
+def test_a_guest_says_hello_as_a_probe():
     with FakeNode(network="n") as node, Guest(node.address, "n", name="ping") as guest:
         guest.ping()
         (hello,) = node.hellos
@@ -70,7 +70,7 @@ def test_the_hello_is_that_of_a_guest():
         assert "port" not in hello
 
 
-def test_rows_come_as_they_were_said_the_nodes_own_first():
+def test_rows_arrive_unchanged_and_the_nodes_own_is_first():
     with FakeNode(mesh(3)) as node, Guest(node.address) as guest:
         rows = guest.rows()
         assert [row.name for row in rows] == ["node-01", "node-02", "node-03"]
@@ -80,20 +80,20 @@ def test_rows_come_as_they_were_said_the_nodes_own_first():
         assert node.connections == 1
 
 
-def test_of_two_rows_of_one_node_the_first_counts():
+def test_the_first_of_two_rows_of_a_node_counts():
     rows = mesh(2)
     with FakeNode(rows + [dict(rows[0], age=99)]) as node, Guest(node.address) as guest:
         assert [row.age for row in guest.rows()] == [0.5, 0.5]
 
 
-def test_fields_that_we_do_not_know_are_not_kept():
+def test_unknown_fields_of_a_row_are_dropped():
     rows = mesh(2)
     rows[0]["links"][0]["ballast"] = [[]] * 1000
     with FakeNode(rows) as node, Guest(node.address) as guest:
         assert "ballast" not in guest.rows()[0].links[0]
 
 
-def test_what_else_is_said_meanwhile_is_passed_over_and_a_ping_answered():
+def test_other_messages_are_skipped_and_pings_answered():
     answered = []
 
     def chatter(peer):
@@ -111,11 +111,11 @@ def test_what_else_is_said_meanwhile_is_passed_over_and_a_ping_answered():
     assert answered == [{"msgtype": "pong"}]
 
 
-# -- what goes wrong ----------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------
 
 
 def outcome(play=None, timeout=0.3, ask=Guest.ping, **settings):
-    """The error that asking such a node ends in, and the seconds that it took."""
+    """Ask such a node; the error that comes of it, and the seconds that it took."""
     with FakeNode(play=play, **settings) as node:
         began = time.monotonic()
         with pytest.raises(P2PError) as error, Guest(node.address, timeout=timeout) as guest:
@@ -123,7 +123,7 @@ def outcome(play=None, timeout=0.3, ask=Guest.ping, **settings):
         return error.value, time.monotonic() - began
 
 
-def test_nobody_there_is_refused():
+def test_a_port_where_nobody_listens_is_refused():
     with pytest.raises(DialFailed) as error:
         Guest(Address("127.0.0.1", free_port()))
     assert error.value.outcome == "refused"
@@ -143,7 +143,7 @@ def test_a_name_that_does_not_resolve_is_named(monkeypatch):
 
 
 def drip(peer):
-    """A byte every now and then, and never a line."""
+    """Send a byte every 20 ms, and never a line."""
     try:
         while True:
             peer.say_raw(b" ")
@@ -165,7 +165,7 @@ def drip(peer):
         (greeted_then(drip), "timed out: no pong in time"),
     ],
 )
-def test_one_deadline_for_the_whole_of_it_however_slowly_the_bytes_drip(play, words):
+def test_one_deadline_holds_however_slowly_the_bytes_drip(play, words):
     error, took = outcome(play)
     assert isinstance(error, DialFailed)
     assert error.outcome == "timeout"
@@ -173,7 +173,7 @@ def test_one_deadline_for_the_whole_of_it_however_slowly_the_bytes_drip(play, wo
     assert took < 2
 
 
-def test_rows_without_an_end_are_a_timeout_too():
+def test_rows_without_an_end_time_out():
     row = json.dumps(mesh(2)[0]).encode() + b"\n"
 
     def act(peer):
@@ -211,7 +211,7 @@ def test_a_connection_that_ends_early_is_a_reset(play, words):
 
 
 @pytest.mark.parametrize("when", ["before hello", "after hello"])
-def test_a_bye_is_told_with_its_reason(when):
+def test_a_bye_is_reported_with_its_reason(when):
     def act(peer):
         peer.hear_any()
         peer.say("bye", reason="full", detail="\x1b[2Jno room")
@@ -257,8 +257,8 @@ HOSTILE = [
 
 @pytest.mark.parametrize("data", HOSTILE, ids=[repr(data[:45]) for data in HOSTILE])
 @pytest.mark.parametrize("greeted", [False, True])
-def test_whoever_breaks_the_rules_is_no_node(data, greeted):
-    """One line for it, without anything that plays with a terminal, and never another error."""
+def test_what_breaks_the_rules_of_the_wire_is_not_a_node(data, greeted):
+    """The report is one line, safe to print, whatever the other end sent."""
     act = hear_and_say(data)
     play = greeted_then(act) if greeted else lambda peer, n: act(peer)
     with FakeNode(play=play) as node, pytest.raises(PeerMisbehaved) as error, Guest(
@@ -271,7 +271,7 @@ def test_whoever_breaks_the_rules_is_no_node(data, greeted):
     assert len(words) < 400
 
 
-def test_endless_rows_end_at_a_bound():
+def test_endless_rows_are_cut_at_a_bound():
     row = mesh(1)[0]
 
     def act(peer):
@@ -287,7 +287,7 @@ def test_endless_rows_end_at_a_bound():
     assert "more than %d rows" % MAX_ROWS in in_words(error)
 
 
-def test_endless_chatter_ends_at_the_deadline():
+def test_endless_other_messages_end_at_the_deadline():
     def act(peer):
         try:
             while True:
@@ -300,7 +300,7 @@ def test_endless_chatter_ends_at_the_deadline():
     assert took < 3
 
 
-def test_an_answer_of_too_many_bytes_ends_at_a_bound(monkeypatch):
+def test_an_answer_of_too_many_bytes_is_cut_at_a_bound(monkeypatch):
     monkeypatch.setattr("p2p_plain.commands.guest.MAX_ANSWER", 100000)
 
     def act(peer):
@@ -314,8 +314,8 @@ def test_an_answer_of_too_many_bytes_ends_at_a_bound(monkeypatch):
     assert "more than 100000 bytes for one answer" in in_words(error)
 
 
-def test_after_an_error_the_connection_is_over():
-    """A pong that comes too late must not be taken for the next one's."""
+def test_an_error_closes_the_connection():
+    """A late pong must not be taken for the answer to the next ping."""
     play = greeted_then(wait_for_the_end)
     with FakeNode(play=play) as node, Guest(node.address, timeout=PATIENCE) as guest:
         with pytest.raises(DialFailed):
@@ -325,7 +325,7 @@ def test_after_an_error_the_connection_is_over():
             guest.ping()
 
 
-def test_another_server_is_known_by_what_it_says():
+def test_the_banner_of_another_server_is_shown():
     def ssh(peer, number):
         peer.say_raw(b"SSH-2.0-OpenSSH_9.2p1\x1b]0;x\x07 \xff" + b"y" * 100 + b"\r\n")
         wait_for_the_end(peer)
@@ -338,8 +338,8 @@ def test_another_server_is_known_by_what_it_says():
     assert len(words) < 150
 
 
-def test_an_echo_is_no_node():
-    """Port 7 of old machines sends back what it gets, our own hello and our own ping among it."""
+def test_an_echo_is_not_a_node():
+    """Port 7 of old machines sends back everything, our own hello and ping too."""
 
     def echo(peer, number):
         for line in iter(peer.hear_line, None):

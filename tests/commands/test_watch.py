@@ -1,4 +1,4 @@
-"""watch: what it draws, at any size; its keys; and that the terminal is always given back."""
+"""watch: the picture at any size, the keys, and that the terminal is always given back."""
 
 import codecs
 import os
@@ -28,18 +28,18 @@ fcntl = pytest.importorskip("fcntl")
 COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
-# -- what is drawn, without a terminal -----------------------------------------------------------------
+# -- the picture, without a terminal -----------------------------------------------------------------
 
 
 def as_links(rows):
-    """Rows as they were said, as the client would have them."""
+    """Rows of the wire as a guest returns them."""
     return [
         Links(row["nodeid"], tuple(row["links"]), row["name"], row["age"]) for row in rows
     ]
 
 
 def state_of(*answers, problem="", name="node-01"):
-    """What is known after these answers, a second apart."""
+    """What ``watch`` knows after these answers, a second apart."""
     state = Known(Address("127.0.0.1", 6000))
     hello = Hello(ids(1)[0], name=name)
     for number, rows in enumerate(answers):
@@ -58,7 +58,7 @@ def drawn(state, columns=80, lines=24, keys="", colour=False, encoding="utf-8"):
 
 
 @pytest.mark.parametrize("stale_after, up", [(180.0, 6), (3.0, 4)])
-def test_how_old_a_row_may_be_is_for_the_node_to_say(stale_after, up):
+def test_the_node_says_how_old_a_row_may_be(stale_after, up):
     rows = mesh(3)
     rows[1]["age"] = 10
     state = Known(Address("127.0.0.1", 6000))
@@ -67,7 +67,7 @@ def test_how_old_a_row_may_be_is_for_the_node_to_say(stale_after, up):
     assert state.summary == "3 nodes, %d of 6 directions up" % up
 
 
-def test_nodes_of_one_name_are_told_apart_as_in_the_verdicts():
+def test_nodes_of_one_name_have_the_labels_of_the_verdicts():
     rows = mesh(4)
     for row in rows:
         row["name"] = "twin"
@@ -83,7 +83,7 @@ def test_nodes_of_one_name_are_told_apart_as_in_the_verdicts():
 
 
 @pytest.mark.parametrize("name", ["node-%03d", "\u6771\u4eac-%d", "e\u0301-%d", "x" * 50 + "%d"])
-def test_never_more_than_the_terminal_has_room_for(name):
+def test_the_picture_always_fits_the_terminal(name):
     states = [state_of(), state_of(problem="timeout " * 40)]
     for count in (1, 4, 40):
         rows = mesh(count, name)
@@ -101,7 +101,7 @@ def test_never_more_than_the_terminal_has_room_for(name):
                     assert columns_of(COLOUR.sub("", line)) <= columns
 
 
-def test_a_line_for_each_node_with_all_that_is_known():
+def test_each_node_has_a_line_with_every_measurement():
     rows = mesh(3)
     rows[0]["links"][1].update(dial="timeout", rtt_ms=153.2, rtt_p50_ms=12.34, up_s=3900)
     lines = drawn(state_of(rows), 120)
@@ -117,7 +117,7 @@ def test_a_line_for_each_node_with_all_that_is_known():
     assert lines[-1].startswith("q quit  m matrix  s sort: name")
 
 
-def test_narrow_gives_up_columns_and_never_the_verdict_of_a_dial():
+def test_a_narrow_picture_drops_columns_but_never_the_dial():
     rows = mesh(3)
     rows[0]["links"][1]["dial"] = "refused"
     lines = drawn(state_of(rows), 40, 10)
@@ -135,7 +135,7 @@ def test_narrow_gives_up_columns_and_never_the_verdict_of_a_dial():
         ("up", "c b a"),
     ],
 )
-def test_rows_are_sorted_and_what_has_no_value_goes_last_either_way(key, order):
+def test_lines_are_sorted_and_those_without_a_value_are_last(key, order):
     rows = mesh(4)
     for entry, name, rtt, worst, dial, up in zip(
         rows[0]["links"], "abc", (2, 1, None), (2, 3, 1), ("timeout", "ok", "refused"), (3, 2, 1)
@@ -164,7 +164,7 @@ def test_numbers_in_names_and_addresses_are_sorted_as_numbers(field):
     assert [re.search(r"10\.0\.0\.\d+", line).group() for line in lines[3:5]] == ["10.0.0.9", "10.0.0.10"]
 
 
-def test_a_page_after_the_other_shows_all():
+def test_pages_together_show_every_node():
     state = state_of(mesh(40))
     seen = set()
     for page in range(3):
@@ -174,21 +174,21 @@ def test_a_page_after_the_other_shows_all():
     assert len(seen) == 39
 
 
-def test_the_matrix_instead_of_the_peers():
+def test_the_matrix_can_replace_the_peers():
     lines = drawn(state_of(mesh(3)), keys="whole=1")
     assert any(line.startswith("3 node-03") for line in lines)
     assert lines[-1].startswith("q quit  m peers")
 
 
-def test_a_node_that_does_not_answer_any_more_is_lost_and_its_last_words_stay():
+def test_a_lost_node_is_marked_and_its_last_answer_stays():
     lines = drawn(state_of(mesh(3), problem="connection refused"))
     assert lines[1].startswith("LOST: connection refused; trying again; 3 nodes, ")
     assert "answered 1.0 s ago" in " ".join(lines[1:4])
     assert any(line.startswith("node-02") for line in lines)
 
 
-def test_what_a_node_says_cannot_play_with_the_terminal():
-    """A name that is not printable is refused on the wire; should one come through, it is escaped."""
+def test_names_cannot_play_with_the_terminal():
+    """The wire rejects a name that is not printable.  If one came through, it would be escaped."""
     rows = mesh(3)
     rows[0]["links"][0]["name"] = "\x1b[2J\u202e"
     rows[0]["name"] = rows[1]["name"] = "\x1b]0;title\x07"
@@ -207,7 +207,7 @@ def test_a_sparkline_shows_the_spike_and_the_gap():
     assert sparkline([0, 0], "12345678") == "11"
 
 
-def test_samples_are_those_that_watch_has_seen_itself_each_once():
+def test_each_measurement_is_one_sample():
     first, second, gone = mesh(2), mesh(2), mesh(2)
     second[0]["links"][0]["rtt_ms"] = 0.6
     gone[0]["links"][0].update(direction="none", rtt_ms=0.6)
@@ -216,7 +216,7 @@ def test_samples_are_those_that_watch_has_seen_itself_each_once():
     assert "\u2585\u2588!" in "\n".join(drawn(state, 120))
 
 
-def test_ascii_where_the_encoding_has_no_blocks():
+def test_an_encoding_without_blocks_gets_ascii():
     lines = drawn(state_of(mesh(2, "z\u00fcrich-%d")), 120, encoding="ascii")
     text = "\n".join(lines)
     assert text.encode("ascii").decode() == text
@@ -224,7 +224,7 @@ def test_ascii_where_the_encoding_has_no_blocks():
     assert lines[3].endswith(" #")
 
 
-def test_nodes_that_are_gone_leave_no_samples():
+def test_samples_of_a_node_that_is_gone_are_dropped():
     many, few = mesh(4), mesh(2)
     assert len(state_of(many, few).samples) == 1
 
@@ -239,10 +239,10 @@ def test_a_cut_line_ends_its_colour():
 
 
 class Terminal:
-    """A pseudo-terminal with a program on it, and what a terminal would make of its output.
+    """A pseudo-terminal with ``watch`` on it, and the screen that its output makes.
 
-    Knows what ``watch`` uses, and fails at anything else, at text beyond the right margin, and at
-    lines beyond the last.
+    Knows the control sequences that ``watch`` uses.  Any other, text beyond the right margin, and
+    lines beyond the last are faults.
     """
 
     def __init__(self, *words, columns=80, lines=24, through=(), env=None):
@@ -368,11 +368,11 @@ class Terminal:
         return termios.tcgetattr(self.slave)
 
     def given_back(self):
-        """Whether it is as it was before: settings, screen, cursor, wrapping."""
+        """True if settings, screen, cursor and wrapping are as before."""
         return self.mode() == self.before and 1049 not in self.modes and {7, 25} <= self.modes
 
     def ended(self, code=0):
-        """The program has ended well, and everything is as it was."""
+        """Wait for the end of the program; everything must be as before."""
         assert self.process.wait(PATIENCE) == code
         wait_until(self.given_back)
         assert self.process.stderr.read() == b""
@@ -398,7 +398,7 @@ def test_the_screen_shows_the_nodes_and_q_ends_it(node):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_and_the_terminal_is_as_before(node, number):
+def test_a_signal_ends_watch_and_the_terminal_is_given_back(node, number):
     with Terminal(node.text) as terminal:
         terminal.wait_for("node-04")
         terminal.process.send_signal(number)
@@ -406,14 +406,14 @@ def test_a_signal_ends_it_and_the_terminal_is_as_before(node, number):
         assert terminal.ended()
 
 
-def test_ctrl_c_ends_it_even_while_the_node_is_frozen():
+def test_ctrl_c_ends_watch_while_the_node_is_frozen():
     with FakeNode(play=greeted_then(wait_for_the_end)) as node, Terminal(node.text) as terminal:
         terminal.wait_for("asking")
         terminal.type(b"\x03")
         assert terminal.ended()
 
 
-def test_an_error_of_our_own_gives_the_terminal_back_before_it_is_shown(node):
+def test_a_bug_gives_the_terminal_back_before_its_traceback(node):
     program = (
         "import sys\n"
         "from p2p_plain import cli; from p2p_plain.commands import watch\n"
@@ -444,7 +444,7 @@ def test_keys_sort_reverse_and_show_the_matrix(node):
         assert terminal.ended()
 
 
-def test_the_window_may_change_its_size(node):
+def test_the_picture_follows_the_size_of_the_window(node):
     with Terminal(node.text, columns=120, lines=30) as terminal:
         terminal.wait_for("ADDRESS")
         terminal.resize(40, 10)
@@ -492,8 +492,8 @@ def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(node):
         assert terminal.ended()
 
 
-def test_a_terminal_that_is_held_up_does_not_hold_up_the_end(node):
-    """Ctrl-S stops the output; SIGTERM ends the program, and its last words still go out."""
+def test_a_signal_ends_watch_on_a_stopped_terminal(node):
+    """Ctrl-S stops the output.  SIGTERM ends the program, and the terminal is still given back."""
     with Terminal(node.text, "--interval", "0.05", columns=200, lines=50) as terminal:
         terminal.wait_for("node-04")
         for keys in (b"mmmm", b"\x13", b"mmmm"):
@@ -502,7 +502,7 @@ def test_a_terminal_that_is_held_up_does_not_hold_up_the_end(node):
         assert terminal.ended()
 
 
-def test_a_node_that_goes_and_comes_back_is_lost_and_found():
+def test_a_node_that_returns_is_asked_again():
     rows = mesh(3)
 
     def play(peer, number):
@@ -524,14 +524,14 @@ def test_a_node_that_goes_and_comes_back_is_lost_and_found():
         assert terminal.ended()
 
 
-def test_nobody_there_is_said_and_tried_again():
+def test_a_refused_connection_is_shown_and_tried_again():
     with Terminal("127.0.0.1:%d" % free_port(), "--interval", "0.1") as terminal:
         terminal.wait_for("refused: the host is up")
         terminal.type(b"q")
         assert terminal.ended()
 
 
-def test_a_hostile_node_does_not_get_at_the_terminal():
+def test_a_hostile_hello_cannot_play_with_the_terminal():
     def play(peer, number):
         peer.hear_any()
         name = b'"\\u001b[2J' + b"x" * 65536
@@ -544,7 +544,7 @@ def test_a_hostile_node_does_not_get_at_the_terminal():
         assert terminal.ended()
 
 
-# -- on no terminal --------------------------------------------------------------------------------------------
+# -- without a terminal --------------------------------------------------------------------------------------------
 
 
 def piped(*words, env=None):
@@ -567,7 +567,7 @@ def hear_until(process, text):
     return "".join(lines)
 
 
-def test_a_pipe_gets_a_block_for_each_answer_and_its_end_is_no_complaint(node):
+def test_a_pipe_gets_a_block_for_each_answer_until_it_is_closed(node):
     with piped(node.text, "--interval", "0.05") as process:
         first = hear_until(process, "directions up, p50")
         hear_until(process, "directions up, p50")
@@ -583,7 +583,7 @@ def test_a_pipe_gets_a_block_for_each_answer_and_its_end_is_no_complaint(node):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_pipe_too(node, number):
+def test_a_signal_ends_watch_on_a_pipe(node, number):
     with piped(node.text) as process:
         hear_until(process, "node-04")
         process.send_signal(number)
@@ -594,7 +594,7 @@ def test_a_signal_ends_a_pipe_too(node, number):
         assert process.stderr.read() == b""
 
 
-def test_a_pipe_that_is_full_does_not_hold_up_the_end():
+def test_a_signal_ends_watch_on_a_full_pipe():
     with FakeNode(mesh(40)) as node, piped(node.text, "--interval", "0.05") as process:
         try:
             seen = [0.0, 0]

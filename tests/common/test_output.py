@@ -1,4 +1,4 @@
-"""stdout as it may be: closed, a pipe that nobody reads, a full disk, ASCII only."""
+"""stdout when it is closed, a pipe without a reader, a full disk, or ASCII only."""
 
 import io
 import os
@@ -20,7 +20,7 @@ def test_a_line_is_written_at_once():
     assert stream.getvalue() == "hello\n"
 
 
-def test_a_line_that_may_wait_is_written_with_the_next_flush(tmp_path):
+def test_a_waiting_line_is_written_with_the_next_flush(tmp_path):
     path = tmp_path / "out"
     with path.open("w") as stream:
         output = Output(stream)
@@ -30,19 +30,19 @@ def test_a_line_that_may_wait_is_written_with_the_next_flush(tmp_path):
         assert path.read_text() == "one\ntwo\n"
 
 
-def test_a_stream_that_is_not_there_swallows_everything():
+def test_a_closed_stream_takes_everything():
     assert Output(None).write("hello")
     assert Output(None).flush()
 
 
-def test_what_the_encoding_cannot_say_is_escaped():
+def test_characters_that_the_encoding_lacks_are_escaped():
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     Output(stream).write("z\u00fcrich \u2192")
     assert raw.getvalue() == b"z\\xfcrich \\u2192\n"
 
 
-def test_a_pipe_without_a_reader_is_told_once_and_then_forgotten():
+def test_a_missing_reader_is_reported_once():
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as stream:
@@ -53,7 +53,7 @@ def test_a_pipe_without_a_reader_is_told_once_and_then_forgotten():
         assert output.flush() is True
 
 
-def test_a_full_disk_loses_the_line_and_nothing_else():
+def test_a_full_disk_is_not_an_error():
     class Full(io.StringIO):
         def flush(self):
             raise OSError(28, "No space left on device")
@@ -71,12 +71,12 @@ def test_a_full_disk_loses_the_line_and_nothing_else():
     ],
 )
 @pytest.mark.skipif(os.name == "nt", reason="depends on the terminal there")
-def test_colour_is_for_terminals_whose_user_wants_it(environ, coloured):
+def test_colour_is_for_terminals_and_never_against_no_color(environ, coloured):
     assert wants_colour(Terminal(), environ) is coloured
     assert wants_colour(io.StringIO(), environ) is False
 
 
-def test_only_a_terminal_has_a_width_and_it_may_change():
+def test_only_a_terminal_has_a_width():
     assert Output(None).columns() is None
     assert Output(io.StringIO()).columns() is None
     fcntl = pytest.importorskip("fcntl")

@@ -1,34 +1,23 @@
-"""What asks the program to stop, on this system and on those where the tests do not run."""
+"""Signals that stop the program, here and on systems where the tests do not run."""
 
+import os
 import signal
-import subprocess
-import sys
+import threading
+import time
 
 import pytest
 
 from p2p_plain.common import signals
-from tests.support import PATIENCE, ROOT
+from tests.support import PATIENCE, run_program
 
 
 @pytest.fixture
 def handlers(monkeypatch):
-    """Handlers by signal, set and asked without touching those of this process."""
+    """Handlers by signal, without touching those of this process."""
     kept = {}
     monkeypatch.setattr(signal, "signal", kept.__setitem__)
     monkeypatch.setattr(signal, "getsignal", lambda number: kept.get(number, signal.SIG_DFL))
     return kept
-
-
-def run(program):
-    """A program of its own: exit code, stdout, stderr."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=PATIENCE,
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_ctrl_c_and_sigterm_stop_a_program():
@@ -40,7 +29,7 @@ def test_windows_has_ctrl_break_too(monkeypatch):
     assert signals.stop_signals() == (signal.SIGINT, signal.SIGTERM, 21)
 
 
-def test_a_system_without_sigterm_is_no_reason_to_fail(monkeypatch, handlers):
+def test_a_system_without_sigterm_is_supported(monkeypatch, handlers):
     monkeypatch.delattr(signal, "SIGTERM")
     signals.treat_all_like_ctrl_c()
     assert handlers == {signal.SIGINT: signal.default_int_handler}
@@ -48,7 +37,7 @@ def test_a_system_without_sigterm_is_no_reason_to_fail(monkeypatch, handlers):
     assert handlers == {signal.SIGINT: signal.SIG_IGN}
 
 
-def test_whoever_started_us_with_ctrl_c_ignored_meant_it(handlers):
+def test_a_signal_that_is_ignored_at_the_start_stays_ignored(handlers):
     handlers[signal.SIGINT] = signal.SIG_IGN
     signals.treat_all_like_ctrl_c()
     assert handlers[signal.SIGINT] == signal.SIG_IGN
@@ -56,7 +45,7 @@ def test_whoever_started_us_with_ctrl_c_ignored_meant_it(handlers):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_before_there_is_anything_to_stop_is_exit_code_0(number):
+def test_a_signal_before_the_node_runs_is_exit_code_0(number):
     program = (
         "import os, sys, time\n"
         "from p2p_plain import cli; from p2p_plain.commands import run\n"
@@ -66,12 +55,12 @@ def test_a_signal_before_there_is_anything_to_stop_is_exit_code_0(number):
         "run.Node = stopped_while_it_is_made\n"
         "sys.exit(cli.main(['--port', '0']))\n" % number
     )
-    assert run(program) == (0, b"", b"")
+    assert run_program(what=("-c", program)) == (0, "", "")
 
 
 @pytest.mark.parametrize("words, code", [(["--port", "0"], 0), (["ping", "127.0.0.1:1"], 1)])
-def test_a_signal_in_the_middle_of_an_import_is_heard_when_all_is_imported(words, code):
-    """Raised at once, it could come out in a callback of the import machinery, and be forgotten."""
+def test_a_signal_during_an_import_takes_effect_after_it(words, code):
+    """An exception in a callback of the import machinery would be printed and forgotten."""
     program = (
         "import os, signal, sys, weakref\n"
         "from p2p_plain import cli\n"
@@ -85,4 +74,63 @@ def test_a_signal_in_the_middle_of_an_import_is_heard_when_all_is_imported(words
         "sys.meta_path.insert(0, Finder())\n"
         "sys.exit(cli.main(%r))\n" % words
     )
-    assert run(program) == (code, b"", b"")
+    assert run_program(what=("-c", program)) == (code, "", "")
+
+
+# -- the self-pipe ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pipe():
+    """One that SIGTERM ends, and that only reports SIGUSR1."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1)
+    before = {number: signal.getsignal(number) for number in numbers}
+    with signals.SelfPipe(numbers[:1], numbers[1:]) as made:
+        yield made
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_wait_returns_the_signals_that_came(pipe):
+    assert pipe.wait(0.0) == (b"", set())
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert pipe.wait(PATIENCE) == (b"", {signal.SIGUSR1})
+    assert not pipe.ended
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert pipe.wait(PATIENCE) == (b"", {signal.SIGTERM})
+    assert pipe.ended == signal.SIGTERM
+
+
+def test_any_thread_can_wake_the_one_that_waits(pipe):
+    threading.Timer(0.01, pipe.wake).start()
+    assert pipe.wait(PATIENCE) == (b"", set())
+
+
+def test_wait_returns_keys_and_the_end_of_the_keyboard(pipe):
+    read, write = os.pipe()
+    os.write(write, b"q")
+    assert pipe.wait(PATIENCE, read) == (b"q", set())
+    os.close(write)
+    assert pipe.wait(PATIENCE, read) == (None, set())
+    os.close(read)
+
+
+def test_an_ending_signal_interrupts_a_call_that_never_returns(pipe):
+    timer = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with pytest.raises(signals.Interrupted), pipe.interruptible():
+        time.sleep(PATIENCE)
+    timer.join()
+    with pytest.raises(signals.Interrupted), pipe.interruptible():
+        pytest.fail("the signal came before: nothing may be begun")
+
+
+def test_outside_such_a_call_a_signal_is_only_noted(pipe):
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert pipe.ended
+
+
+def test_after_the_end_has_begun_signals_are_ignored(pipe):
+    pipe.ignore()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert not pipe.ended

@@ -129,19 +129,6 @@ def test_a_deleted_working_folder_is_exit_code_3(tmp_path):
 # -- options from a file -----------------------------------------------------------------------------
 
 
-def test_options_come_from_a_file_one_a_line(tmp_path):
-    args = tmp_path / "node.args"
-    args.write_text(
-        "# my node\n--port 0\n--bind=127.0.0.1\n\n--name 'web 07'  # quoted\n--json\n"
-    )
-    process = start_program("@" + str(args))
-    event = json.loads(process.stdout.readline().decode())
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=PATIENCE)
-    assert event["name"] == "web 07"
-    assert event["addresses"][0].startswith("127.0.0.1:")
-
-
 def test_an_unreadable_options_file_is_wrong_usage(tmp_path):
     args = tmp_path / "node.args"
     args.write_text("--name 'no end\n")

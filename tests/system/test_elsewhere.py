@@ -1,8 +1,8 @@
-"""Systems on which these tests do not run: each difference to Linux, played by a fake.
+"""Windows, macOS and others, where these tests do not run: each difference to Linux as a fake.
 
-More of them stand with their subjects: the port that Windows must be asked for alone and IPv6
-that is switched off (``test_listener``), waiting without ``poll`` (``test_transport``, where every
-test runs both ways), Ctrl-Break and no SIGTERM (``test_signals``).
+More of them are tested with their subjects: exclusive ports on Windows and IPv6 that is switched
+off (``test_listener``), waiting without ``poll`` (``test_transport``), Ctrl-Break and no SIGTERM
+(``test_signals``).
 """
 
 import errno
@@ -35,20 +35,19 @@ class Terminal(io.StringIO):
 # -- the console --------------------------------------------------------------------------------------
 
 
-def test_a_console_of_western_europe_gets_what_it_has_and_an_escape_for_the_rest():
+def test_a_windows_console_gets_escapes_for_characters_that_it_lacks():
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="cp1252", newline="\r\n")
     Output(stream).write("z\u00fcrich \u2192 \u6771\u4eac")
     assert raw.getvalue() == b"z\xfcrich \\u2192 \\u6771\\u4eac\r\n"
 
 
-def test_what_watch_draws_fits_that_console():
+def test_watch_draws_in_ascii_on_that_console():
     blocks = as_encoded(BLOCKS, "cp1252")
     assert blocks.encode("cp1252").startswith(b"\\u2581")  # so it draws with ASCII_BLOCKS
 
 
-def test_a_pipe_that_nobody_reads_is_noticed_on_windows(windows, tmp_path):
-    """There writing to it is an "invalid argument"."""
+def test_einval_on_windows_means_that_the_reader_is_gone(windows, tmp_path):
     told = []
     with open(str(tmp_path / "pipe"), "w") as stream:
 
@@ -66,7 +65,7 @@ def test_a_pipe_that_nobody_reads_is_noticed_on_windows(windows, tmp_path):
     assert told == ["tried"]
 
 
-def test_elsewhere_an_invalid_argument_says_nothing_about_readers():
+def test_einval_elsewhere_says_nothing_about_the_reader():
     class Odd(io.StringIO):
         def flush(self):
             raise OSError(errno.EINVAL, "Invalid argument")
@@ -77,7 +76,7 @@ def test_elsewhere_an_invalid_argument_says_nothing_about_readers():
 @pytest.mark.parametrize(
     "environ, coloured", [({}, False), ({"WT_SESSION": "1"}, True), ({"TERM": "xterm"}, False)]
 )
-def test_colour_only_in_the_newer_terminal_of_windows(windows, environ, coloured):
+def test_windows_has_colour_only_in_its_newer_terminal(windows, environ, coloured):
     assert wants_colour(Terminal(), environ) is coloured
 
 
@@ -104,8 +103,8 @@ def listen():
         one.stop()
 
 
-def test_a_system_whose_ipv6_sockets_take_no_ipv4_is_listened_on_by_ipv4(listen, monkeypatch):
-    """OpenBSD: more of the world can reach an IPv4 address."""
+def test_without_dual_stack_sockets_a_node_listens_on_ipv4(listen, monkeypatch):
+    """As on OpenBSD.  More machines can reach an IPv4 address."""
 
     class Separate(socket.socket):
         def setsockopt(self, *args):
@@ -117,7 +116,7 @@ def test_a_system_whose_ipv6_sockets_take_no_ipv4_is_listened_on_by_ipv4(listen,
     assert listen().listening.wildcard == (4,)
 
 
-def test_windows_before_python_3_8_has_no_name_for_the_level_of_an_option(listen, monkeypatch):
+def test_python_before_3_8_on_windows_lacks_ipproto_ipv6(listen, monkeypatch):
     asked = []
 
     class Fake(socket.socket):
@@ -135,7 +134,7 @@ def test_a_python_without_ipv6_listens_on_ipv4(listen, monkeypatch):
     assert listen().listening.wildcard == (4,)
 
 
-def test_where_nobody_tells_of_interfaces_loopback_is_left(monkeypatch):
+def test_loopback_is_advertised_where_no_interface_is_known(monkeypatch):
     """No route, no ``fcntl``, no ``/proc``: a laptop with Windows and no network."""
 
     class Nowhere(socket.socket):
@@ -153,7 +152,7 @@ def test_where_nobody_tells_of_interfaces_loopback_is_left(monkeypatch):
         assert address.host == host
 
 
-def test_a_dial_that_windows_calls_under_way_is_waited_for(monkeypatch):
+def test_a_dial_under_way_is_waited_for_on_windows(monkeypatch):
     """There ``connect_ex`` says WSAEWOULDBLOCK, where others say EINPROGRESS."""
 
     class Slow(socket.socket):
@@ -172,13 +171,13 @@ def test_a_dial_that_windows_calls_under_way_is_waited_for(monkeypatch):
 # -- limits -----------------------------------------------------------------------------------------------
 
 
-def test_without_a_limit_of_descriptors_peers_are_as_many_as_wished(monkeypatch):
+def test_a_system_without_a_descriptor_limit_has_no_limit(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     program._raise_descriptor_limit()
     assert node.descriptors() == sys.maxsize
 
 
-def test_a_system_that_does_not_raise_the_limit_is_left_alone(monkeypatch):
+def test_a_limit_that_cannot_be_raised_is_left_alone(monkeypatch):
     """macOS calls "unlimited" a limit that it does not accept."""
     resource = pytest.importorskip("resource")
 

@@ -1,6 +1,6 @@
-"""What each start imports: nobody waits for what only another command needs.
+"""No command waits for the imports of another one.
 
-In the one file an import costs most, since Python compiles it anew each time.
+In the single file an import costs most, because Python compiles it at every start.
 """
 
 import json
@@ -16,7 +16,7 @@ A_NODE = {"p2p_plain.node.%s" % name for name in ("listener", "node", "overlay",
 NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
 NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile"}
 NEVER |= {"unittest", "urllib", "uuid", "zipfile"}
-"""Of the standard library, what nothing needs that has not gone wrong and serves no page."""
+"""Modules of the standard library that only the page or an error needs."""
 
 AT_THE_END = """
 import atexit, json, sys
@@ -42,7 +42,7 @@ sys.exit(cli.main(sys.argv[1:]))
 
 
 def imported(code, *words):
-    """The modules that were imported: ours, and others."""
+    """The names of the modules that were imported: ours, and others."""
     run = subprocess.run(
         [sys.executable, "-S", "-c", code, *words],
         cwd=ROOT,
@@ -73,7 +73,7 @@ def test_a_command_that_runs_no_node_imports_none(words):
     assert not others & NEVER
 
 
-def test_a_node_listens_before_it_has_imported_what_it_does_not_need():
+def test_a_node_without_a_page_imports_neither_page_nor_tour():
     code = AT_THE_END + AT_LISTENING + THE_PROGRAM
     ours, others = imported(code, "--port", "0", "--bind", "127.0.0.1")
     assert ours > A_NODE
@@ -81,7 +81,7 @@ def test_a_node_listens_before_it_has_imported_what_it_does_not_need():
     assert not others & (NEVER | {"gzip"})
 
 
-def test_the_library_imports_a_node_when_it_is_asked_for_one():
+def test_the_library_imports_a_node_when_a_program_uses_it():
     said = subprocess.check_output(
         [
             sys.executable,

@@ -1,4 +1,4 @@
-"""What people see: aligned, rounded as people write, and unable to play with the terminal."""
+"""Event lines are aligned and cannot play with the terminal; traces fit it."""
 
 import pytest
 
@@ -66,15 +66,15 @@ def shown(word, **changes):
         ("stopped", "stopped SIGINT, after 1 h 2 min; said goodbye to 2 peers"),
     ],
 )
-def test_each_event_is_told_in_one_line(name, line):
+def test_each_event_is_one_line(name, line):
     assert shown(name) == line
 
 
-def test_an_event_that_display_does_not_know_still_shows_its_fields():
+def test_an_unknown_event_shows_its_fields():
     assert human({"event": "new_kind", "time": TIME, "a": "\x1b"}).endswith("new kind   a=\\x1b")
 
 
-def test_a_refusal_without_a_sentence_of_its_own_shows_its_word():
+def test_a_reason_without_an_explanation_shows_its_word():
     assert shown("refused", reason="full") == "refused 10.0.0.1:6000 full"
 
 
@@ -93,7 +93,7 @@ HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
         ("message", {"body": {HOSTILE: [HOSTILE]}}),
     ],
 )
-def test_what_a_peer_chose_cannot_play_with_the_terminal(name, changes):
+def test_text_from_a_peer_is_escaped(name, changes):
     line = human(event(name, **changes))
     assert line.isprintable()
     line.encode("utf-8")
@@ -113,7 +113,7 @@ def test_colour_changes_nothing_but_colour(name):
     assert coloured.rstrip() == plain
 
 
-def test_names_of_different_lengths_leave_the_columns_where_they_are():
+def test_names_of_different_lengths_keep_the_columns():
     lines = [human(event("peer_up", name=name)) for name in ("a", "abcdefgh")]
     assert len({line.index("10.0.0.1") for line in lines}) == 1
 
@@ -146,29 +146,28 @@ def test_a_traced_line_is_escaped_and_cut():
     assert "characters" not in whole
 
 
-def test_a_trace_may_be_coloured_by_direction():
+def test_a_trace_is_coloured_by_direction():
     assert traced("x", colour=True).startswith("\x1b[2m")
     assert traced("x", colour=True).endswith("x\x1b[0m")
 
 
 @pytest.mark.parametrize("width", [80, 99, 100, 120, 200])
 @pytest.mark.parametrize("line", ["x" * 200, "x" * 65535, HOSTILE * 30, "\u6771" * 150])
-def test_on_a_terminal_a_traced_line_fits_its_width_and_says_what_is_missing(width, line):
+def test_a_traced_line_fits_the_terminal_and_shows_its_length(width, line):
     shown = traced(line, width=width)
     assert width - 1 <= sum(1 if character < "\u1100" else 2 for character in shown) <= width
     assert shown.endswith("...(%d)" % len(line))
     assert shown.isprintable()
 
 
-def test_a_traced_line_that_just_fits_is_whole():
+def test_a_traced_line_that_just_fits_is_not_cut():
     head = len(traced("", width=80))
     assert traced("x" * (80 - head), width=80).endswith(" " + "x" * (80 - head))
     assert traced("x" * (81 - head), width=80).endswith("...(%d)" % (81 - head))
 
 
 @pytest.mark.parametrize("width", [80, 120, None])
-def test_the_columns_of_a_trace_stay_where_they_are(width):
-    """With the threads and addresses that a node has on one machine."""
+def test_threads_and_addresses_keep_the_columns_of_a_trace(width):
     lines = [
         traced("{}", width=width, thread=thread, peer=peer)
         for thread in ("pinger", "MainThread", "inbound-1", "outbound-9")
@@ -177,14 +176,14 @@ def test_the_columns_of_a_trace_stay_where_they_are(width):
     assert len({line.index("{}") for line in lines}) == 1
 
 
-def test_a_trace_on_a_terminal_that_is_too_narrow_still_shows_a_little_of_each_line():
+def test_a_very_narrow_terminal_shows_the_beginning_of_each_line():
     assert traced("x" * 40, width=10).endswith("xxxxxxxxx...(40)")
 
 
 # -- the invitation --------------------------------------------------------------------
 
 
-def test_the_invitation_is_a_command_to_type_elsewhere():
+def test_the_invitation_is_a_command_for_another_machine():
     lines = invitation(["10.0.0.1:6000", "[::1]:6000"], "", "python3 -m p2p_plain")
     assert lines[0].endswith("python3 -m p2p_plain --bootstrap 10.0.0.1:6000")
 
@@ -197,14 +196,14 @@ def test_a_network_in_the_invitation_survives_the_shell(network, quoted):
     assert invitation(["10.0.0.1:6000"], network, "p")[0].endswith(" --network " + quoted)
 
 
-def test_nobody_is_invited_where_nobody_can_come():
+def test_there_is_no_invitation_without_an_address():
     assert invitation([], "lab", "p") == []
 
 
 @pytest.mark.parametrize(
     "offset, shown", [(0, "12:00:00"), (3600, "13:00:00"), (-13 * 3600, "23:00:00"), (19800, "17:30:00")]
 )
-def test_people_see_the_time_of_the_event_on_their_own_clock(offset, shown):
-    """Not the time of printing: after Ctrl-S and Ctrl-Q every line still tells its own."""
+def test_the_time_is_that_of_the_event_on_the_local_clock(offset, shown):
+    """Not the time of printing: after Ctrl-S and Ctrl-Q each line shows its own."""
     assert event_lines.clock(TIME, offset) == shown
     assert human(event("self"), offset).startswith(shown + "  self")
