@@ -9,7 +9,7 @@ from ..common.words import milliseconds
 from ..node import codec
 from ..node.address_book import AddressBook
 from ..node.discovery import Discovery
-from ..node.overlay import Overlay
+from ..node.membership import Membership
 from ..node.peer_table import PeerTable
 from ..node.pinger import Pinger
 from ..node.session import Session
@@ -43,7 +43,7 @@ def dying(guide: Guide) -> None:
     guide.report(gamma, "peer_down", nodeid=silent.nodeid, reason="timeout")
     asked, gave_up = (gamma.wire(">", word, silent.address)[-1]["time"] for word in ("ping", "bye"))
     guide.say(f"gamma waited {gave_up - asked:.1f} s, from the last ping to bye timeout.")
-    guide.read(Pinger.run, Overlay.tick, PeerTable.silent)
+    guide.read(Pinger.run, Membership.tick, PeerTable.silent)
     guide.pause()
 
     guide.say("""

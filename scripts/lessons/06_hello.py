@@ -21,9 +21,9 @@ Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --
             of its call to itself report "that is me": the hello has their own nodeid.  A hello
             with a known nodeid comes from a peer that is here already.  So terminal 2 is one
             peer, although it has dialed twice.
-For real    p2p_plain/node/overlay.py   Overlay._accepted
-            p2p_plain/node/overlay.py   Overlay._dialed
-            p2p_plain/node/messages.py  new_uuid
+For real    p2p_plain/node/membership.py  Membership.accepted
+            p2p_plain/node/membership.py  Membership.dialed
+            p2p_plain/node/messages.py    new_uuid
 """
 
 import threading

@@ -19,7 +19,7 @@ And         This is a real node already.  In terminal 2
             Stop the real one with Ctrl-C: it says bye.  Start both again and stop it with Ctrl-Z
             instead (`fg` wakes it): it is dead.
 For real    p2p_plain/node/pinger.py      Pinger.run
-            p2p_plain/node/overlay.py     Overlay.tick
+            p2p_plain/node/membership.py  Membership.tick
             p2p_plain/node/peer_table.py  PeerTable.silent
 """
 

@@ -18,10 +18,10 @@ And         One address is enough.  In three terminals
             The last one gets the address of the second alone, and finds the real one too.  (The
             real one also dials each port that it is told, to see whether a node is there.  That
             connection ends at once; it is called a probe.)
-For real    p2p_plain/node/overlay.py   Overlay._addr_for
-            p2p_plain/node/overlay.py   Overlay._heard
-            p2p_plain/node/overlay.py   Overlay._claimed
-            The last one believes a port only when it has found the node there itself.
+For real    p2p_plain/node/discovery.py  Discovery.addresses_for
+            p2p_plain/node/discovery.py  Discovery.heard
+            p2p_plain/node/claims.py     Claims.note
+            The package passes a port on only when it has found the node there itself.
 """
 
 import threading

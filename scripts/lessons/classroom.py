@@ -15,9 +15,13 @@ ROOTS = (os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."), "
 
 
 def report(text):
-    """Print a line, with the seconds since the start in front of it."""
-    sys.stdout.write("%5.1f s  %s\n" % (time.monotonic() - BEGAN, text))
-    sys.stdout.flush()
+    """Print a line, with the seconds since the start in front of it.
+
+    Past Python's buffer: that has a lock, and a thread that holds it while the program ends would
+    make Python abort.
+    """
+    line = "%5.1f s  %s\n" % (time.monotonic() - BEGAN, text)
+    os.write(1, line.encode("ascii", "backslashreplace"))
 
 
 def run(lesson, break_it=None, most_ports=1):
@@ -65,17 +69,24 @@ def _with_line(found):
     for root in ROOTS:
         path = os.path.join(root, file)
         if os.path.exists(path):
-            place = "%s:%d" % (file, line_of(path, name))
+            try:
+                place = "%s:%d" % (file, line_of(path, name))
+            except LookupError:
+                break  # another version of the package
             return place.ljust(len(file + gap) + 4) + name
     return found.group()
 
 
 def line_of(path, name):
-    """Return the line that defines ``name``: a CONSTANT, function, Class or Class.method."""
+    """Return the line that defines ``name``: a CONSTANT, function, Class or Class.method.
+
+    Raises ``LookupError`` if there is none.
+    """
     with open(path, encoding="utf-8") as file:
         lines = file.read().splitlines()
     number = 0
     for part in name.split("."):
         definition = re.compile(r"\s*(class |def )?%s\b( =|:|\()" % part)
-        number += 1 + next(n for n, line in enumerate(lines[number:]) if definition.match(line))
+        found = [n for n, line in enumerate(lines[number:], number + 1) if definition.match(line)]
+        number = found[0]
     return number
