@@ -1,7 +1,7 @@
 """The node that users get: the article's node, the monitor on top of it, and the status page.
 
 ``from p2p_plain import Node`` is this one.  Two more threads belong to the page: ``http``, which
-accepts, and an ``http-N`` for each browser.
+accepts, and an ``http-N`` for each of its clients.
 """
 
 import importlib
@@ -17,8 +17,8 @@ from .node import node
 from .node.hooks import Hooks
 from .node.peer import PeerInfo
 
-BROWSERS_SHARE = 1 / 4
-"""The part of a process's descriptors that browsers get, if the node serves the page at all."""
+CLIENTS_SHARE = 1 / 4
+"""The part of a process's descriptors that clients of the status page get, if there is one."""
 
 
 class Node(node.Node):
@@ -82,7 +82,7 @@ class Node(node.Node):
                 http=http,
             )
         )
-        # web/pages knows this class, so the page is a ``web.pages.Status`` only by name here.
+        # web/pages knows this class, so the page is a ``StatusPage`` only by name here.
         self._page: Any = None
 
     # -- the parts --------------------------------------------------------------------------
@@ -91,11 +91,11 @@ class Node(node.Node):
         http = self.config.http
         if http is None:
             return places
-        # Imported only where it is wanted: http.server costs as much as all the rest.
+        # Imported only for --http: http.server takes as long to import as all the rest.
         pages = importlib.import_module("p2p_plain.web.pages")
-        browsers = max(1, int(places * BROWSERS_SHARE))
-        self._page = pages.Status(self, http.host, http.port, self._crew, browsers)
-        return max(1, places - int(self._page.clients.most))
+        limit = max(1, int(places * CLIENTS_SHARE))
+        self._page = pages.StatusPage(self, http.host, http.port, self._crew, limit)
+        return max(1, places - int(self._page.clients.limit))
 
     def _launch_extras(self) -> None:
         if self._page is not None:

@@ -1,24 +1,20 @@
-"""What a node knows of itself and its peers, in the words of Prometheus.
+"""The node in the words of Prometheus: ``/metrics``.
 
-A *scraper* asks for ``/metrics`` every few seconds and keeps what it is told as time series, one
-for each name with its labels.  The text is the exposition format 0.0.4::
+A *scraper* asks every few seconds and keeps the answers as time series, one for each name with its
+labels.  The text is the exposition format 0.0.4::
 
-    # HELP p2p_plain_peers Peers that are connected now, by who dialed.
+    # HELP p2p_plain_peers Connected peers, by which end dialed.
     # TYPE p2p_plain_peers gauge
     p2p_plain_peers{direction="inbound"} 3
     p2p_plain_peers{direction="outbound"} 2
 
-Names follow the conventions of Prometheus: base units (seconds, bytes), ``_total`` on what only
-grows.  Nothing is remembered here: a node that is forgotten is not in the next answer, and so its
-series end.
+Names follow the conventions of Prometheus: base units (seconds, bytes), ``_total`` on counters.
+Nothing is remembered here, so the series of a forgotten node end.
 
-A peer is called by its name, and never by its nodeid: that is a new one after each restart, and
-each would begin a new series, for ever.  Where several share a name, what tells them apart is the
-address (``web (192.0.2.7)``, with the port where even the host is shared): for each of them, and
-only while they share it.
+A peer's label is its name, never its nodeid: each restart makes a new nodeid, and so would begin new
+series without end.  Peers that share a name get their addresses as well: ``web (192.0.2.7)``.
 
-Called by ``status``, on the threads of its clients.  Pure functions, but for ``process``, which
-asks the system about this process.
+Pure functions but for ``process``, which asks the system.  Any thread.
 """
 
 import os
@@ -26,12 +22,14 @@ import platform
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from .. import __version__
-from ..common.outcomes import FAILURES
+from ..common.outcomes import FAILURES, OK, UNKNOWN
 from ..monitor.labels import alike
-from ..monitor.row_messages import Links
+from ..monitor.row_messages import Link, Links
 from ..monitor.summary import Summary
 
 Labels = Tuple[Tuple[str, str], ...]
+Samples = Iterable[Tuple[Labels, Optional[float]]]
+"""Labels and values; a sample without a value is left out."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -39,63 +37,64 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def exposition(
     row: Links, summary: Summary, counters: Mapping[str, Any], system: Mapping[str, float]
 ) -> bytes:
-    """Everything at once.
+    """Return the whole text.
 
-    ``row`` is the node's own, ``summary`` what the rows of all say together, ``counters`` what
-    ``Node.counters`` gives, ``system`` what ``process`` gives.
+    ``row`` is the node's own, ``summary`` the network's, ``counters`` comes from ``Node.counters``
+    and ``system`` from ``process``.
     """
-    page = _Page()
-    _node(page, counters)
-    _peers(page, row)
-    _round_trips(page, counters["pings"])
-    _mesh(page, summary)
-    _traffic(page, counters)
+    text = _Text()
+    _node(text, counters)
+    _peers(text, row)
+    _round_trips(text, counters["pings"])
+    _network(text, summary)
+    _traffic(text, counters)
     for name in sorted(system):
         kind = "counter" if name.endswith("_total") else "gauge"
-        page.family(name, kind, _PROCESS[name])
-        page.sample(name, (), system[name])
-    return page.encode()
+        text.family(name, kind, _PROCESS[name], [((), system[name])])
+    return text.encode()
 
 
-def peer_labels(links: Iterable[Mapping[str, Any]]) -> Dict[str, str]:
-    """What to call each node of a row, by nodeid; no two the same."""
+def peer_labels(links: Iterable[Link]) -> Dict[str, str]:
+    """Return a label for each node of a row, by nodeid; no two are the same.
+
+    Only the nodes that share a name get their host as well, only those that share that too their
+    port, and only those that share everything a number.
+    """
     known = {link["nodeid"]: link for link in links}
     plain = {
         nodeid: str(link.get("name") or link.get("address") or "unnamed")
         for nodeid, link in known.items()
     }
+    address = {
+        nodeid: str(link.get("address") or "address unknown") for nodeid, link in known.items()
+    }
     label = dict(plain)
-    # Each step only for those that the ones before could not tell apart.
-    steps: Tuple[Callable[[str], str], ...] = (
-        lambda nodeid: _host(str(known[nodeid].get("address") or "address unknown")),
-        lambda nodeid: str(known[nodeid].get("address") or "address unknown"),
-    )
-    for step in steps:
+    for distinct in ({nodeid: _host(address[nodeid]) for nodeid in address}, address):
         for nodeids in alike(label):
             for nodeid in nodeids:
-                label[nodeid] = "%s (%s)" % (plain[nodeid], step(nodeid))
+                label[nodeid] = "%s (%s)" % (plain[nodeid], distinct[nodeid])
     taken = set(label.values())
     for nodeids in alike(label):
         for nodeid in nodeids[1:]:
             number = 2
             while "%s #%d" % (label[nodeid], number) in taken:
                 number += 1
-            label[nodeid] = "%s #%d" % (label[nodeid], number)
+            label[nodeid] += " #%d" % number
             taken.add(label[nodeid])
     return label
 
 
 def process() -> Dict[str, float]:
-    """What the system says of this process: names as Prometheus' own libraries have them.
+    """Return what the system knows of this process, under the names of Prometheus' own libraries.
 
-    CPU time everywhere; memory, descriptors and the start only where there is ``/proc``.
+    CPU time everywhere; memory, threads, descriptors and the start only where there is ``/proc``.
     """
     times = os.times()
     found = {"process_cpu_seconds_total": times.user + times.system}
     try:
         with open("/proc/self/stat", "rb") as file:
-            # proc(5): "pid (name) state ..."; a name may hold spaces and brackets.  So we count from
-            # behind it: fields[0] is what the table there calls the third.
+            # proc(5): "pid (name) state ...".  A name may hold spaces and brackets, so fields are
+            # counted from the last bracket: fields[0] is the third one of the manual.
             fields = file.read().rpartition(b")")[2].split()
         with open("/proc/stat", "rb") as file:
             booted = [line for line in file if line.startswith(b"btime ")]
@@ -105,144 +104,149 @@ def process() -> Dict[str, float]:
         if booted:
             ticks = float(fields[19]) / os.sysconf("SC_CLK_TCK")
             found["process_start_time_seconds"] = float(booted[0].split()[1]) + ticks
-        # Without the one by which the folder itself is read.
+        # Without the descriptor with which the folder itself is read.
         found["process_open_fds"] = float(len(os.listdir("/proc/self/fd")) - 1)
     except (OSError, ValueError, IndexError, AttributeError):
-        pass  # no such system, or out of descriptors
+        pass  # no /proc, or no descriptor left
     return found
 
 
-# -- the families, in the order in which they are told --------------------------------------
+# -- the families, in the order of the text --------------------------------------------------
 
 
-def _node(page: "_Page", counters: Mapping[str, Any]) -> None:
-    page.family("p2p_plain_build_info", "gauge", "1; the labels say which program this is.")
-    python = (("python", platform.python_version()), ("version", __version__))
-    page.sample("p2p_plain_build_info", python, 1)
-    page.family("p2p_plain_uptime_seconds", "gauge", "How long the node has been running.")
-    page.sample("p2p_plain_uptime_seconds", (), counters["uptime_seconds"])
-    page.family(
-        "p2p_plain_self_lag_seconds",
-        "gauge",
-        "How late the node itself runs; while it does, its measurements say little of others.",
-    )
-    page.sample("p2p_plain_self_lag_seconds", (), counters["lag_seconds"])
+def _node(text: "_Text", counters: Mapping[str, Any]) -> None:
+    labels = (("python", platform.python_version()), ("version", __version__))
+    help = "1; the labels name the version of the program."
+    text.family("p2p_plain_build_info", "gauge", help, [(labels, 1)])
+    help = "How long the node has been running."
+    text.family("p2p_plain_uptime_seconds", "gauge", help, [((), counters["uptime_seconds"])])
+    help = "How late the node itself runs; a late node's measurements say little about others."
+    text.family("p2p_plain_self_lag_seconds", "gauge", help, [((), counters["lag_seconds"])])
 
 
-def _peers(page: "_Page", row: Links) -> None:
+def _peers(text: "_Text", row: Links) -> None:
     directions = [link.get("direction", "none") for link in row.links]
-    page.family("p2p_plain_peers", "gauge", "Peers that are connected now, by who dialed.")
-    for direction in ("inbound", "outbound"):
-        page.sample("p2p_plain_peers", (("direction", direction),), directions.count(direction))
+    text.family(
+        "p2p_plain_peers",
+        "gauge",
+        "Connected peers, by which end dialed.",
+        [((("direction", way),), directions.count(way)) for way in ("inbound", "outbound")],
+    )
     label = peer_labels(row.links)
     links = sorted(row.links, key=lambda link: label[link["nodeid"]])
-    families: Tuple[Tuple[str, str, Callable[[Dict[str, Any]], Optional[float]]], ...] = (
-        ("p2p_plain_peer_up", "1 if connected now, 0 if not.", _up),
-        ("p2p_plain_ping_last_seconds", "The last round trip on the standing connection.", _last),
+    families: Tuple[Tuple[str, str, Callable[[Link], Optional[float]]], ...] = (
+        ("p2p_plain_peer_up", "1 if the peer is connected, 0 if not.", _up),
+        ("p2p_plain_ping_last_seconds", "The last round trip on the connection.", _last),
         (
             "p2p_plain_dial_up",
-            "1 if the last fresh dial got there, 0 if not, also while a connection stands.",
+            "1 if the last dial succeeded, 0 if not, even while a connection stands.",
             _dial_up,
         ),
         ("p2p_plain_dial_last_seconds", "How long the last TCP connect took.", _dial_last),
     )
     for name, help, value_of in families:
-        page.family(name, "gauge", help)
-        for link in links:
-            value = value_of(link)
-            if value is not None:
-                page.sample(name, (("peer", label[link["nodeid"]]),), value)
+        values = [((("peer", label[link["nodeid"]]),), value_of(link)) for link in links]
+        text.family(name, "gauge", help, values)
 
 
-def _up(link: Dict[str, Any]) -> Optional[float]:
+def _up(link: Link) -> Optional[float]:
     return float(link.get("direction", "none") != "none")
 
 
-def _last(link: Dict[str, Any]) -> Optional[float]:
+def _last(link: Link) -> Optional[float]:
     return _seconds(link.get("rtt_ms")) if _up(link) else None
 
 
-def _dial_up(link: Dict[str, Any]) -> Optional[float]:
-    dial = link.get("dial", "unknown")
-    return None if dial == "unknown" else float(dial == "ok")
+def _dial_up(link: Link) -> Optional[float]:
+    dial = link.get("dial", UNKNOWN)
+    return None if dial == UNKNOWN else float(dial == OK)
 
 
-def _dial_last(link: Dict[str, Any]) -> Optional[float]:
-    return _seconds(link.get("dial_ms")) if link.get("dial") == "ok" else None
+def _dial_last(link: Link) -> Optional[float]:
+    return _seconds(link.get("dial_ms")) if link.get("dial") == OK else None
 
 
-def _round_trips(page: "_Page", pings: Mapping[str, Any]) -> None:
+def _round_trips(text: "_Text", pings: Mapping[str, Any]) -> None:
     name = "p2p_plain_ping_duration_seconds"
-    page.family(name, "histogram", "Round trips of pings to all peers.")
+    text.family(name, "histogram", "Round trips of pings to all peers.", [])
     for bound, count in pings["buckets"]:
-        page.sample(name + "_bucket", (("le", _number(bound)),), count)
-    page.sample(name + "_bucket", (("le", "+Inf"),), pings["count"])
-    page.sample(name + "_sum", (), pings["sum"])
-    page.sample(name + "_count", (), pings["count"])
+        text.sample(name + "_bucket", (("le", _number(bound)),), count)
+    text.sample(name + "_bucket", (("le", "+Inf"),), pings["count"])
+    text.sample(name + "_sum", (), pings["sum"])
+    text.sample(name + "_count", (), pings["count"])
 
 
-def _mesh(page: "_Page", summary: Summary) -> None:
-    page.family("p2p_plain_nodes", "gauge", "Nodes of the network that have not left it.")
-    page.sample("p2p_plain_nodes", (), summary.nodes)
-    page.family(
+def _network(text: "_Text", summary: Summary) -> None:
+    help = "Nodes of the network that have not left it."
+    text.family("p2p_plain_nodes", "gauge", help, [((), summary.nodes)])
+    text.family(
         "p2p_plain_directions",
         "gauge",
-        "Pairs of nodes by whether the first can dial the second, as everyone's rows say.",
+        "Pairs of nodes, by whether the first can dial the second, judged from all rows.",
+        [((("state", s),), getattr(summary, s)) for s in ("down", "unknown", "up")],
     )
-    for state in ("down", "unknown", "up"):
-        page.sample("p2p_plain_directions", (("state", state),), getattr(summary, state))
 
 
-def _traffic(page: "_Page", counters: Mapping[str, Any]) -> None:
-    page.family("p2p_plain_dial_failures_total", "counter", "Dials that failed, by reason.")
-    # Those that count zero, too: a series that begins with the first failure has no rate just then.
+def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
+    # Failures that count zero, too: a series that begins with the first failure shows no increase.
     failures = dict.fromkeys(FAILURES, 0)
     failures.update(counters["dial_failures"])
-    for reason in sorted(failures):
-        page.sample("p2p_plain_dial_failures_total", (("reason", reason),), failures[reason])
-    page.family("p2p_plain_messages_total", "counter", "Messages that came in and went out.")
-    for direction, msgtype in sorted(counters["messages"]):
-        page.sample(
-            "p2p_plain_messages_total",
-            (("direction", direction), ("msgtype", msgtype)),
-            counters["messages"][direction, msgtype],
-        )
-    page.family("p2p_plain_bytes_total", "counter", "Bytes that came in and went out.")
-    for direction in sorted(counters["bytes"]):
-        page.sample(
-            "p2p_plain_bytes_total", (("direction", direction),), counters["bytes"][direction]
-        )
+    text.family(
+        "p2p_plain_dial_failures_total",
+        "counter",
+        "Failed dials, by reason.",
+        [((("reason", reason),), failures[reason]) for reason in sorted(failures)],
+    )
+    text.family(
+        "p2p_plain_messages_total",
+        "counter",
+        "Messages received and sent, by type.",
+        [
+            ((("direction", direction), ("msgtype", msgtype)), number)
+            for (direction, msgtype), number in sorted(counters["messages"].items())
+        ],
+    )
+    text.family(
+        "p2p_plain_bytes_total",
+        "counter",
+        "Bytes received and sent.",
+        [((("direction", way),), number) for way, number in sorted(counters["bytes"].items())],
+    )
 
 
 _PROCESS = {
     "process_cpu_seconds_total": "CPU time that this process has used.",
     "process_virtual_memory_bytes": "Address space of this process.",
-    "process_resident_memory_bytes": "Memory that this process holds.",
+    "process_resident_memory_bytes": "Physical memory of this process.",
     "process_threads": "Threads of this process.",
-    "process_start_time_seconds": "When this process began, in Unix time.",
-    "process_open_fds": "Descriptors that this process has open.",
+    "process_start_time_seconds": "When this process started, in Unix time.",
+    "process_open_fds": "Open descriptors of this process.",
 }
 
 
 # -- the format ------------------------------------------------------------------------------
 
 
-class _Page:
-    """The text, line by line.  A family's samples follow its head, as the format wants it."""
+class _Text:
+    """The text, line by line."""
 
     def __init__(self) -> None:
         self._lines: List[str] = []
 
-    def family(self, name: str, kind: str, help: str) -> None:
+    def family(self, name: str, kind: str, help: str, samples: Samples) -> None:
         self._lines.append("# HELP %s %s" % (name, help))
         self._lines.append("# TYPE %s %s" % (name, kind))
+        for labels, value in samples:
+            if value is not None:
+                self.sample(name, labels, value)
 
     def sample(self, name: str, labels: Labels, value: float) -> None:
-        told = ",".join('%s="%s"' % (key, _escaped(text)) for key, text in labels)
-        self._lines.append("%s%s %s" % (name, "{%s}" % told if told else "", _number(value)))
+        """Add a sample of the last family."""
+        shown = ",".join('%s="%s"' % (key, _escaped(text)) for key, text in labels)
+        self._lines.append("%s%s %s" % (name, "{%s}" % shown if shown else "", _number(value)))
 
     def encode(self) -> bytes:
-        # A label is any UTF-8; half a surrogate pair, which Python can hold, is none.
+        # Labels are UTF-8, in which the lone surrogates that a Python string can hold do not exist.
         return ("\n".join(self._lines) + "\n").encode("utf-8", "replace")
 
 
@@ -251,7 +255,7 @@ def _escaped(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    """As short as it can be without saying less: ``3``, ``0.00025``, ``1.5e-07``."""
+    """Return the shortest exact form: ``3``, ``0.00025``, ``1.5e-07``."""
     if value == int(value) and abs(value) < 1e15:
         return "%d" % value
     text = "%.12f" % value

@@ -1,4 +1,4 @@
-"""A node that the status page can ask: it knows the rows that it is given."""
+"""A made-up node for the status page, and rows for it."""
 
 from p2p_plain.common.config import Config
 from p2p_plain.monitor.row_messages import Links
@@ -6,7 +6,7 @@ from tests.support import new_id
 
 
 def link(nodeid, name="peer", dial="ok", direction="outbound", ms=0.3, **fields):
-    """One link of a row, as messages have it."""
+    """Return a link of a row, as on the wire."""
     said = {"nodeid": nodeid, "name": name, "dial": dial, "direction": direction}
     if direction != "none":
         said.update(rtt_ms=ms, rtt_p50_ms=ms, rtt_max_ms=ms * 2, jitter_ms=0.1, up_s=60.0)
@@ -15,7 +15,7 @@ def link(nodeid, name="peer", dial="ok", direction="outbound", ms=0.3, **fields)
 
 
 def full_mesh(names):
-    """Rows of nodes that all reach each other; whoever comes first dialed."""
+    """Return the rows of nodes that all reach each other; of two, the first one dialed."""
     ids = [new_id() for _ in names]
     return [
         Links(
@@ -36,20 +36,19 @@ def full_mesh(names):
     ]
 
 
-class Fake:
-    """A node that knows the rows it is given."""
+class PageNode:
+    """What the page needs of a node; it knows the rows that it is given."""
 
     def __init__(self, rows, http=()):
-        self.table = rows
+        self._rows = rows
         self.nodeid, self.name = rows[0].nodeid, rows[0].name
-        self.port = 6000
         self.addresses = ("192.0.2.1:6000",)
         self.config = Config(ping_interval=1.0, network="lab")
-        self.listeners = []
+        self._listeners = []
         self.http = dict(http)
 
     def rows(self):
-        return self.table
+        return self._rows
 
     def stale_after(self):
         return 3.0
@@ -70,9 +69,9 @@ class Fake:
 
     def on(self, event, callback):
         assert event == "*"
-        self.listeners.append(callback)
+        self._listeners.append(callback)
 
     def emit(self, event, **fields):
         fields.update(event=event, time="2026-01-02T03:04:05.678Z")
-        for callback in self.listeners:
+        for callback in self._listeners:
             callback(fields)

@@ -13,7 +13,7 @@ from p2p_plain.monitor.view import View
 from p2p_plain.web import metrics
 from p2p_plain.web.metrics import peer_labels
 from tests.support import new_id, wait_until
-from tests.support.page_node import Fake, full_mesh, link
+from tests.support.page_node import PageNode, full_mesh, link
 
 NAME = "[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"'
@@ -74,7 +74,7 @@ def check_histogram(name, samples):
 
 def exposition(rows, **counters):
     """Both as families and as text."""
-    said = Fake(rows).counters()
+    said = PageNode(rows).counters()
     said.update(counters)
     text = metrics.exposition(rows[0], summarize(View(rows, 3.0)), said, metrics.process()).decode("utf-8")
     return parse(text), text

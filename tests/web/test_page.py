@@ -8,17 +8,14 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 import urllib.request
 from typing import Any, Dict, List
 
 import pytest
 
-from p2p_plain.common.threads import Crew
-from p2p_plain.web import metrics
-from p2p_plain.web.pages import Status
+from p2p_plain.web import pages
 from tests.support import PATIENCE, RawPeer, wait_until
-from tests.support.page_node import Fake, full_mesh
+from tests.support.page_node import PageNode, full_mesh
 
 CHROMIUM = next(
     (found for found in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if found),
@@ -179,24 +176,6 @@ def tab(browser):
     tab.sock.close()
 
 
-@pytest.fixture
-def serve():
-    """``serve(node)``: where its page is."""
-    crew = Crew(lambda text: None)
-    made = []
-
-    def start(node):
-        status = Status(node, None, 0, crew)
-        made.append(status)
-        status.start()
-        return status
-
-    yield start
-    for status in made:
-        status.stop()
-    assert crew.wait(time.monotonic() + PATIENCE) == 0
-
-
 def url(status):
     return "http://127.0.0.1:%d/" % status.port
 
@@ -255,7 +234,7 @@ def test_a_hostile_name_is_text(make_node, serve, tab):
 
 
 def test_it_says_since_when_it_has_lost_its_node_and_finds_it_again(serve, tab):
-    node = Fake(full_mesh(["a", "b", "c"]))
+    node = PageNode(full_mesh(["a", "b", "c"]))
     status = serve(node)
     tab.open(url(status))
     wait_until(lambda: len([c for c in cells(tab) if c == "0.3"]) == 6)
@@ -265,24 +244,20 @@ def test_it_says_since_when_it_has_lost_its_node_and_finds_it_again(serve, tab):
     said = tab.run("document.getElementById('lost').textContent")
     assert "Lost the node since" in said and said.count(":") == 2
     assert len(cells(tab)) == 9  # what was known stays
-    again = Status(node, None, status.port, Crew(lambda text: None))
-    again.start()
-    try:
-        wait_until(lambda: not tab.run("document.getElementById('lost').offsetHeight"))
-    finally:
-        again.stop()
+    serve(node, port=status.port)
+    wait_until(lambda: not tab.run("document.getElementById('lost').offsetHeight"))
 
 
 def test_a_keyboard_is_enough(serve, tab):
     rows = full_mesh(["a", "b", "c"])
     rows[0].links[1]["dial"] = "timeout"
-    tab.open(url(serve(Fake(rows))))
+    tab.open(url(serve(PageNode(rows))))
     wait_until(lambda: "!T" in cells(tab))
     tab.key("Tab", 9)
     assert tab.run("document.activeElement.tagName") == "TD"
     tab.key("ArrowRight", 39)
     said = tab.run("document.getElementById('detail').textContent")
-    assert said.startswith("a \u2192 c: a fresh dial timed out") and "a connection still stands" in said
+    assert said.startswith("a \u2192 c: a fresh dial: timed out") and "a connection still stands" in said
     assert tab.run("document.activeElement.getAttribute('aria-label')") == said
     assert tab.run("document.querySelectorAll('#matrix td[tabindex=\"0\"]').length") == 1
     assert tab.run("document.querySelectorAll('#matrix th:not([scope])').length") == 0
@@ -291,7 +266,7 @@ def test_a_keyboard_is_enough(serve, tab):
 def test_a_browser_without_event_sources_asks_again_and_again(serve, tab):
     rows = full_mesh(["a", "b", "c"])
     tab.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.EventSource")
-    tab.open(url(serve(Fake(rows))))
+    tab.open(url(serve(PageNode(rows))))
     wait_until(lambda: "0.3" in cells(tab))
     rows[1].links[0]["dial"] = "refused"
     wait_until(lambda: "!R" in cells(tab))
@@ -301,7 +276,7 @@ def test_a_browser_without_event_sources_asks_again_and_again(serve, tab):
 def test_a_hundred_nodes_stay_usable(serve, tab):
     """A whole update of ten thousand cells does not freeze the page, and the names stay in sight."""
     rows = full_mesh(["node-%03d" % number for number in range(100)])
-    tab.open(url(serve(Fake(rows))))
+    tab.open(url(serve(PageNode(rows))))
     wait_until(lambda: tab.run("document.querySelectorAll('#matrix td').length") == 10000)
     tab.run(
         "window.longest = 0; window.last = performance.now(); setInterval(function () {"
@@ -323,7 +298,7 @@ def test_a_hundred_nodes_stay_usable(serve, tab):
 
 
 def test_the_file_is_small_and_its_source_is_of_2016():
-    with open(os.path.join(os.path.dirname(metrics.__file__), "page.html"), encoding="utf-8") as file:
+    with open(os.path.join(os.path.dirname(pages.__file__), "page.html"), encoding="utf-8") as file:
         page = file.read()
     script = page.partition("<script>")[2].partition("</script>")[0]
     assert len(page.encode("utf-8")) < 40000
