@@ -24,13 +24,13 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr
-from ..common.config import MAX_FIRST_LINE, MAX_LINE, MAX_ROWS, STALE_AFTER_INTERVALS
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
 from ..common.escape import printable
 from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
 from ..monitor.row_messages import GETLINKS, LINK_FIELDS, Links
+from ..monitor.rows import MAX_ROWS, STALE_AFTER_INTERVALS
 from ..node import messages
-from ..node.codec import LineSplitter
+from ..node.codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from ..node.connector import dial
 from ..node.messages import AnyMessage, Bye, Hello, Ping, Pong, new_uuid
 from ..node.transport import Transport

@@ -10,7 +10,6 @@ import time
 from typing import Any, List, Optional, Tuple
 
 from ..common.address import Address
-from ..common.config import GUEST_TIMEOUT
 from ..common.errors import P2PError
 from ..common.escape import printable
 from ..common.events import rfc3339
@@ -18,6 +17,7 @@ from ..common.output import FAREWELL, Output, let_go
 from ..common.program import DONE, NO
 from ..common.signals import ignore_stop_signals
 from ..common.words import milliseconds
+from ..node.peer import GUEST_TIMEOUT
 from .asking import parser, positive, seconds, who
 from .guest import REQUEST_TIMEOUT, Guest, in_words
 

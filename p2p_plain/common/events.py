@@ -18,13 +18,20 @@ from threading import Condition, get_ident
 from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 from weakref import WeakSet
 
-from .config import (
-    MAX_WAITING_BYTES,
-    MAX_WAITING_EVENTS,
-    REMEMBERED_EVENTS,
-    REMEMBERED_SIZE,
-)
 from .escape import printable
+
+REMEMBERED_EVENTS = 1000
+"""Past events with which a new ``Node.events()`` begins."""
+
+REMEMBERED_SIZE = 1024
+"""Longest line of a peer, in bytes, whose event is remembered.  64 KiB of JSON can take 2 MiB once
+parsed, and strangers could fill our memory with a thousand of them."""
+
+MAX_WAITING_EVENTS = 10000
+MAX_WAITING_BYTES = 1024 * 1024
+"""Events that wait for a slow listener, and the bytes of peers' lines in them.  Beyond either bound the
+oldest events are dropped, and counted.  A terminal stopped with Ctrl-S is a slow listener: without
+the second bound, 10,000 long lines could take 20 GB; with it they take 32 MiB."""
 
 Event = Dict[str, Any]
 Callback = Callable[[Event], None]

@@ -18,11 +18,22 @@ from threading import Lock
 from typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..common.address import Address
-from ..common.config import DIAL_TIMEOUT, MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL
 from ..common.events import Emit
 from ..common.outcomes import OK, TIMEOUT, UNKNOWN
 from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
+from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
+
+MAX_PROBES = 8
+"""Probes under way at once: half of the connector's pool.  A hundred peers behind firewalls must leave
+threads for the dials that make peers."""
+
+SCOUT_INTERVAL = 5.0
+SCOUT_AGAIN_AFTER = 15.0
+"""A missing node is looked for by a probe every ``SCOUT_INTERVAL`` seconds, the same node every
+``SCOUT_AGAIN_AFTER`` at the most, however many are missing.  Dials alone would not do: after an hour
+their backoff is 300 s, and two halves of a network should find each other within 30 s after the
+cable is back.  A host that stays off costs four packets a minute."""
 
 PATIENT_WITH = 3
 """Failures in a row from which on more of them make no difference for whose turn it is."""

@@ -9,12 +9,14 @@ import functools
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from ..common.address import parse_wire
-from ..common.config import MAX_LINKS
 from ..common.errors import MessageTooLong
 from ..common.outcomes import OUTCOMES
 from ..node import codec
 from ..node.fields import Fields, is_name, is_nodeid
 from ..node.messages import Bare, register
+
+MAX_LINKS = 256
+"""Links in one row: as many as a node has peers."""
 
 Link = Dict[str, Any]
 """A link of a row: the fields of ``LINK_FIELDS``, those that are known."""

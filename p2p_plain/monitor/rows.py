@@ -17,9 +17,19 @@ with it.  The others are read when somebody asks.
 from threading import Lock
 from typing import Dict, FrozenSet, List, NamedTuple
 
-from ..common.config import FORGET_AFTER, MAX_ROWS
 from ..node import messages
 from .row_messages import Links, beginning_of_row
+
+MAX_ROWS = 512
+"""Rows kept, those of nodes that are gone included.  At the longest (64 KiB) they take 32 MiB; a
+network of 64 takes one."""
+
+FORGET_AFTER = 24 * 3600.0
+"""Seconds after which a row is dropped: its node has been gone for a day."""
+
+STALE_AFTER_INTERVALS = 3
+"""A row older than so many ping intervals is not shown as current: at least two of the rows that its
+node should have sent meanwhile are missing."""
 
 READ_AGAIN_AFTER = 5.0
 READ_EVERY = 300.0

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any, Callable, Dict, List, Tuple
 
 from ..common.address import Address, is_shareable
-from ..common.config import STALE_AFTER_INTERVALS, Config
+from ..common.config import Config
 from ..common.errors import PeerMisbehaved
 from ..common.events import Events
 from ..common.outcomes import SILENT, WRONG_PEER
@@ -30,7 +30,7 @@ from .row_messages import (
     encode_end_of_links,
     encode_links,
 )
-from .rows import Rows, read_row
+from .rows import STALE_AFTER_INTERVALS, Rows, read_row
 
 ROW_AFTER_CHANGE = 1.0
 """Seconds between two rows of ours at the least: what changes together is sent together."""

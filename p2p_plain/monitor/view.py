@@ -41,11 +41,10 @@ No sockets, threads or clock: the same rows give the same view.  Any thread.
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ..common.config import MAX_LINKS
 from ..common.outcomes import OK, REFUSED, UNKNOWN, WRONG_PEER
 from ..common.words import natural
 from .labels import make_labels
-from .row_messages import Links
+from .row_messages import MAX_LINKS, Links
 
 Pair = Tuple[str, str]
 """The nodeids of a direction: source, target."""

@@ -18,22 +18,49 @@ from threading import Lock
 from typing import Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ..common.address import Address, is_shareable
-from ..common.config import (
-    BACKOFF_FIRST,
-    BACKOFF_MAX,
-    BACKOFF_MAX_ALONE,
-    DIALS_A_SECOND,
-    DIALS_AT_ONCE,
-    ENOUGH_PEERS,
-    FORGET_AFTER,
-    MAX_BOOK,
-    MAX_HEARD_PER_PEER,
-    REPLACED_AFTER,
-    STABLE_AFTER,
-    UNPROVEN_A_SECOND,
-    UNPROVEN_AT_ONCE,
-)
 from ..common.token_bucket import TokenBucket
+
+MAX_BOOK = 4096
+"""Addresses in the book.  Each takes about half a kilobyte, so strangers can fill 2 MiB."""
+
+MAX_HEARD_PER_PEER = 64
+"""Unproven addresses in the book from any one peer, so that a liar cannot fill it
+(cf. Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 2015)."""
+
+REPLACED_AFTER = 60.0
+"""Seconds of failure after which an address that a peer named makes room for another one from the
+same peer.  So a peer that names a hundred new addresses a line has us dial 64 of them a minute.
+(Bitcoin Core takes one a second from each peer, after the first thousand, since 2021.)"""
+
+BACKOFF_FIRST = 1.0
+BACKOFF_MAX = 300.0
+"""A failed address is tried again after 1 s, 2 s, 4 s ... 300 s, each with up to half of itself added
+at random.  After a power cut a hundred nodes must not all dial the first one in step."""
+
+BACKOFF_MAX_ALONE = 8.0
+"""The longest backoff, in seconds, while we have no peer.  Then the fault is probably our own cable,
+and its owner looks whether we are back right after plugging it in."""
+
+ENOUGH_PEERS = 2
+"""With fewer peers than this no bootstrap address waits longer than ``BACKOFF_MAX_ALONE``."""
+
+FORGET_AFTER = 24 * 3600.0
+"""Seconds of failure after which an address is dropped, unless it is a bootstrap address."""
+
+STABLE_AFTER = 30.0
+"""Seconds after which a connection forgives the failures before it.  Otherwise a peer that lets us in
+and hangs up would be dialed every second."""
+
+DIALS_A_SECOND = 32
+DIALS_AT_ONCE = 256
+"""Pace of dials, bootstrap addresses excepted.  A lone node tries each address every 8 s; with 4,096
+dead ones in its book that would keep a core busy."""
+
+UNPROVEN_A_SECOND = 16
+UNPROVEN_AT_ONCE = 256
+"""Pace of dials of unproven addresses: those that peers name, and those that they claim (``claims``),
+each.  A network that starts has its burst; a crowd of liars cannot have us knock at other people's
+doors faster."""
 
 HEARD_AGAIN_AFTER = 10.0
 """News of an address that we failed to reach makes us try it again without waiting for its

@@ -13,8 +13,8 @@ from threading import Lock
 from typing import Dict, List, NamedTuple, Set
 
 from ..common.address import Address
-from ..common.config import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
 from ..common.token_bucket import TokenBucket
+from .address_book import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
 
 CLAIMS_A_PEER = 4
 """Addresses that are probed because one peer claims them.  With more, a stranger could make us

@@ -21,8 +21,23 @@ import json
 import math
 from typing import Any, Dict, List, Tuple
 
-from ..common.config import MAX_INTEGER_DIGITS, MAX_LINE, MAX_NESTING
 from ..common.errors import MessageTooLong, PeerMisbehaved
+
+MAX_LINE = 64 * 1024
+"""Longest line on the wire, in bytes, newline included.  A hundred addresses take 8 KiB; the row of
+a node with 256 links fits.  If it were longer, each peer could make us hold more bytes while the
+newline never comes.  (Redis has the same bound for an inline command.)"""
+
+MAX_FIRST_LINE = 4 * 1024
+"""Longest line, in bytes, before hello: a stranger gets less of our memory."""
+
+MAX_NESTING = 32
+"""Deepest nesting of brackets.  Our own messages need three levels.  ``json`` recurses for each
+level, and enough of them overflow its stack: the process crashes, without any exception."""
+
+MAX_INTEGER_DIGITS = 20
+"""Longest integer in a message; 64 bits need 20 digits.  Before Python 3.11 a million digits take
+seconds to turn into a number (CVE-2020-10735)."""
 
 
 class LineSplitter:

@@ -3,7 +3,7 @@
 Dialing waits: for a name server, for a machine that is off, for a firewall that drops what it
 does not like.  So it is done by a few threads of its own that take addresses from a queue;
 whoever wants an address dialed puts it there and goes on.  The threads are started as they are
-needed, ``MAX_DIALS`` at the most, and end when there has been nothing to do for a while.
+needed, up to a bound, and end when there has been nothing to do for a while.
 
 A connection that succeeds gets a thread of its own (its session), so that a pool thread is
 busy only while the network keeps it waiting.
@@ -24,10 +24,13 @@ from threading import Event, Lock
 from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 from ..common.address import Address, from_sockaddr, is_ip
-from ..common.config import DIAL_TIMEOUT, MAX_DIALS
 from ..common.errors import DialFailed, why
 from ..common.threads import Crew
 from .transport import POLL_SLICE, wait
+
+DIAL_TIMEOUT = 5.0
+"""Seconds that a TCP connect may take.  A lost SYN is sent again after 1 s and after 2 s more
+(RFC 6298), so a dial survives the loss of two packets."""
 
 IDLE_TIMEOUT = 10.0
 """Seconds without an order after which a thread of the pool ends."""
@@ -47,11 +50,13 @@ class Connector:
     def __init__(
         self,
         crew: Crew,
+        most_threads: int,
         connected: Callable[[Order, socket.socket, float], None],
         failed: Callable[[Order, DialFailed], None],
         is_mine: Callable[[Address], bool],
     ) -> None:
         self._crew = crew
+        self._most_threads = most_threads
         self._is_mine = is_mine
         self._connected = connected
         """Called with the connected socket, which is then the callee's, and with the seconds
@@ -78,7 +83,7 @@ class Connector:
         for it, and a lone bootstrap address has no next one.
         """
         with self._lock:
-            if self._stopping.is_set() or self._threads >= MAX_DIALS:
+            if self._stopping.is_set() or self._threads >= self._most_threads:
                 return
             if self._idle >= self._orders.qsize():
                 return

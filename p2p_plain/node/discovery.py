@@ -22,18 +22,29 @@ from threading import Lock
 from typing import Callable, Iterable, List, Optional, Set, Tuple
 
 from ..common.address import Address, is_loopback, is_shareable
-from ..common.config import ADDRESS_FRESH, ENOUGH_PEERS, MAX_ADDRESSES, MAX_DIALS, TELL_PEERS
 from . import messages
-from .address_book import AddressBook
+from .address_book import ENOUGH_PEERS, AddressBook
 from .claims import Claim, Claims
 from .hooks import DialEnd, Hooks
-from .messages import Addr
+from .messages import MAX_ADDRESSES, Addr
 from .peer import INBOUND, Link, Peer
 from .peer_table import PeerTable
 
 Dial = Callable[[Address, bool, Optional[str]], None]
 """``dial(address, probe, wanted nodeid)`` queues a dial and never blocks.  Its end is reported to
 the overlay: by ``receive`` and ``closed`` of a link, or by ``dial_failed``."""
+
+MAX_DIALS = 16
+"""Dials under way at once, and threads in the connector's pool.  Each may wait for ``DIAL_TIMEOUT``
+where a firewall drops packets: sixteen threads get through 64 dead addresses in 20 s."""
+
+ADDRESS_FRESH = 240.0
+"""An address is advertised only if its node has answered a ping within so many seconds: four ping
+intervals, as the article says."""
+
+TELL_PEERS = 8
+"""Peers that hear of a newly proven address at once; they advertise it further.  With eight random
+neighbours a network of 1,000 survives the death of half of it in 18 of 20 runs; with four in none."""
 
 NEW_FOR = 30.0
 """Seconds for which a peer counts as a newcomer: until its address is proven and advertised."""

@@ -44,19 +44,19 @@ from threading import Lock
 from typing import Callable, List, Optional, Tuple
 
 from ..common.address import Address, is_shareable
-from ..common.config import HANDSHAKE_TIMEOUT, MAX_BOOK, Config
+from ..common.config import Config
 from ..common.counters import Histogram
 from ..common.errors import PeerLeft, Refused
 from ..common.events import DEBUG, INFO, Events
 from ..common.outcomes import OK
 from . import messages
-from .address_book import AddressBook
+from .address_book import MAX_BOOK, AddressBook
 from .discovery import Discovery
 from .hooks import DialEnd, Lines
 from .lateness import Lateness
 from .messages import Hello
 from .myself import Myself
-from .peer import ADMITTED, INBOUND, OUTBOUND, PROBED, SUPERSEDED, Link, Peer
+from .peer import ADMITTED, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, PROBED, SUPERSEDED, Link, Peer
 from .peer_table import PeerTable
 
 SECOND_PING_AFTER = 1.0

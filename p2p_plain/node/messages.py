@@ -20,11 +20,16 @@ from random import Random
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, Union
 
 from ..common.address import Address, parse_wire
-from ..common.config import MAX_ADDRESSES, VERSION
 from ..common.errors import PeerMisbehaved
 from ..common.escape import printable
 from . import codec
 from .fields import Fields, is_nodeid
+
+VERSION = 1
+"""The ``version`` in our hello."""
+
+MAX_ADDRESSES = 100
+"""Entries in one ``addr``: at 60 bytes each they fit a line.  (Bitcoin allows 1,000.)"""
 
 BYE_REASONS = frozenset(
     ("stopping", "self", "duplicate", "full", "network", "unauthorised", "timeout", "protocol")

@@ -26,13 +26,14 @@ from typing import Any, Iterator, List, Optional, Tuple, Union
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip
-from ..common.config import DEFAULT_PORT, LINGER, MAX_NAME, Config, dialable
+from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable
 from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
 from ..common.events import BESIDE, ERROR, EVENTS, EVERYTHING, WARNING, Callback, Event, Events
 from ..common.interfaces import dialable_addresses
 from ..common.threads import Crew
 from .address_book import AddressBook
 from .connector import Connector, Order
+from .discovery import MAX_DIALS
 from .hooks import Hooks
 from .listener import Listener
 from .messages import new_uuid
@@ -42,7 +43,7 @@ from .peer import PeerInfo
 from .peer_table import PeerTable
 from .peers_file import PeersFile
 from .pinger import Pinger
-from .session import Session
+from .session import LINGER, Session
 from .sessions import Sessions
 from .transport import POLL_SLICE
 
@@ -155,7 +156,11 @@ class Node:
             self.nodeid, min(config.max_peers, places), time.monotonic, self._events.emit
         )
         self._connector = Connector(
-            self._crew, self._serve_outbound, self._dial_failed, self._book.knows_as_mine
+            self._crew,
+            MAX_DIALS,
+            self._serve_outbound,
+            self._dial_failed,
+            self._book.knows_as_mine,
         )
         tick = min(TICK, config.ping_interval / 4, config.ping_timeout / 4)
         self._overlay = Overlay(

@@ -21,6 +21,13 @@ SUPERSEDED = "superseded"  # lost a tie; the end that dialed the winner will clo
 PROBED = "probed"  # a guest: the other end only wanted our hello, or stays to ask
 OVER = "over"  # ended: nothing more is said or heard
 
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds from connect to the end of the handshake, all of it, however slowly its bytes drip.  With a
+timeout for each read, one byte every nine seconds would hold a thread for half a day (slowloris)."""
+
+GUEST_TIMEOUT = 60.0
+"""Seconds for which a guest may be silent.  (A guest's hello says ``probe``, and it stays to ask.)"""
+
 RTT_SAMPLES = 120
 """Round trips remembered for each connection: two hours at one a minute."""
 

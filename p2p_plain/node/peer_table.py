@@ -13,11 +13,10 @@ from threading import Condition
 from time import monotonic
 from typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 
-from ..common.config import HANDSHAKE_TIMEOUT
 from ..common.events import Emit
 from ..common.outcomes import UNKNOWN
 from .lateness import Lateness
-from .peer import OUTBOUND, SUPERSEDED, UP, Peer, PeerInfo, in_ms, spread
+from .peer import HANDSHAKE_TIMEOUT, OUTBOUND, SUPERSEDED, UP, Peer, PeerInfo, in_ms, spread
 
 NOT_TRIED = (UNKNOWN, None)
 """The dial outcome of a peer that nobody has dialed since."""

@@ -13,11 +13,13 @@ from time import monotonic, time
 from typing import Any, Optional
 
 from ..common.address import Address, is_shareable, parse_wire
-from ..common.config import MAX_BOOK, SAVE_INTERVAL
 from ..common.errors import CannotStart, why
 from ..common.events import WARNING, Events
-from .address_book import AddressBook, HeardAddress, Kept, KeptAddress
+from .address_book import MAX_BOOK, AddressBook, HeardAddress, Kept, KeptAddress
 from .fields import is_nodeid
+
+SAVE_INTERVAL = 60.0
+"""Seconds between two saves: the most that a crash can lose."""
 
 FILE_VERSION = 1
 """A file of another version is not guessed at, but moved aside."""

@@ -25,29 +25,36 @@ from threading import Lock
 from typing import Callable, List, Optional, Tuple
 
 from ..common.address import Address, from_sockaddr
-from ..common.config import (
-    ANSWERED_PER_TOKEN,
-    BYTES_PER_TOKEN,
-    GUEST_TIMEOUT,
-    HANDSHAKE_TIMEOUT,
-    HIGH_WATER,
-    LINGER,
-    MAX_FIRST_LINE,
-    MAX_LINE,
-    MAX_UNSENT,
-    RECEIVE_BYTES,
-)
 from ..common.counters import Traffic
 from ..common.errors import PeerLeft, Refused, why
 from ..common.token_bucket import TokenBucket
 from . import messages
-from .codec import LineSplitter
+from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from .overlay import Overlay
-from .peer import ADMITTED, GREETING, OUTBOUND, PROBED, UP, Link
-from .transport import Transport
+from .peer import ADMITTED, GREETING, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, PROBED, UP, Link
+from .transport import RECEIVE_BYTES, Transport
 
 Trace = Callable[[str, "Session", bytes], None]
 """``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
+
+MAX_UNSENT = 1024 * 1024
+"""Bytes that wait for one slow reader, besides those that the kernel holds: a few of the longest
+lines.  Without a bound every broadcast would pile up in our memory while one peer stands still."""
+
+HIGH_WATER = 256 * 1024
+"""Unsent bytes from which on a connection is not read until they are gone.  A peer that asks without
+reading the answers slows down only itself."""
+
+BYTES_PER_TOKEN = 1024
+"""Received bytes that count as one message where the rate is limited.  Parsing takes time in
+proportion to the length: 200 lines of 64 KiB a second would keep a core busy."""
+
+ANSWERED_PER_TOKEN = 16 * 1024
+"""Bytes of answers that count as one message.  22 bytes (``getlinks``) can ask for a megabyte."""
+
+LINGER = 0.5
+"""Seconds that the other end gets to close first after our ``bye``.  Closing a socket with unread data
+in it sends a reset, which overtakes and destroys the ``bye`` (RFC 1122 section 4.2.2.13)."""
 
 LONG_ANSWER = 1024
 """Bytes from which an answer is sent by itself, and not together with those to later lines."""

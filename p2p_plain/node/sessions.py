@@ -9,10 +9,16 @@ from threading import Lock
 from typing import Dict, List
 
 from ..common.address import is_loopback
-from ..common.config import MAX_PER_IP, MAX_UNGREETED
 from ..common.counters import Traffic
 from .peer import GREETING, INBOUND, PROBED
 from .session import Session
+
+MAX_UNGREETED = 64
+"""Inbound connections that have not said hello, and guests.  At the bound the oldest one is cut, so
+that a crowd that connects and says nothing keeps nobody out."""
+
+MAX_PER_IP = 32
+"""Inbound connections from one IP address.  Loopback is exempt: many nodes may share one machine."""
 
 
 class Sessions:

@@ -11,13 +11,15 @@ from random import Random
 from threading import Lock
 from typing import Any, Deque
 
-from ..common.config import MAX_SEEN
 from ..common.errors import NotConnected, PeerBusy
 from ..common.events import Events
 from . import messages
 from .messages import Message
 from .peer import Link, Peer
 from .peer_table import PeerTable
+
+MAX_SEEN = 10000
+"""Ids of messages remembered, so that a flooded message is forwarded once and stops."""
 
 UNSENT_BROADCASTS = 100
 """Broadcasts kept while there is no peer yet.  A program that starts a node and speaks at once is

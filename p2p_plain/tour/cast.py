@@ -10,12 +10,11 @@ from collections import Counter
 from typing import Any, Dict, List
 
 from ..common.address import parse
-from ..common.config import MAX_LINE
 from ..common.errors import PeerMisbehaved
 from ..common.events import EVERYTHING, Event
 from ..full_node import Node
 from ..node.address_book import AddressBook
-from ..node.codec import LineSplitter, decode, encode
+from ..node.codec import MAX_LINE, LineSplitter, decode, encode
 
 LOOPBACK = "127.0.0.1"
 

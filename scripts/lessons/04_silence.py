@@ -13,7 +13,7 @@ Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --
             computes the time left until the deadline before each `recv`, and drops both callers
             after 2 s.
 For real    p2p_plain/node/session.py   Session._converse
-            p2p_plain/common/config.py  HANDSHAKE_TIMEOUT
+            p2p_plain/node/peer.py  HANDSHAKE_TIMEOUT
 """
 
 import socket

@@ -12,7 +12,7 @@ Then        Press Ctrl-C in terminal 1 and run both again, terminal 1 without --
             65,536 bytes on it hangs up.  (It may hold a little more by then, from the last
             `recv`.)  An honest caller never notices, since no honest line is that long.
 For real    p2p_plain/node/codec.py     LineSplitter.feed
-            p2p_plain/common/config.py  MAX_LINE
+            p2p_plain/node/codec.py  MAX_LINE
 """
 
 import socket

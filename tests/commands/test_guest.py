@@ -8,8 +8,8 @@ import pytest
 
 from p2p_plain.commands.guest import Guest, OtherNetwork, in_words
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import MAX_ROWS
 from p2p_plain.common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved
+from p2p_plain.monitor.rows import MAX_ROWS
 from tests.support import PATIENCE, free_port, new_id, wait_until
 from tests.support.asked_node import FakeNode, greeted_then, ids, link, mesh, wait_for_the_end
 

@@ -9,12 +9,14 @@ import time
 import pytest
 
 from p2p_plain.common import events as module
-from p2p_plain.common.config import MAX_WAITING_BYTES, MAX_WAITING_EVENTS, REMEMBERED_EVENTS
 from p2p_plain.common.events import (
     DEBUG,
     ERROR,
     EVERYTHING,
     GATHER,
+    MAX_WAITING_BYTES,
+    MAX_WAITING_EVENTS,
+    REMEMBERED_EVENTS,
     TOLD,
     WARNING,
     Events,

@@ -5,14 +5,9 @@ import random
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import (
-    DIAL_TIMEOUT,
-    MAX_PROBES,
-    SCOUT_AGAIN_AFTER,
-    SCOUT_INTERVAL,
-)
-from p2p_plain.monitor.reach import Reach, Reachable
+from p2p_plain.monitor.reach import MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL, Reach, Reachable
 from p2p_plain.node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
+from p2p_plain.node.connector import DIAL_TIMEOUT
 from p2p_plain.node.hooks import DialEnd
 from tests.support import new_id
 

@@ -5,10 +5,11 @@ import random
 
 import pytest
 
-from p2p_plain.common.config import FORGET_AFTER, MAX_LINE, MAX_LINKS, MAX_NAME, MAX_ROWS
-from p2p_plain.monitor.row_messages import Links, encode_end_of_links, encode_links
-from p2p_plain.monitor.rows import Rows, read_row
+from p2p_plain.common.config import MAX_NAME
+from p2p_plain.monitor.row_messages import MAX_LINKS, Links, encode_end_of_links, encode_links
+from p2p_plain.monitor.rows import FORGET_AFTER, MAX_ROWS, Rows, read_row
 from p2p_plain.node import messages
+from p2p_plain.node.codec import MAX_LINE
 from p2p_plain.node.lateness import is_own_fault, own_lateness
 from p2p_plain.node.peer import Spread, spread
 from tests.support import new_id

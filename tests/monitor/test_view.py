@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from p2p_plain.common.config import MAX_LINKS
 from p2p_plain.common.outcomes import FAILURES
+from p2p_plain.monitor.row_messages import MAX_LINKS
 from tests.support.faulty_network import STALE, World, random_world, sparse
 
 # -- directions ------------------------------------------------------------------------

@@ -7,30 +7,27 @@ import random
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import (
+from p2p_plain.common.errors import CannotStart
+from p2p_plain.node.address_book import (
     BACKOFF_FIRST,
     BACKOFF_MAX,
     BACKOFF_MAX_ALONE,
     DIALS_A_SECOND,
     DIALS_AT_ONCE,
     FORGET_AFTER,
+    HEARD_AGAIN_AFTER,
     MAX_BOOK,
     MAX_HEARD_PER_PEER,
     REPLACED_AFTER,
-    SAVE_INTERVAL,
     STABLE_AFTER,
     UNPROVEN_A_SECOND,
     UNPROVEN_AT_ONCE,
-)
-from p2p_plain.common.errors import CannotStart
-from p2p_plain.node.address_book import (
-    HEARD_AGAIN_AFTER,
     AddressBook,
     HeardAddress,
     Kept,
     KeptAddress,
 )
-from p2p_plain.node.peers_file import MAX_FILE, load, save, sweep
+from p2p_plain.node.peers_file import MAX_FILE, SAVE_INTERVAL, load, save, sweep
 
 NOBODY = frozenset()
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))

@@ -6,10 +6,16 @@ import time
 
 import pytest
 
-from p2p_plain.common.config import MAX_INTEGER_DIGITS, MAX_LINE, MAX_NESTING
 from p2p_plain.common.errors import MessageTooLong, PeerMisbehaved
 from p2p_plain.common.escape import printable
-from p2p_plain.node.codec import LineSplitter, decode, encode
+from p2p_plain.node.codec import (
+    MAX_INTEGER_DIGITS,
+    MAX_LINE,
+    MAX_NESTING,
+    LineSplitter,
+    decode,
+    encode,
+)
 
 # -- lines ----------------------------------------------------------------------
 

@@ -7,11 +7,11 @@ import time
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import MAX_DIALS
 from p2p_plain.common.errors import DialFailed
 from p2p_plain.common.threads import Crew
 from p2p_plain.node import connector
 from p2p_plain.node.connector import Connector, Order, dial
+from p2p_plain.node.discovery import MAX_DIALS
 from tests.support import RawListener, free_port, wait_until
 
 
@@ -141,6 +141,7 @@ class Pool:
         self.crew = Crew(self.errors.append)
         self.connector = Connector(
             self.crew,
+            MAX_DIALS,
             lambda order, sock, seconds: self.connected.append((order, sock)),
             lambda order, failed: self.failed.append((order, failed.outcome)),
             lambda address: False,

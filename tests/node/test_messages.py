@@ -4,13 +4,13 @@
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import MAX_ADDRESSES, MAX_LINE
 from p2p_plain.common.errors import MessageTooLong
 from p2p_plain.node import messages
-from p2p_plain.node.codec import decode
+from p2p_plain.node.codec import MAX_LINE, decode
 from p2p_plain.node.fields import is_nodeid
 from p2p_plain.node.messages import (
     BYE_REASONS,
+    MAX_ADDRESSES,
     Addr,
     Bye,
     GetAddr,

@@ -11,9 +11,10 @@ import random
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import DIAL_TIMEOUT, MAX_PROBES
+from p2p_plain.monitor.reach import MAX_PROBES
 from p2p_plain.node import messages
 from p2p_plain.node.claims import LEISURE
+from p2p_plain.node.connector import DIAL_TIMEOUT
 from p2p_plain.node.fields import is_nodeid
 from tests.support import new_id
 from tests.support.simulation import TICK, SimulatedLink, World, lonely_pair, mesh, raw_link, say

@@ -10,10 +10,9 @@ import pytest
 
 from p2p_plain import Node, PeerBusy
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import MAX_PER_IP, MAX_UNGREETED
 from p2p_plain.common.counters import Traffic
 from p2p_plain.node import membership, messages, session
-from p2p_plain.node.sessions import Sessions
+from p2p_plain.node.sessions import MAX_PER_IP, MAX_UNGREETED, Sessions
 from tests.support import RawListener, RawPeer, new_id, wait_until
 
 

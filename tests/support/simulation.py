@@ -5,12 +5,13 @@ import json
 import random
 
 from p2p_plain.common.address import Address
-from p2p_plain.common.config import DIAL_TIMEOUT, Config
+from p2p_plain.common.config import Config
 from p2p_plain.common.errors import PeerLeft, Refused
 from p2p_plain.common.events import Events
 from p2p_plain.monitor.survey import Survey
 from p2p_plain.node import messages
 from p2p_plain.node.address_book import AddressBook
+from p2p_plain.node.connector import DIAL_TIMEOUT
 from p2p_plain.node.myself import Myself
 from p2p_plain.node.overlay import Overlay
 from p2p_plain.node.peer import Link
