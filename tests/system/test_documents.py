@@ -232,6 +232,19 @@ def test_every_command_that_is_shown_is_one_that_the_program_takes():
         cli.node_parser().settings(line.split())
 
 
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_every_option_of_a_command_that_is_mentioned_is_one_that_it_takes(command):
+    table = re.split(r"\n(?=``|==)", section("options", "Commands"))
+    mentioned = [row for row in table if row.startswith("``%s" % command)]
+    for text in ALL.values():
+        mentioned += re.findall(r"p2p_plain(?:\.pyz)? %s .*" % command, text)
+    words = [sys.executable, "-m", "p2p_plain", command, "--help"]
+    said = subprocess.check_output(words, cwd=ROOT).decode()
+    taken = set(re.findall(r"^  (?:-h, )?(--?[\w-]+)", said, re.M))
+    for text in mentioned:
+        assert set(re.findall(r"(?<=[ `])--?[A-Za-z][\w-]*", text)) <= taken, text
+
+
 # -- the wire --------------------------------------------------------------------------------------
 
 
