@@ -273,13 +273,20 @@ class Session(Link):
         Return the number of messages that the chunk counts as where the rate is limited.
         """
         heard, overlay, trace = self.traffic.heard, self._overlay, self._trace
+        plain = self.state is UP and trace is None
+        if plain and messages.FREQUENT.get(chunk[:-1]) is messages.A_PING and not self._lines.held:
+            # One ping and nothing else: most of the traffic of a quiet network.  Answering it takes
+            # 2 us instead of 4, the kernel's part left out.
+            heard["ping"] = heard.get("ping", 0) + 1
+            self._reply(messages.PONG)
+            return 1
         lines = self._lines.feed(chunk)
         answers: List[bytes] = []
         said = 0
         try:
             for line in lines:
                 message = messages.FREQUENT.get(line)
-                if message is messages.A_PING and self.state is UP and trace is None:
+                if message is messages.A_PING and plain:
                     heard["ping"] = heard.get("ping", 0) + 1
                     answers.append(messages.PONG)  # most of the traffic: no detour
                     continue
