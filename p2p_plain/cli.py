@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, List, Optional
 
 from .common.errors import UsageError
-from .common.options import Parser, add_node_options, add_output_options, program
+from .common.options import Parser, add_node_options, add_output_options, number, program
 from .common.output import let_go
 from .common.program import NO
 from .common.program import main as run_program
@@ -58,13 +58,13 @@ def node_parser() -> Parser:
     """Return the parser of a command line that names no command: one that runs a node."""
     parser = Parser(
         program(),
-        "A peer-to-peer node: finds every other node and watches it.",
+        "A peer-to-peer node: finds every other node and watches it.\nDefaults are in parentheses.",
         EPILOG.format(program=program()),
         usage=program() + " [command] [options]",
     )
     add_node_options(parser)
     parser.add_argument(
-        "--probe-interval", type=float, metavar="S", help="seconds between test dials (60)"
+        "--probe-interval", type=number, metavar="S", help="seconds between test dials (60)"
     )
     parser.add_argument(
         "--http",

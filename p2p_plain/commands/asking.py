@@ -10,7 +10,7 @@ from ..common.address import Address
 from ..common.config import DEFAULT_PORT, Config, dialable
 from ..common.errors import UsageError
 from ..common.escape import printable
-from ..common.options import Parser, as_typed, program
+from ..common.options import Parser, as_typed, number, program, whole_number
 from ..common.program import complain
 from ..node.messages import Hello
 from ..terminal.event_lines import SHORT_ID
@@ -19,13 +19,15 @@ from ..terminal.event_lines import SHORT_ID
 def parser(command: str, description: str, example: str) -> Parser:
     """Return a parser that takes ``HOST:PORT`` and ``--network``, and whose help has an example."""
     made = Parser(
-        "%s %s" % (program(), command), description, "example:\n  %s %s" % (program(), example)
+        "%s %s" % (program(), command),
+        description + "\nDefaults are in parentheses.",
+        "example:\n  %s %s" % (program(), example),
     )
     made.add_argument(
         "address",
         type=_address,
         metavar="HOST:PORT",
-        help="any node; HOST alone means port %d" % DEFAULT_PORT,
+        help="the node to ask; HOST alone means port %d" % DEFAULT_PORT,
     )
     made.add_argument(
         "--network", type=_network, metavar="NAME", default="", help="the node's network (none)"
@@ -37,12 +39,9 @@ def seconds(least: float = 0.001) -> Callable[[str], float]:
     """Return the ``type`` of an option that takes at least so many seconds."""
 
     def read(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
+        value = number(text)
         if not least <= value <= 1e9:  # NaN fails this too
-            raise ArgumentTypeError("%r is not a time in seconds; at least %g" % (text, least))
+            raise ArgumentTypeError("%s is not a time in seconds; at least %g" % (text, least))
         return value
 
     return read
@@ -50,12 +49,9 @@ def seconds(least: float = 0.001) -> Callable[[str], float]:
 
 def positive(text: str) -> int:
     """Read an option that counts something: the ``type`` of that option."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
+    value = whole_number(text)
     if not 1 <= value <= 1000000000:
-        raise ArgumentTypeError("%r is not a whole number of 1 or more" % text)
+        raise ArgumentTypeError("%s is not a number of 1 or more" % text)
     return value
 
 

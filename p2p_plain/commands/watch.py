@@ -36,8 +36,8 @@ def watch(argv: List[str]) -> int:
     """Show a node's view until ``q``, a signal, or the end of the pipe."""
     options = parser(
         "watch",
-        "A node's view of all the others, live.  Keys: q quits, s sorts by the next column,\n"
-        "r reverses, m shows the whole matrix, space the next page.",
+        "A node's view of all the others, live.  Keys: q quits, s sorts by the next\n"
+        "column, r reverses, m shows the whole matrix, space the next page.",
         "watch 192.0.2.2:6000",
     )
     options.add_argument(

@@ -49,6 +49,22 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(name if name.startswith("-") else "", problem)
 
 
+def whole_number(text: str) -> int:
+    """Read the value of an option: the ``type`` of that option."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("%r is not a whole number" % text) from None
+
+
+def number(text: str) -> float:
+    """Read the value of an option: the ``type`` of that option."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("%r is not a number" % text) from None
+
+
 def _formatter(prog: str) -> argparse.HelpFormatter:
     # argparse would import shutil to learn the width: 4 of the 60 ms of a start.
     width = (Output(sys.stdout).columns() or 80) - 2
@@ -58,7 +74,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 def add_node_options(parser: argparse.ArgumentParser) -> None:
     """Add the settings of the article's node, as ``Config`` names them."""
     add = parser.add_argument
-    add("--port", type=int, metavar="N", help="listening TCP port (6000); 0 picks a free one")
+    add("--port", type=whole_number, metavar="N", help="listening TCP port (6000); 0 picks a free one")
     add("--bind", metavar="ADDR", help="address to listen on (all, IPv6 and IPv4)")
     add(
         "--bootstrap",
@@ -69,10 +85,10 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     add("--advertise", metavar="HOST:PORT", help="the address that others should dial (found out)")
     add("--name", type=as_typed, metavar="LABEL", help="what to call this node (the host name)")
     add("--network", type=as_typed, metavar="NAME", help="nodes of other networks are refused (none)")
-    add("--ping-interval", type=float, metavar="S", help="seconds between pings (60)")
-    add("--ping-timeout", type=float, metavar="S", help="a peer without pong is dropped (20)")
-    add("--max-peers", type=int, metavar="N", help="most peers at a time (256)")
-    add("--max-rate", type=float, metavar="N", help="messages a second from each peer (200; 0: any)")
+    add("--ping-interval", type=number, metavar="S", help="seconds between pings (60)")
+    add("--ping-timeout", type=number, metavar="S", help="a peer without pong is dropped (20)")
+    add("--max-peers", type=whole_number, metavar="N", help="most peers at a time (256)")
+    add("--max-rate", type=number, metavar="N", help="messages a second from each peer (200; 0: any)")
     add("--peers-file", metavar="PATH", help="where to keep the address book (nowhere)")
 
 

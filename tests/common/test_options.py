@@ -58,7 +58,7 @@ def test_version_is_printed(capsys):
 @pytest.mark.parametrize(
     "words, setting, problem",
     [
-        (["--port", "x"], "--port", "invalid int value: 'x'"),
+        (["--port", "x"], "--port", "'x' is not a whole number"),
         (["--port"], "--port", "expected one argument"),
         (["--log-level", "loud"], "--log-level", "invalid choice"),
         (["-p", "1"], "", "unrecognized arguments: -p 1"),
