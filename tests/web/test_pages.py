@@ -14,7 +14,7 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.common.errors import CannotStart
-from p2p_plain.web.pages import StatusPage
+from p2p_plain.web.pages import StatusPage, html_page
 from p2p_plain.web.response import Cached
 from tests.support import PATIENCE, ROOT, wait_until
 from tests.support.http_client import HttpClient, get
@@ -61,6 +61,15 @@ def test_the_page_may_load_nothing_but_itself(serve):
     assert "unsafe" not in got.headers["content-security-policy"]
     assert got.body.count(b"<script>") == got.body.count(b"<style>") == 1
     assert not re.search(rb'(src|href)="(?!data:)|url\(|@import|innerHTML|document\.write', got.body)
+
+
+def test_the_page_is_small_and_runs_in_browsers_of_2016():
+    page = html_page().body.decode("utf-8")
+    script = page.partition("<script>")[2].partition("</script>")[0]
+    assert len(page.encode("utf-8")) < 40000
+    for new in ("=>", "`", "fetch(", "let ", "const ", "async ", "?.", "...", "??"):
+        assert new not in script, new
+    assert "grid-template" not in page and "var(--" not in page
 
 
 def test_the_page_is_found_inside_a_zip(tmp_path):
