@@ -34,22 +34,22 @@ ENVIRONMENTS = os.path.join(ROOT, ".venv-tests")
 OLDEST = (3, 6)
 
 SLOWEST = [
-    "tests/scripts/test_conformance.py",
     "tests/scripts/test_lab.py",
-    "tests/scripts/test_lab_document.py",
-    "tests/scripts/test_soak.py",
     "tests/scripts/test_bench.py",
     "tests/scripts/test_fuzz.py",
-    "tests/scripts/test_lesson_scenes.py",
     "tests/scripts/test_lessons.py",
+    "tests/scripts/test_soak.py",
+    "tests/scripts/test_conformance.py",
+    "tests/scripts/test_onefile.py",
+    "tests/scripts/test_build.py",
+    "tests/scripts/test_lab_document.py",
+    "tests/system/test_documents.py",
+    "tests/scripts/test_test.py",
+    "tests/node/test_overlay.py",
+    "tests/tour/test_tour.py",
+    "tests/system/test_main_job.py",
     "tests/system/test_siege.py",
     "tests/node/test_session.py",
-    "tests/node/test_overlay.py",
-    "tests/node/test_wire.py",
-    "tests/system/test_main_job.py",
-    "tests/tour/test_tour.py",
-    "tests/scripts/test_build.py",
-    "tests/scripts/test_onefile.py",
 ]
 """Files that start first, each in a process of its own.  The others share a process for each folder,
 because a process costs half a second before its first test."""

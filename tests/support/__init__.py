@@ -220,8 +220,14 @@ class Program:
         return [event for event in list(self.seen) if event["event"] == name]
 
     def wait_for(self, name: str, count: int = 1, timeout: float = PATIENCE) -> List[Dict[str, Any]]:
-        wait_until(lambda: len(self.events(name)) >= count, timeout)
-        return self.events(name)
+        """Wait for this many events of that name and return them; fail if the program ends before."""
+        wait_until(lambda: len(self.events(name)) >= count or not self._reader.is_alive(), timeout)
+        events = self.events(name)
+        if len(events) < count:
+            assert self.process.stderr is not None
+            code, said = self.process.wait(timeout), self.process.stderr.read().decode("utf-8", "replace")
+            raise AssertionError("exit code %d before %d %s: %s" % (code, count, name, said))
+        return events
 
     @property
     def port(self) -> int:
