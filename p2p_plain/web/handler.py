@@ -138,8 +138,6 @@ class Handler(BaseHTTPRequestHandler):
         """Read a request and answer it; ``close_connection`` is false if there may be another."""
         self.close_connection = True
         self.command = ""
-        self.request_version = self.default_request_version
-        self.headers = self.MessageClass()
         if not self._set(Doing.REQUESTING, timeout):
             return
         self.rfile.begin()
