@@ -110,9 +110,7 @@ class Handler(BaseHTTPRequestHandler):
     Of the base class only ``parse_request`` is used, and what that calls.
     """
 
-    # Requests without a version are answered as HTTP/1.0, with headers.
-    default_request_version = "HTTP/1.0"
-    protocol_version = "HTTP/1.1"
+    protocol_version = "HTTP/1.1"  # connections stay open
     rfile: RequestReader  # type: ignore[assignment]
 
     def __init__(self, client: Client, site: "Site") -> None:
