@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any, Dict
 
-from ..common.events import TOLD, Event
+from ..common.events import REPORTED, Event
 from ..common.options import program
 from ..common.output import Output
 from ..common.program import run_node, take_output_options
@@ -28,7 +28,7 @@ def run(settings: Dict[str, Any]) -> int:
     """
     output = take_output_options(settings)
     node = Node(**settings)
-    node.on(TOLD, lambda _: ask_less_when_late(node.lateness()))
+    node.on(REPORTED, lambda _: ask_less_when_late(node.lateness()))
 
     def event_line(event: Event, out: Output) -> str:
         lines = [event_lines.human(event, time.localtime().tm_gmtoff, out.colour)]

@@ -1,10 +1,10 @@
-"""Addresses: ``host:port`` in and out, IPv6 included, and which of them make sense to dial.
+"""Addresses: reading and writing ``host:port``, and which addresses make sense to dial.
 
-Two readers with different manners.  ``parse`` reads what *our user* typed: host names, a
-missing port, helpful errors.  ``parse_wire`` reads what *a stranger* sent: numeric addresses
-only (a name would let anyone make us ask the name server), no guessing.
+There are two readers.  ``parse`` reads an address that *our user* typed: it takes host names and a
+missing port, and its errors help.  ``parse_wire`` reads an address that *a stranger* sent: numeric
+ones only, because a name would let anyone make us ask a name server, and no guesses.
 
-No sockets here: these are words.  Any thread.
+No sockets.  Any thread.
 """
 
 import functools
@@ -14,16 +14,15 @@ from typing import Any, NamedTuple, Optional, Tuple
 from .errors import UsageError
 
 MAX_HOST_LENGTH = 253
-"""The longest host name, in characters, that DNS can carry (RFC 1035 section 2.3.4)."""
+"""Longest host name, in characters, that DNS can carry (RFC 1035 section 2.3.4)."""
 
-
-# Every node tells every other one of the same addresses, and of each the same few questions are
-# asked every time: an addr with 31 of them takes 75 us to read and to judge, and not 265.
+# The same few addresses come again and again, from every peer.  With a cache, reading and judging an
+# addr with 31 of them takes 75 us instead of 265.
 _ASKED_AGAIN = functools.lru_cache(maxsize=1024)
 
 
 class Address(NamedTuple):
-    """Where a node listens: ``host`` (an IP address in canonical text, or a name), TCP ``port``."""
+    """Where a node listens: ``host`` (an IP address in canonical form, or a name), TCP ``port``."""
 
     host: str
     port: int
@@ -33,7 +32,7 @@ class Address(NamedTuple):
 
 
 def parse(text: str, default_port: Optional[int] = None, setting: str = "address") -> Address:
-    """Read what a person typed: ``host:port``, ``[v6]:port``, or ``host`` where a default is given.
+    """Read an address that a person typed: ``host:port``, ``[v6]:port``, or ``host`` with a default.
 
     Raises ``UsageError``, which names ``setting``.
     """
@@ -54,8 +53,8 @@ def parse(text: str, default_port: Optional[int] = None, setting: str = "address
 def parse_wire(text: object) -> Address:
     """Read ``"ip:port"`` or ``"[ip]:port"`` as another node sent it.
 
-    An IPv4 address in IPv6 clothes (``::ffff:192.0.2.1``) comes back as IPv4, so that one
-    address has one name.  Raises ``ValueError`` if it is anything else.
+    An IPv4 address written as IPv6 (``::ffff:192.0.2.1``) comes back as IPv4, so that one address
+    has one name.  Raises ``ValueError`` for anything else.
     """
     if not isinstance(text, str) or len(text) > MAX_HOST_LENGTH:
         raise ValueError("not an address")
@@ -78,16 +77,16 @@ def _parse_wire(text: str) -> Address:
 
 
 def from_sockaddr(sockaddr: Any) -> Address:
-    """Take what ``getpeername()`` or ``accept()`` gives: a pair for IPv4, four values for IPv6."""
+    """Convert what ``getpeername`` or ``accept`` returns: a pair for IPv4, four values for IPv6."""
     return Address(_canonical(sockaddr[0]), sockaddr[1])
 
 
 def is_dialable(address: Address) -> bool:
-    """Whether anyone could connect there at all.  Names pass: only a lookup can tell.
+    """Return whether anyone could connect there at all.  Names pass: only a lookup can tell.
 
-    No to port 0, the unspecified address (and the rest of 0.0.0.0/8, RFC 1122 section 3.2.1.3),
-    multicast and link broadcast.  On many systems dialing 0.0.0.0 reaches *oneself*, so a
-    stranger who gets it into an address book makes every reader dial itself.
+    False for port 0, the unspecified address (and the rest of 0.0.0.0/8, RFC 1122 section 3.2.1.3),
+    multicast and link broadcast.  On many systems a dial of 0.0.0.0 reaches *this* machine, so a
+    stranger who gets it into address books makes every node dial itself.
     """
     ip = _ip(address.host)
     if ip is None:
@@ -99,10 +98,10 @@ def is_dialable(address: Address) -> bool:
 
 @_ASKED_AGAIN
 def is_shareable(address: Address) -> bool:
-    """Whether the address means the same to another machine: dialable, numeric, no zone.
+    """Return whether other machines can use the address: it is dialable, numeric and has no zone.
 
-    An IPv6 link-local address is complete only with its zone (``%eth0``), and a zone has a
-    meaning on one machine only (RFC 4007 section 6).
+    An IPv6 link-local address is complete only with its zone (``%eth0``), and a zone has a meaning on
+    one machine only (RFC 4007 section 6).
     """
     ip = _ip(address.host)
     return ip is not None and is_dialable(address) and not (ip.version == 6 and ip.is_link_local)
@@ -110,20 +109,20 @@ def is_shareable(address: Address) -> bool:
 
 @_ASKED_AGAIN
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine talking to itself.  ``localhost`` counts (RFC 6761)."""
+    """Return whether ``host`` leads back to this machine, as 127.0.0.1 and ``localhost`` do."""
     if not host.startswith(("127.", ":", "0", "l", "L")):
-        return False  # asked a hundred times for each addr; parsing costs a hundred times this
+        return False  # asked for each entry of each addr; parsing takes a hundred times longer
     ip = _ip(host)
     return host.lower() == "localhost" if ip is None else ip.is_loopback
 
 
 def is_ip(host: str) -> bool:
-    """Whether ``host`` is a numeric address: no name server has to be asked."""
+    """Return whether ``host`` is a numeric address, for which no name server has to be asked."""
     return _ip(host) is not None
 
 
 def _split(text: str) -> Tuple[str, Optional[str]]:
-    """``host`` and the text of the port; no port is ``None``."""
+    """Return the host, and the text of the port, ``None`` if there is none."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
@@ -148,7 +147,7 @@ def _may_be_in_host(character: str) -> bool:
 
 @_ASKED_AGAIN
 def _ip(host: str) -> Any:
-    """The ``ipaddress`` object of ``host``, zone left out; ``None`` for a name."""
+    """Return the ``ipaddress`` object of ``host`` without its zone; ``None`` for a name."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -157,7 +156,7 @@ def _ip(host: str) -> Any:
 
 @_ASKED_AGAIN
 def _canonical(host: str) -> str:
-    """One spelling for one address; a name is only lowered."""
+    """Return the one spelling of an IP address; a name in lower case."""
     ip = _ip(host)
     if ip is None:
         return host.lower()

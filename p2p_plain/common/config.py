@@ -19,9 +19,9 @@ MAX_NAME = 64
 
 
 class Config:
-    """What one node was told.  Immutable once made; any thread reads it.
+    """The settings of one node.  Immutable; any thread reads them.
 
-    Raises ``UsageError`` for a value that cannot be meant, naming the setting.
+    Raises ``UsageError``, which names the setting, for a value that makes no sense.
     """
 
     __slots__ = (

@@ -1,8 +1,7 @@
-"""What has been counted since the start: messages and bytes, round trips, dials that failed.
+"""Counters since the start: messages and bytes, round trips, failed dials.
 
-Counting must cost next to nothing, since it is done for each message.  So a connection counts for
-itself, each figure on a thread or under a lock that it has anyway, and whoever wants to know adds
-up those of all connections.
+Counting happens for each message, so it must cost next to nothing.  Each connection counts for
+itself, on a thread or under a lock that it has anyway; a reader adds up all connections.
 """
 
 from bisect import bisect_left
@@ -29,13 +28,15 @@ BUCKETS = (
     10.0,
     20.0,
 )
-"""Upper bounds of a round trip, in seconds: from a switch's port to the default ``ping_timeout``."""
+"""Upper bounds of a round trip, in seconds: from two nodes on one machine to the default
+``ping_timeout``."""
 
 
 class Traffic:
     """Messages by type, and bytes, of one connection or of many.
 
-    What is heard is counted by the connection's reader thread; what is said under its send lock.
+    The connection's reader thread counts the incoming ones; outgoing ones are counted under its send
+    lock.
     """
 
     __slots__ = ("bytes_in", "bytes_out", "heard", "said")
@@ -47,7 +48,7 @@ class Traffic:
         self.bytes_out = 0
 
     def add(self, other: "Traffic") -> None:
-        """Add what another has counted (it may go on counting)."""
+        """Add the figures of ``other``, which may go on counting meanwhile."""
         for mine, theirs in ((self.heard, other.heard), (self.said, other.said)):
             for msgtype, number in list(theirs.items()):
                 mine[msgtype] = mine.get(msgtype, 0) + number
@@ -63,18 +64,18 @@ class Tally:
         self._counts: Dict[str, int] = {}  # guarded by _lock
 
     def count(self, word: str) -> None:
-        """Once more."""
+        """Count ``word`` once more."""
         with self._lock:
             self._counts[word] = self._counts.get(word, 0) + 1
 
     def counts(self) -> Dict[str, int]:
-        """A copy."""
+        """Return a copy: how often each word was counted."""
         with self._lock:
             return dict(self._counts)
 
 
 class Histogram:
-    """How many round trips took at most how long.  Any thread."""
+    """Round trips, sorted into ``BUCKETS``.  Any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -83,13 +84,13 @@ class Histogram:
         self._sum = 0.0
 
     def add(self, seconds: float) -> None:
-        """One more."""
+        """Count one round trip."""
         with self._lock:
             self._counts[bisect_left(BUCKETS, seconds)] += 1
             self._sum += seconds
 
     def read(self) -> Tuple[List[Tuple[float, int]], float, int]:
-        """The number up to each bound, the sum of all in seconds, and how many there were."""
+        """Return the number of round trips up to each bound, their sum in seconds, and how many."""
         with self._lock:
             counts, total = list(self._counts), self._sum
         cumulative: List[Tuple[float, int]] = []

@@ -1,30 +1,26 @@
-"""Everything that can go wrong, as one tree, sorted by whose fault it is.
+"""Every error of this package, sorted by whose fault it is.
 
-Three kinds, and each wants something different done about it:
-
-* **Ours** (``UsageError``, ``CannotStart``, ``NotRunning``, ``NotConnected``, ``PeerBusy``, ``MessageTooLong``):
-  whoever called us is told, in one line that says what to do.
-* **Theirs** (``Refused``, and ``PeerMisbehaved`` under it): the connection is ended with a
-  ``bye`` that says why; nobody else notices.
-* **The network's** (``DialFailed``): nobody's fault; try again later.
+* **Ours** (``UsageError``, ``CannotStart``, ``NotRunning``, ``NotConnected``, ``PeerBusy``,
+  ``MessageTooLong``): the caller gets it, in one line that says what to do.
+* **Theirs** (``Refused``, and ``PeerMisbehaved`` under it): the session sends the peer a ``bye``
+  that says why, and ends that connection.  Nothing else is affected.
+* **The network's** (``DialFailed``): nobody's fault; the address is tried again later.
 
 ``PeerLeft`` is no fault at all: the other end said ``bye``.
-
-What a ``bye`` is, a hello or a probe: ``help wire``.
 """
 
 from typing import Sequence
 
 
 class P2PError(Exception):
-    """What every error of this package is."""
+    """The base class of all errors of this package."""
 
 
 # -- ours ---------------------------------------------------------------------
 
 
 class UsageError(P2PError, ValueError):
-    """A setting or an argument that cannot be meant.  Exit code 2."""
+    """A setting or an argument makes no sense.  Exit code 2."""
 
     def __init__(self, setting: str, problem: str) -> None:
         super().__init__("%s: %s" % (setting, problem))
@@ -33,7 +29,7 @@ class UsageError(P2PError, ValueError):
 
 
 class CannotStart(P2PError):
-    """The settings make sense, but this machine does not let us: port taken, file unreadable.
+    """The settings make sense, but not on this machine: a port is taken, a file unreadable.
 
     Exit code 3.
     """
@@ -48,22 +44,22 @@ class NotConnected(P2PError, LookupError):
 
 
 class PeerBusy(P2PError):
-    """The peer reads more slowly than we write, and what waits for it has reached its bound."""
+    """The peer reads more slowly than we write: too many bytes wait for it already."""
 
 
 class MessageTooLong(P2PError, ValueError):
-    """What the application wants to say does not fit one line of the wire."""
+    """The application's message does not fit one line of the wire."""
 
 
 # -- theirs -------------------------------------------------------------------
 
 
 class Refused(P2PError):
-    """We end this connection, and say why.
+    """We end this connection and say why.
 
-    ``reason`` is a word of ``messages.BYE_REASONS``; ``detail`` is for people.
-    ``last_words`` are encoded lines that the peer gets before the ``bye``: a full node still
-    answers hello and tells whom else to ask.
+    ``reason`` is one of ``messages.BYE_REASONS``; ``detail`` is for people.  ``last_words`` are
+    encoded lines that go out before the ``bye``: a full node still answers hello, and names other
+    nodes.
     """
 
     def __init__(self, reason: str, detail: str = "", last_words: Sequence[bytes] = ()) -> None:
@@ -74,14 +70,14 @@ class Refused(P2PError):
 
 
 class PeerMisbehaved(Refused):
-    """The peer broke a rule of the wire; ``detail`` says which, for whoever wrote it."""
+    """The peer broke a rule of the wire; ``detail`` says which, for the author of that program."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("protocol", detail)
 
 
 class PeerLeft(P2PError):
-    """The peer said ``bye``; ``reason`` is its word."""
+    """The peer said ``bye``; ``reason`` and ``detail`` are its own words."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(detail or reason)
@@ -93,9 +89,9 @@ class PeerLeft(P2PError):
 
 
 class DialFailed(P2PError):
-    """Nothing useful answered at an address.
+    """A dial led to no node.
 
-    ``outcome`` is a word of ``outcomes``, or ``self``: the name leads nowhere but to this node.
+    ``outcome`` is one of ``outcomes``, or ``self``: the address leads to this very node.
     """
 
     def __init__(self, outcome: str, detail: str = "") -> None:
@@ -105,5 +101,5 @@ class DialFailed(P2PError):
 
 
 def why(error: BaseException) -> str:
-    """What went wrong in the system's own words, without its numbers."""
+    """Return the operating system's own words for ``error``, without its number."""
     return getattr(error, "strerror", None) or str(error)

@@ -4,8 +4,8 @@
 def printable(text: str, limit: int = 200) -> str:
     """Return ``text`` with control characters, direction marks and the like escaped.
 
-    A name that holds an escape sequence would otherwise recolour, retitle or rewrite the
-    reader's terminal.  Cut to ``limit`` characters, saying so.
+    Otherwise a name that holds an escape sequence could recolour, retitle or rewrite the reader's
+    terminal.  A text of more than ``limit`` characters is cut, and says so.
     """
     if len(text) > limit:
         text = "%s...(%d characters)" % (text[:limit], len(text))

@@ -1,13 +1,13 @@
-"""What happened, told to whoever wants to know, on a thread of its own.
+"""Reports what happened to listeners, on a thread of their own.
 
-Everything that a person or a program is told (events, trace lines, log records) goes through
-one ``Events``: any thread calls ``emit``, which appends to a queue and returns; one dispatcher
-thread takes from the queue and calls the listeners.  So a terminal that has been stopped with
-Ctrl-S, a full disk under a log file, or a slow callback delays the *telling*, and never a
-peer's ping.  The queues are bounded: what a listener is too slow for is dropped, oldest first.
+Events, trace lines and log records all go through one ``Events``.  Any thread calls ``emit``, which
+appends to a queue and returns.  One thread, the dispatcher, takes from the queue and calls the
+listeners.  So a terminal stopped with Ctrl-S, a full disk under a log file, or a slow callback delays
+only the reports, never a peer's ping.  The queues are bounded: if a listener is too slow, the oldest
+events are dropped.
 
-An event is a plain dict: ``event`` its name, ``time`` (RFC 3339, UTC), and the fields that the
-``options.rst`` lists for it.
+An event is a dict: ``event`` is its name, ``time`` is RFC 3339 in UTC, and ``help options`` lists the
+other fields.
 """
 
 import functools
@@ -35,8 +35,8 @@ the second bound, 10,000 long lines could take 20 GB; with it they take 32 MiB."
 
 Event = Dict[str, Any]
 Callback = Callable[[Event], None]
-# ``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock.
 Emit = Callable[..., None]
+"""``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
 
 EVENTS = frozenset(
     (
@@ -54,37 +54,35 @@ EVENTS = frozenset(
 """The names of all events."""
 
 EVERYTHING = "*"
-"""The name to listen under for every event.  Trace lines and log records are not events."""
+"""The name to listen under for every event.  Trace lines are not events."""
 
-TOLD = "told"
-"""The name to listen under for the end of each batch: all that waited has been told.  Who buffers
-what it hears passes it on now."""
+REPORTED = "reported"
+"""The name to listen under for the end of each batch: a listener that buffers can flush now."""
 
-BESIDE = ("trace", "log", TOLD)
-"""Told like events, but only to those who ask by name: not remembered, not in ``EVERYTHING``."""
+BESIDE = ("trace", REPORTED)
+"""Reported only to those who ask by name: not remembered, not in ``EVERYTHING``."""
 
 GATHER = 0.01
-"""Seconds from one batch to the next, at the least.  The first event after a silence is told at
-once, and a message always.  Were the dispatcher woken for each of a thousand round trips a second,
-it and the connections' threads would take the processor from each other: 62 us for a ping, its
-round trip and the telling of it, and so 52; 360 for a handshake, and so 300 (one core, 3.13)."""
+"""Seconds between two batches, at the least.  The first event after a silence is reported at once,
+and so is every message.  If each event woke the dispatcher, it and the connections' threads would
+take the processor from each other: a handshake would cost 360 us instead of 300 (one core)."""
 
-LEISURE = 1.0
-"""The same where only round trips are waiting: most of what happens in a quiet network, and nothing
-that anyone would wait for.  With 64 nodes in one machine that is a tenth of what they cost."""
+GATHER_ROUND_TRIPS = 1.0
+"""The same while nothing but round trips is waiting.  They are most of the events in a quiet network,
+and nobody waits for them.  With 64 nodes on one machine this saves a tenth of their processor time."""
 
 MANY = 1000
-"""Events that do not wait for longer than ``GATHER`` in any case: a tenth of what may wait."""
+"""So many waiting round trips are reported like other events: a tenth of what may wait."""
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
-"""The levels of the ``logging`` module, which is imported only once there is something to log:
-importing it costs a tenth of the whole start."""
+"""The levels of ``logging``.  It is imported when there is something to log: that would be a tenth of
+the time that a start takes."""
 
 
 class Backlog:
-    """Events that wait for someone slow, the oldest of them given up at the bounds.
+    """Events that wait for a listener; at the bounds the oldest are dropped.
 
-    Whoever has one has a lock for it.
+    The owner's lock guards it.
     """
 
     __slots__ = ("_bytes", "_events")
@@ -94,7 +92,7 @@ class Backlog:
         self._bytes = 0
 
     def append(self, event: Event, size: int = 0) -> int:
-        """Let one more wait, with ``size`` bytes of a peer's line in it; how many were given up."""
+        """Add an event with ``size`` bytes of a peer's line in it; return how many were dropped."""
         self._events.append((event, size))
         self._bytes += size
         dropped = 0
@@ -104,7 +102,7 @@ class Backlog:
         return dropped
 
     def take(self) -> List[Event]:
-        """All of them, and none is left."""
+        """Return all events and keep none."""
         taken = [event for event, _ in self._events]
         self._events.clear()
         self._bytes = 0
@@ -115,21 +113,21 @@ class Backlog:
 
 
 class Events:
-    """The queue, its listeners, and the dispatcher's loop.  Any thread may call any method."""
+    """The queue, its listeners, and the dispatcher's loop.  Any thread, unless a method says more."""
 
     def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._lock = Condition()
-        # Guarded by _lock, all below.  The lock is a leaf: nothing is called while it is held,
-        # which is what allows emit() under any other lock.
+        # Guarded by _lock, all below.  Nothing is called while it is held, so emit() may be called
+        # under any other lock.
         self._waiting = Backlog()
         self._history: Deque[Event] = deque(maxlen=REMEMBERED_EVENTS)
         self._listeners: Dict[str, List[Callback]] = {}
-        # An iterator that nobody iterates is forgotten with its last reference.
+        # Weak, so that a stream that nobody reads any more goes with its last reference.
         self._streams: WeakSet[Stream] = WeakSet()
         self._dropped = 0
-        self._gather = LEISURE
-        """Seconds from the last batch until what waits now is told: 0 is at once."""
+        self._gather = GATHER_ROUND_TRIPS
+        """Seconds from the last batch to the next one: 0 is at once."""
         self._closed = False
         self._dispatcher: Optional[int] = None
 
@@ -139,41 +137,40 @@ class Events:
             self._listeners.setdefault(name, []).append(callback)
 
     def wants(self, name: str) -> bool:
-        """Whether anyone listens for ``name``, so that costly events need not be made."""
+        """Return whether anyone listens for ``name``; costly events need not be made for nobody."""
         with self._lock:
             return name in self._listeners
 
     def emit(self, event: str, **fields: Any) -> None:
-        """Tell ``event``.  Never blocks; may be called while holding any lock.
+        """Queue an event.  Never blocks; may be called while holding any lock.
 
-        The field ``size``, the bytes of a peer's line in it, is for us: they are bounded in what
-        waits, and what is large is told but not remembered.
+        The field ``size``, the bytes of a peer's line in the event, is not reported.  It bounds the
+        queue, and a long line's event is not remembered.
         """
-        now = self._wall_clock()
-        told: Event = {"event": event, "time": now}
-        told.update(fields)
+        queued: Event = {"event": event, "time": self._wall_clock()}
+        queued.update(fields)
         with self._lock:
-            self._dropped += self._waiting.append(told, told.get("size", 0))
+            self._dropped += self._waiting.append(queued, queued.get("size", 0))
             waiting = len(self._waiting)
             gather = GATHER
             if event == "message":
                 gather = 0.0
             elif event == "rtt" and waiting < MANY:
-                gather = LEISURE
-            if gather < self._gather or waiting == 1:  # or else it is told with what waits already
+                gather = GATHER_ROUND_TRIPS
+            if gather < self._gather or waiting == 1:  # otherwise it goes with the events before it
                 self._gather = gather
                 self._lock.notify()
 
     def log(self, level: int, text: str, *values: object) -> None:
-        """Log ``text % values`` on the dispatcher thread.  Peer first in the text."""
+        """Log ``text % values`` on the dispatcher's thread.  Name the peer first in the text."""
         if level >= WARNING or "logging" in sys.modules:
             text = text % values
-            if level < ERROR:  # our own tracebacks keep their lines; peers' words get none
+            if level < ERROR:  # errors are tracebacks of ours, which keep their newlines
                 text = printable(text, 1000)
             self.emit("log", level=level, text=text)
 
     def stream(self) -> "Stream":
-        """A new iterator's source; it begins with the events still remembered."""
+        """Return a new stream, which begins with the remembered events."""
         stream = Stream(self)
         with self._lock:
             for event in self._history:
@@ -188,29 +185,29 @@ class Events:
             self._streams.discard(stream)
 
     def close(self) -> None:
-        """Let the dispatcher end once it has told what is waiting.  Later events go nowhere."""
+        """Let the dispatcher report what is waiting and end.  Later events go nowhere."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
 
     def on_dispatcher(self) -> bool:
-        """Whether the caller is a callback: it must not wait for the dispatcher."""
+        """Return whether the caller is a callback; it must not wait for the dispatcher."""
         return get_ident() == self._dispatcher
 
     def run(self) -> None:
-        """The dispatcher thread: tell what waits, until ``close``."""
+        """Report events until ``close``.  The dispatcher's thread."""
         self._dispatcher = get_ident()
-        told_at = float("-inf")
+        reported_at = float("-inf")
         while True:
             with self._lock:
                 while not self._waiting and not self._closed:
                     self._lock.wait()
                 while not self._closed:
-                    left = told_at + self._gather - time.monotonic()
+                    left = reported_at + self._gather - time.monotonic()
                     if left <= 0:
                         break
                     self._lock.wait(left)
-                self._gather = LEISURE
+                self._gather = GATHER_ROUND_TRIPS
                 batch = self._waiting.take()
                 dropped, self._dropped = self._dropped, 0
                 listeners = {name: list(calls) for name, calls in self._listeners.items()}
@@ -222,14 +219,14 @@ class Events:
             if dropped:
                 _log(WARNING, "%d events were dropped: a listener is too slow" % dropped)
             for event in batch:
-                self._tell(event, listeners)
-            if TOLD in listeners:
-                self._tell({"event": TOLD}, listeners)
-            told_at = time.monotonic()
+                self._report(event, listeners)
+            if REPORTED in listeners:
+                self._report({"event": REPORTED}, listeners)
+            reported_at = time.monotonic()
         for stream in streams:
             stream.end()
 
-    def _tell(self, event: Event, listeners: Dict[str, List[Callback]]) -> None:
+    def _report(self, event: Event, listeners: Dict[str, List[Callback]]) -> None:
         name = event["event"]
         if name == "log":
             _log(event["level"], event["text"])
@@ -249,14 +246,14 @@ class Events:
         for callback in calls:
             try:
                 callback(event)
-            except (Exception, SystemExit):  # a listener's bug is not the network's
+            except (Exception, SystemExit):  # a listener's bug must not stop the others
                 import traceback
 
                 _log(ERROR, "callback for %r failed:\n%s" % (name, traceback.format_exc()))
 
 
 class Stream:
-    """One ``Node.events()``: a bounded queue that the dispatcher fills and one reader empties."""
+    """The queue of one ``Node.events()``: the dispatcher fills it, one reader empties it."""
 
     def __init__(self, source: Events) -> None:
         self._source = source
@@ -266,19 +263,19 @@ class Stream:
         self.ended = False
 
     def put(self, event: Event, size: int = 0) -> None:
-        """Dispatcher only."""
+        """Add an event.  The dispatcher's thread only."""
         with self._lock:
             self.waiting.append(event, size)
             self._lock.notify()
 
     def end(self) -> None:
-        """No more events will come."""
+        """Let the reader stop after the events that are waiting."""
         with self._lock:
             self.ended = True
             self._lock.notify_all()
 
     def read(self, timeout: Optional[float]) -> Iterator[Event]:
-        """Events as they come, for at most ``timeout`` seconds in all (``None``: until the end)."""
+        """Yield events as they come, for ``timeout`` seconds in all, or until the node stops."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
@@ -289,7 +286,7 @@ class Stream:
                             return
                         self._lock.wait(left)
                     batch = self.waiting.take()
-                # What had happened by then is told in any case, however slow the reader.
+                # What had happened by then is reported in any case, however slow the reader.
                 yield from batch
                 if deadline is not None and time.monotonic() >= deadline:
                     return
@@ -298,21 +295,21 @@ class Stream:
 
 
 def rfc3339(seconds: float) -> str:
-    """Wall-clock seconds as ``2016-02-04T12:00:00.123Z`` (RFC 3339, UTC, milliseconds)."""
+    """Return wall-clock seconds as ``2016-02-04T12:00:00.123Z`` (RFC 3339, UTC, milliseconds)."""
     whole, milliseconds = divmod(int(seconds * 1000), 1000)
     return "%s.%03dZ" % (_to_the_second(whole), milliseconds)
 
 
-@functools.lru_cache(maxsize=1)  # the same for all events of a second: 0.6 us and not 1.5
+@functools.lru_cache(maxsize=1)  # the same for all events of a second: 0.6 us instead of 1.5
 def _to_the_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _log(level: int, text: str) -> None:
-    """Dispatcher thread only: a handler may block."""
+    """Log at once.  The dispatcher's thread only, because a handler may block."""
     try:
         import logging
 
         logging.getLogger("p2p_plain").log(level, "%s", text)
-    except Exception:  # no descriptor left for the import, a handler's own bug: one record less
+    except Exception:  # no descriptor left for the import, or a bug in a handler
         pass

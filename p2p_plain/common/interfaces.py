@@ -1,4 +1,4 @@
-"""Which addresses this machine has: where others reach a node that listens on all of them."""
+"""The addresses of this machine: where others can dial a node that listens on all of them."""
 
 import socket
 from typing import List, NamedTuple, Tuple
@@ -7,7 +7,11 @@ from .address import Address, from_sockaddr
 
 
 class Listening(NamedTuple):
-    """Where we listen: ``wildcard`` has the IP versions accepted on every local address."""
+    """Where a node listens.
+
+    ``wildcard`` has the IP versions (4, 6) accepted on every local address, and is empty if the node
+    listens on ``host`` alone.
+    """
 
     port: int
     host: str
@@ -15,7 +19,7 @@ class Listening(NamedTuple):
 
 
 def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
-    """Where others reach us on this machine; loopback only if there is nothing else."""
+    """Return where others reach us; a loopback address only if there is no other."""
     if not listening.wildcard:
         return (Address(listening.host, listening.port),)
     hosts: List[str] = []
@@ -31,11 +35,10 @@ _ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
 
 
 def _own_hosts(version: int) -> List[str]:
-    """Our own address on the way to the rest of the world.
+    """Return the address that this machine would send from to the rest of the world.
 
-    "Connecting" a UDP socket sends nothing; it only makes the kernel choose a route, and with
-    it the address that we would send from.  Without a default route: what the network
-    interfaces have, where there is a way to ask.
+    "Connecting" a UDP socket sends nothing; the kernel only chooses a route, and with it our own
+    address.  Without a default route, ask for the addresses of all network interfaces.
     """
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
@@ -47,7 +50,7 @@ def _own_hosts(version: int) -> List[str]:
 
 
 def _interface_hosts_of_ipv6() -> List[str]:
-    """The IPv6 addresses of all interfaces that mean something on others.  Linux only."""
+    """Return the global IPv6 addresses of all interfaces.  Linux only; elsewhere none."""
     try:
         with open("/proc/net/if_inet6", encoding="ascii") as file:
             lines = [line.split() for line in file]
@@ -63,7 +66,7 @@ def _interface_hosts_of_ipv6() -> List[str]:
 
 
 def _interface_hosts() -> List[str]:
-    """The IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
+    """Return the IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
     try:
         import fcntl
 

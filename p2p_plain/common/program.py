@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List
 
 from .errors import CannotStart, UsageError
 from .escape import printable
-from .events import EVERYTHING, TOLD, Event
+from .events import EVERYTHING, REPORTED, Event
 from .options import expand_files
 from .output import Output, finish, let_go
 from .signals import SelfPipe, stop_signals, treat_all_like_ctrl_c
@@ -134,7 +134,7 @@ def run_node(
     with SelfPipe(stop_signals()) as pipe:
         printer = Printer(json_event if output["json"] else event_line, trace_line, pipe.wake)
         node.on(EVERYTHING, printer.event)
-        node.on(TOLD, printer.flush)
+        node.on(REPORTED, printer.flush)
         if output["trace"]:
             node.on("trace", printer.trace)
         node.start()

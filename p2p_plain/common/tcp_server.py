@@ -1,7 +1,8 @@
-"""The accepting server: the base class of the peers' listener and of the status page.
+"""Base class of both servers: the peers' (``node/listener``) and the status page's (``web/server``).
 
-``socketserver.ThreadingTCPServer`` does the accepting.  Its own handler threads are not waited for
-here: whoever owns the crew does that, against one deadline.
+``socketserver.ThreadingTCPServer`` has the accepting loop.  It is slow to end threads that serve a
+silent client, so here a thread for each connection comes from a ``Crew``, and the node waits for
+all of them against one deadline.
 """
 
 import errno
@@ -9,44 +10,47 @@ import socket
 import socketserver
 import sys
 import threading
-from typing import Any, Tuple
+from typing import Any, Callable, Tuple
 
 from .threads import Crew
 
 ACCEPT_PAUSE = 0.1
-"""Seconds to wait when there is no descriptor left for another connection.  Without it the
-loop would find the same connection still waiting, at once and for ever: 100 % of a core."""
+"""Seconds to wait when no descriptor or thread is left for another connection.  Without a pause the
+loop would find the same connection in the queue again at once, and take 100 % of a core."""
+
+EVICTION_PAUSE = 0.01
+"""Seconds to wait when another connection has just been dropped to make room."""
 
 OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """What accepting peers and accepting who looks at the status page have in common.
+    """A TCP server whose threads belong to a crew.
 
-    The calls that one expects here are made by socketserver: ``bind_to`` leads to ``socket``,
-    ``bind`` and ``listen``, and ``begin`` to its loop ``serve_forever``, which waits until somebody
-    calls, has ``get_request`` call ``accept``, and gives ``process_request`` what comes of it.
+    ``socketserver`` makes the system calls: ``bind_to`` leads to ``socket``, ``bind`` and ``listen``.
+    ``begin`` starts its loop ``serve_forever``, which waits for a connection, lets ``get_request``
+    call ``accept``, and passes the new socket to ``process_request`` of the subclass.
     """
 
     daemon_threads = True
     block_on_close = False
 
     def __init__(self, crew: Crew) -> None:
-        """Raises nothing; whoever inherits goes on with ``bind_to``."""
+        """Only prepare; the subclass goes on with ``bind_to``."""
         self._crew = crew
         self._accepted = 0
         self._serving = False
         self._stopping = threading.Event()
-        # Where SO_REUSEADDR means "also while old connections linger", it is wanted; on Windows
-        # it means "even if another program listens there", and is not.
+        # SO_REUSEADDR means "also while old connections linger", and that is wanted.  On Windows it
+        # means "even if another program listens there".
         self.allow_reuse_address = not exclusive_ports()
 
-    def bind_to(self, place: Tuple[str, int], handler: Any) -> None:
+    def bind_to(self, place: Tuple[str, int]) -> None:
         """Take the port; ``address_family`` is set.  Raises ``OSError``."""
-        super().__init__(place, handler)
+        super().__init__(place, socketserver.BaseRequestHandler)  # of which none is ever made
 
     def begin(self, name: str, poll: float) -> None:
-        """Begin to accept, on a thread of the crew."""
+        """Begin to accept on a thread ``name``, which looks every ``poll`` seconds for a stop."""
         self._crew.start(name, self.serve_forever, poll)
         self._serving = True
 
@@ -61,8 +65,22 @@ class Server(socketserver.ThreadingTCPServer):
             self.shutdown()
         self.server_close()
 
+    def make_room(self) -> bool:
+        """Drop a connection because no descriptor is left; True if one was dropped."""
+        return False
+
+    def start_thread(self, prefix: str, function: Callable[..., None], *args: Any) -> bool:
+        """Run ``function(*args)`` on a thread of its own; False, after a pause, if there is none."""
+        self._accepted += 1
+        try:
+            self._crew.start("%s-%d" % (prefix, self._accepted), function, *args)
+        except RuntimeError:  # the system has no more threads
+            self._stopping.wait(ACCEPT_PAUSE)
+            return False
+        return True
+
     def take_exclusively(self, accepts_ipv4: bool) -> None:
-        """Before ``bind``: on IPv6 decide about IPv4, and keep Windows from sharing the port."""
+        """Set the options needed before ``bind``: IPv4 on an IPv6 socket, and no shared port."""
         if self.address_family == getattr(socket, "AF_INET6", None):
             only = 0 if accepts_ipv4 else 1
             # On Windows Python has no name for that number before 3.8.
@@ -72,7 +90,22 @@ class Server(socketserver.ThreadingTCPServer):
             option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
             self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
 
+    # -- what socketserver calls -------------------------------------------------------
+
+    def get_request(self) -> Tuple[socket.socket, Any]:
+        """Accept one connection; if no descriptor is left, wait a moment and raise ``OSError``."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in OUT_OF_RESOURCES:
+                self._stopping.wait(EVICTION_PAUSE if self.make_room() else ACCEPT_PAUSE)
+            raise
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log a bug of ours; socketserver would print it on the user's terminal."""
+        self._crew.report("serving %s" % (client_address,))
+
 
 def exclusive_ports() -> bool:
-    """Whether a port has to be asked for exclusively: on Windows."""
+    """Return whether a port must be asked for exclusively, as on Windows."""
     return sys.platform == "win32"

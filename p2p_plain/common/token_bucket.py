@@ -1,15 +1,15 @@
-"""So many a second, and a burst after a silence: the token bucket.
+"""A rate limit that allows a burst after a silence: the token bucket.
 
-Tokens fall into a bucket at a steady rate until it is full; each thing that is done takes one
-out.  Who takes more than there is goes into debt, and is told how long it takes until that is
-paid: waiting that long keeps to the rate.
+Tokens fall into a bucket at a steady rate until it is full; each message or dial takes some out.
+Spending more than is there creates a debt; the spender waits until it is repaid, and so keeps to
+the rate.
 
-Time is seconds of a monotonic clock, and passed in.  No locks: whoever has a bucket has one.
+Time is in seconds of a monotonic clock, and passed in.  No locks: the owner has one, or one thread.
 """
 
 
 class TokenBucket:
-    """``rate`` tokens a second, ``burst`` at the most; a rate of 0 is no limit."""
+    """``rate`` tokens a second, at most ``burst`` of them.  A rate of 0 means no limit."""
 
     __slots__ = ("_burst", "_filled_at", "_rate", "_tokens")
 
@@ -19,12 +19,12 @@ class TokenBucket:
         self._filled_at = now
 
     def spare(self, now: float) -> int:
-        """How many whole tokens are there."""
+        """Return how many whole tokens can be spent without debt."""
         self._fill(now)
         return max(0, int(self._tokens))
 
     def spend(self, count: float, now: float) -> float:
-        """Take ``count`` out, be they there or not; the seconds until the debt is paid."""
+        """Take ``count`` tokens out in any case; return the seconds until the debt is repaid."""
         if not self._rate:
             return 0.0
         self._fill(now)

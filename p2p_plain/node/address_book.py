@@ -1,16 +1,20 @@
-"""Every address heard of, how it treated us, and when to try it again.
+"""The address book: every address that this node has heard of, and when to dial it next.
 
-The peer table has the nodes that are connected *now*; the book has the addresses that one *could*
-connect to.  They come from three sources that are trusted differently: bootstrap (our user gave
-them; never forgotten), proven (we dialed it and a node said hello), and heard (a peer named it; it
-may be a lie).  A proven address is never displaced by one that is only heard, and one peer owns at
-most ``MAX_HEARD_PER_PEER`` unproven entries, so a liar cannot fill the book.
+The peer table has the nodes that are connected *now*; the book has addresses that *could* be dialed.
+There are three kinds:
 
-A failed address waits before it is tried again, twice as long each time (backoff), with some chance
-added so that many nodes do not knock in step.
+* **bootstrap**: our user gave it; it is never forgotten.
+* **proven**: we dialed it, and a node said hello.
+* **heard**: a peer named it, and that may be a lie.
 
-``discovery`` asks and reports; ``peers_file`` keeps what is proven on disk.  Times are seconds of a
-monotonic clock that is passed in, and so is randomness.  No sockets and no threads.
+A heard address never displaces a proven one, and one peer owns at most ``MAX_HEARD_PER_PEER`` heard
+ones, so a liar cannot fill the book.
+
+After a failed dial an address waits, each time twice as long as before (backoff).  Some randomness is
+added, so that many nodes do not dial in step.
+
+``discovery`` asks which addresses are due and reports what became of each dial.  Times are seconds of
+a monotonic clock, which is passed in, as randomness is.  No sockets and no threads.
 """
 
 import random
@@ -63,18 +67,17 @@ each.  A network that starts has its burst; a crowd of liars cannot have us knoc
 doors faster."""
 
 HEARD_AGAIN_AFTER = 10.0
-"""News of an address that we failed to reach makes us try it again without waiting for its
-backoff, and so does the loss of our last peers, but not more often than this (seconds): a peer
-that repeats itself must not turn us into a hammer."""
+"""Seconds between two dials that do not wait for the backoff: when a peer names the address again, or
+when our last peers are lost.  A peer that repeats itself must not make us dial all the time."""
 
 FAILURES_ALONE = 5
-"""Failures in a row, one more than make the backoff reach ``BACKOFF_MAX_ALONE`` (1, 2, 4, 8)."""
+"""Most failures that a lone node counts, one more than reach ``BACKOFF_MAX_ALONE`` (1, 2, 4, 8)."""
 
 NEVER = float("inf")
 
 
 class Entry:
-    """One address and what we know of it.  The book's, under its lock."""
+    """One address and what we know about it.  Guarded by the book's lock."""
 
     __slots__ = (
         "address",
@@ -96,25 +99,25 @@ class Entry:
         self.address = address
         self.bootstrap = False
         self.mine = False
-        """It leads to ourselves: never dialed again."""
+        """True if it leads to this node: never dialed again."""
         self.left = False
-        """Its node said that it stops: not dialed unless heard of again."""
+        """True if its node said that it stops: not dialed until it is heard of again."""
         self.dialing = False
         self.nodeid: Optional[str] = None
-        """Found there if proven, else claimed to be there."""
+        """The node found there if proven, otherwise the one said to be there."""
         self.proven_at: Optional[float] = None
         self.source: Optional[str] = None
-        """The peer that an unproven entry was heard from."""
+        """The peer from which an unproven address was heard."""
         self.failures = 0
         self.failing_since: Optional[float] = None
         self.tried_at = float("-inf")
         self.up_at: Optional[float] = None
-        """Since when, if it is, a dial of it is a standing connection."""
+        """When a dial of it became the connection that stands now, if one does."""
         self.next_try_at = now
 
 
 class KeptAddress(NamedTuple):
-    """A proven address as the peers file keeps it; ``age`` is in seconds since it was proven."""
+    """A proven address in the peers file; ``age`` is the seconds since it was proven."""
 
     address: Address
     nodeid: str
@@ -122,7 +125,7 @@ class KeptAddress(NamedTuple):
 
 
 class HeardAddress(NamedTuple):
-    """An unproven address: the node said to live there, and the peer that said so."""
+    """An unproven address in the peers file: its node, if known, and the peer that named it."""
 
     address: Address
     nodeid: Optional[str]
@@ -130,7 +133,7 @@ class HeardAddress(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What the peers file remembers."""
+    """The content of the peers file."""
 
     proven: Sequence[KeptAddress] = ()
     heard: Sequence[HeardAddress] = ()
@@ -145,21 +148,21 @@ class AddressBook:
         # Guarded by _lock.
         self._entries: Dict[Address, Entry] = {}
         self._proven: Dict[str, Set[Address]] = {}
-        """By nodeid, the proven addresses that mean the same to others."""
+        """By nodeid, the proven addresses that can be advertised."""
         self._heard_from: Dict[str, Dict[Address, None]] = {}
-        """By peer, what it told and nobody has proven; oldest first (a dict serves as a set)."""
+        """By peer, the unproven addresses that it named, the oldest first (a dict serves as a set)."""
         self._next_due = NEVER
-        """``due`` need not walk through 4,096 entries before this.  ``due`` itself raises it;
-        whatever may make an entry due earlier than it was must lower it."""
+        """Before this time ``due`` need not walk through 4,096 entries.  ``due`` raises it; a method
+        that makes an entry due earlier must lower it."""
         self._changes = 0
         self._pace = TokenBucket(DIALS_A_SECOND, DIALS_AT_ONCE, float("-inf"))
         self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
-        """For dials of what was only heard."""
+        """The pace of dials of heard addresses, besides ``_pace``."""
 
     # -- what we learn ------------------------------------------------------------
 
     def add_bootstrap(self, addresses: Iterable[Address], now: float) -> None:
-        """Take our user's word.  These stay whatever happens."""
+        """Add our user's addresses, which are never dropped."""
         with self._lock:
             for address in addresses:
                 entry = self._entries.get(address) or self._insert_locked(address, now)
@@ -167,12 +170,12 @@ class AddressBook:
                 self._own_locked(entry, None)
 
     def note(self, address: Address, now: float) -> None:
-        """Our user wants ``address`` dialed now: take it up, if it is not here."""
+        """Add an address that our user wants dialed now."""
         with self._lock:
             self._entry_locked(address, now)
 
     def add_kept(self, kept: Kept, now: float) -> None:
-        """Take up what the peers file remembered of an earlier run, with the same bounds."""
+        """Add the addresses of the peers file, within the same bounds."""
         with self._lock:
             for one in kept.proven:
                 if one.address not in self._entries and self._room_locked():
@@ -182,7 +185,7 @@ class AddressBook:
             self.heard(told.address, told.nodeid, told.source, now)
 
     def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> bool:
-        """A peer (nodeid ``source``) says that a node is at ``address``; whether that is news."""
+        """Note that the peer ``source`` (a nodeid) named an address; return whether it is new."""
         with self._lock:
             entry = self._entries.get(address)
             if entry is None:
@@ -198,7 +201,7 @@ class AddressBook:
                 return True
             if entry.mine or entry.dialing:
                 return False
-            # Whoever tells us had an answer from there lately: worth another try.
+            # Peers advertise only addresses that answered them lately, so another try is worth it.
             if entry.left:
                 entry.left = False
                 self._due_locked(entry, now)
@@ -211,10 +214,10 @@ class AddressBook:
             return False
 
     def found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> bool:
-        """We dialed ``address`` and ``nodeid`` said hello; whether that is newly proven.
+        """Note that ``nodeid`` said hello at ``address``; return whether that is newly proven.
 
-        Whether it lets us in is another matter: see ``welcomed`` and ``failed``.  If it was a
-        ``probe``, and dials had failed before, the next one is due now.
+        Whether that node becomes a peer is another question: see ``welcomed`` and ``failed``.  If this
+        was a ``probe``, and dials had failed before, the next dial is due now.
         """
         with self._lock:
             entry = self._entry_locked(address, now)
@@ -229,8 +232,8 @@ class AddressBook:
             self._next_due = min(self._next_due, now)
             return self._prove_locked(entry, nodeid, now)
 
-    def is_mine(self, address: Address, now: float) -> bool:
-        """Dialing ``address`` reached ourselves; whether that is new."""
+    def note_mine(self, address: Address, now: float) -> bool:
+        """Note that ``address`` leads to this node; return whether that is new."""
         with self._lock:
             entry = self._entry_locked(address, now)
             if entry is None or entry.mine:
@@ -240,18 +243,18 @@ class AddressBook:
             return True
 
     def welcomed(self, address: Address, now: float) -> None:
-        """The dial of ``address`` led to a peer."""
+        """Note that the dial of ``address`` made a peer."""
         with self._lock:
             entry = self._entries.get(address)
             if entry is not None:
                 entry.dialing = False
                 entry.tried_at = now
                 entry.up_at = now
-                # Another address may have waited for what this one would turn out to be.
+                # Another address of the same node may have waited for this dial.
                 self._next_due = now
 
     def ended(self, address: Address, now: float) -> None:
-        """The connection that a dial of ``address`` led to is over."""
+        """Note that the connection that a dial of ``address`` made is over."""
         with self._lock:
             entry = self._entries.get(address)
             if entry is not None:
@@ -259,7 +262,7 @@ class AddressBook:
                 self._next_due = min(self._next_due, now)
 
     def begin(self, address: Address) -> bool:
-        """Note that somebody is about to dial ``address``; ``False`` if it is being dialed."""
+        """Mark ``address`` as being dialed; False if it is already."""
         with self._lock:
             entry = self._entries.get(address)
             if entry is None:
@@ -270,11 +273,11 @@ class AddressBook:
             return True
 
     def failed(self, address: Address, now: float, peers: int, blame: bool = True) -> None:
-        """The dial of ``address`` led to no peer: wait longer before the next one.
+        """Note that the dial of ``address`` made no peer: wait longer before the next one.
 
-        ``peers`` is how many we have: with none, the fault is more likely ours, and it counts
-        against nobody; with few, bootstrap addresses do not wait long.  ``blame`` is false when
-        the node is there and is full.
+        ``peers`` is the number of our peers.  Without any, the fault is probably ours, and no address
+        is dropped for it; with few, bootstrap addresses do not wait long.  ``blame`` is False if the
+        node is there but is full.
         """
         with self._lock:
             entry = self._entries.get(address)
@@ -287,7 +290,7 @@ class AddressBook:
             if peers == 0 or (peers < ENOUGH_PEERS and entry.bootstrap):
                 entry.failing_since = None
                 delay = min(delay, BACKOFF_MAX_ALONE)
-                # No more than led to that delay: with peers again, it goes on from there.
+                # Once there are peers again, the backoff goes on from that delay.
                 entry.failures = min(entry.failures, FAILURES_ALONE)
             elif blame:
                 if entry.failing_since is None:
@@ -296,12 +299,11 @@ class AddressBook:
                     self._drop_locked(entry)
                     return
             entry.next_try_at = now + delay * (1.0 + self._rng.random() / 2.0)
-            # Another address of the same node may have been passed over while this one was
-            # being dialed: look again at once.
+            # Another address of the same node may have waited for this dial.
             self._next_due = now
 
     def lost(self, nodeid: str, now: float, stopping: bool) -> None:
-        """The connection to ``nodeid`` ended.  Redial soon, unless it said that it stops."""
+        """Note the end of the connection to ``nodeid``: dial it again unless it said that it stops."""
         with self._lock:
             for entry in self._entries.values():
                 if entry.nodeid != nodeid:
@@ -314,17 +316,17 @@ class AddressBook:
                     entry.failures = 0
                 else:
                     entry.failures += 1
-                # Both ends redial; a little chance keeps them from meeting in the middle.
+                # Both ends dial again; randomness keeps them from doing so at once.
                 delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
                 self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
 
     def hurry(self, now: float, everyone: bool) -> None:
-        """Few peers are left: do not wait for the backoff of bootstrap addresses, or of any."""
+        """Few peers are left: do not wait for the backoff of bootstrap addresses, or ``everyone``'s."""
         with self._lock:
             for entry in self._entries.values():
                 if (everyone or entry.bootstrap) and entry.next_try_at > now:
-                    # Who had its chance just now gets the next one a little later: whoever
-                    # lets us in and hangs up must not be dialed the faster for it.
+                    # An address dialed just now is dialed again a little later: a node that lets us
+                    # in and hangs up must not be dialed faster for it.
                     at = now + BACKOFF_FIRST * self._rng.random()
                     if now - entry.tried_at >= HEARD_AGAIN_AFTER:
                         entry.failures = min(entry.failures, 1)
@@ -335,12 +337,12 @@ class AddressBook:
     # -- what we answer -------------------------------------------------------------
 
     def may_be_due(self, now: float) -> bool:
-        """Whether ``due`` has to look at all."""
+        """Return whether ``due`` may find an address: a quick answer, usually no."""
         with self._lock:
             return now >= self._next_due
 
     def due(self, now: float, connected: FrozenSet[str], most: int) -> List[Address]:
-        """Up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
+        """Return up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
         with self._lock:
             if now < self._next_due or most <= 0:
                 return []
@@ -353,12 +355,12 @@ class AddressBook:
             for entry in self._entries.values():
                 if entry.mine or entry.left or entry.dialing or entry.nodeid in busy:
                     continue
-                if entry.up_at is not None:  # whoever answers there, with a new nodeid each time
+                if entry.up_at is not None:  # it is connected, under whatever nodeid
                     continue
                 if entry.next_try_at <= now:
                     ready.append(entry)
                 self._next_due = min(self._next_due, entry.next_try_at)
-            # Sorting keeps the order of equals: among them chance decides.
+            # Sorting keeps the order of equals, so among them the shuffle decides.
             self._rng.shuffle(ready)
             ready.sort(key=lambda e: (e.proven_at is None, not e.bootstrap))
             chosen: List[Address] = []
@@ -371,17 +373,17 @@ class AddressBook:
                 chosen.append(entry.address)
                 if entry.nodeid is not None:
                     busy.add(entry.nodeid)
-            if not chosen:  # the bucket is empty, perhaps: a walk is not free
+            if not chosen:  # perhaps the bucket is empty: do not walk through the book all the time
                 self._next_due = max(self._next_due, now + 1.0 / UNPROVEN_A_SECOND)
             return chosen
 
     def wake(self) -> None:
-        """Who is connected has changed: somebody may be due who was not before."""
+        """Peers have come or gone, so other addresses may be due now."""
         with self._lock:
             self._next_due = float("-inf")
 
     def proven(self, nodeids: Iterable[str]) -> List[Tuple[Address, str]]:
-        """Every address at which we have found one of ``nodeids`` by dialing it."""
+        """Return every proven address of ``nodeids``."""
         with self._lock:
             return [
                 (address, nodeid)
@@ -390,18 +392,18 @@ class AddressBook:
             ]
 
     def has_proven(self, address: Address, nodeid: str) -> bool:
-        """Whether we have found ``nodeid`` by dialing ``address``."""
+        """Return whether ``address`` is a proven address of ``nodeid``."""
         with self._lock:
             return address in self._proven.get(nodeid, ())
 
     def knows_as_mine(self, address: Address) -> bool:
-        """Whether ``address`` has turned out to be our own."""
+        """Return whether ``address`` has turned out to be our own."""
         with self._lock:
             entry = self._entries.get(address)
             return entry is not None and entry.mine
 
     def nodeid_at(self, address: Address) -> Optional[str]:
-        """Who is, or is said to be, at ``address``."""
+        """Return the node that was found, or is said to be, at ``address``."""
         with self._lock:
             entry = self._entries.get(address)
             return None if entry is None else entry.nodeid
@@ -411,12 +413,12 @@ class AddressBook:
             return len(self._entries)
 
     def changes(self) -> int:
-        """A number that grows whenever what ``kept`` returns has changed."""
+        """Return a number that grows whenever the result of ``kept`` changes."""
         with self._lock:
             return self._changes
 
     def kept(self, now: float) -> Kept:
-        """What the peers file should remember: proven addresses, the freshest first, and others."""
+        """Return the content of the peers file: proven addresses, the freshest first, and others."""
         proven: List[KeptAddress] = []
         heard: List[HeardAddress] = []
         with self._lock:
@@ -438,14 +440,14 @@ class AddressBook:
         return entry
 
     def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
-        """The entry of ``address``, made if need be; ``None`` if the book is full."""
+        """Return the entry of ``address``, a new one if need be; ``None`` if the book is full."""
         entry = self._entries.get(address)
         if entry is None and self._room_locked():
             entry = self._insert_locked(address, now)
         return entry
 
     def _room_locked(self) -> bool:
-        """Whether one more fits, if need be in place of something merely heard of."""
+        """Return whether one more entry fits; if need be, drop a heard one."""
         if len(self._entries) < MAX_BOOK:
             return True
         for theirs in self._heard_from.values():
@@ -457,10 +459,10 @@ class AddressBook:
         return False
 
     def _replace_locked(self, theirs: Dict[Address, None], now: float) -> bool:
-        """Drop the oldest of what one peer has told if it has failed for long; whether it had.
+        """Drop the oldest of one peer's addresses if it has failed for long; return whether it had.
 
-        Else it goes to the end, so that the next time looks at another: a line with a hundred
-        new addresses costs a hundred looks, not a hundred times all.
+        Otherwise it goes to the end, so that the next call looks at another one.  An ``addr`` with a
+        hundred new addresses then costs a hundred looks, not a hundred walks through all of them.
         """
         address = next(iter(theirs))
         entry = self._entries[address]
@@ -473,7 +475,7 @@ class AddressBook:
         return True
 
     def _may_dial_locked(self, entry: Entry, now: float) -> bool:
-        """Whether the pace allows it; then it is counted."""
+        """Return whether the pace allows a dial of ``entry``, and count it if so."""
         if entry.bootstrap:
             return True
         buckets = [self._pace] if entry.source is None else [self._pace, self._hearsay]
@@ -489,7 +491,7 @@ class AddressBook:
         self._own_locked(entry, None)
 
     def _own_locked(self, entry: Entry, source: Optional[str]) -> None:
-        """Charge an unproven entry to the peer that told it, or to nobody."""
+        """Count an unproven entry among those of ``source``, or of nobody."""
         if entry.source is not None:
             theirs = self._heard_from[entry.source]
             del theirs[entry.address]
@@ -527,6 +529,6 @@ class AddressBook:
 
 
 def _backoff(failures: int) -> float:
-    """Seconds to wait after that many failures in a row, chance not included."""
+    """Return the seconds to wait after so many failures in a row, before randomness is added."""
     doublings = min(failures - 1, 30)  # far beyond the ceiling, far below an overflow
     return min(BACKOFF_FIRST * 2.0 ** doublings, BACKOFF_MAX)

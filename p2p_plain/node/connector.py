@@ -1,17 +1,13 @@
-"""The pool of threads that dial.
+"""Dials: a pool of threads that connect to other nodes.
 
-Dialing waits: for a name server, for a machine that is off, for a firewall that drops what it
-does not like.  So it is done by a few threads of its own that take addresses from a queue;
-whoever wants an address dialed puts it there and goes on.  The threads are started as they are
-needed, up to a bound, and end when there has been nothing to do for a while.
+A dial may have to wait: for a name server, for a host that is off, for a firewall that drops packets.
+So ``order`` only puts the address into a queue, and the threads of the pool take it from there.  They
+are started when they are needed, up to a bound, and end when there has been nothing to do for a while.
+A connection that succeeds gets a thread of its own (its session).
 
-A connection that succeeds gets a thread of its own (its session), so that a pool thread is
-busy only while the network keeps it waiting.
-
-Outgoing connections leave from a port that the kernel picks anew each time: any free one, at
-random, so that nobody can guess it and forge a part of the conversation (RFC 6056).  That is why
-a node cannot be recognised, nor dialed, by the ``ip:port`` that its connections come from, gives
-itself a nodeid, and says in its hello on which port it listens.
+Each outgoing connection leaves from a port of ours that the kernel picks at random, so that nobody can
+guess it and forge packets (RFC 6056).  So a node cannot be recognised or dialed by the ``ip:port`` that
+its connections come from.  That is why it has a nodeid, and says in its hello on which port it listens.
 """
 
 import errno
@@ -25,6 +21,7 @@ from typing import Any, Callable, NamedTuple, Optional, Tuple
 
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.errors import DialFailed, why
+from ..common.outcomes import REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE
 from ..common.threads import Crew
 from .transport import POLL_SLICE, wait
 
@@ -36,16 +33,37 @@ IDLE_TIMEOUT = 10.0
 """Seconds without an order after which a thread of the pool ends."""
 
 
+_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0) or -1)
+
+_OUTCOMES = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: RESET,
+    errno.ECONNABORTED: RESET,
+    errno.ENOTCONN: RESET,  # gone again before getpeername()
+    errno.ETIMEDOUT: TIMEOUT,
+    errno.EHOSTUNREACH: UNREACHABLE,
+    errno.ENETUNREACH: UNREACHABLE,
+    errno.EHOSTDOWN: UNREACHABLE,
+    errno.ENETDOWN: UNREACHABLE,
+    errno.EADDRNOTAVAIL: UNREACHABLE,
+    errno.EACCES: UNREACHABLE,
+    errno.EPERM: UNREACHABLE,
+}
+"""What a failed ``connect`` means."""
+
+
 class Order(NamedTuple):
-    """What to dial, and why: to become a peer, or only to see who is there."""
+    """An address to dial."""
 
     address: Address
     probe: bool
+    """True to see only which node answers, and not to become its peer."""
     wanted: Optional[str]
+    """The nodeid that should be found there, if that is known."""
 
 
 class Connector:
-    """Dials what is ordered, and hands over what comes of it.  Any thread may order."""
+    """The pool.  Any thread may call any method."""
 
     def __init__(
         self,
@@ -58,12 +76,14 @@ class Connector:
         self._crew = crew
         self._most_threads = most_threads
         self._is_mine = is_mine
+        """True for addresses that have turned out to be our own."""
         self._connected = connected
-        """Called with the connected socket, which is then the callee's, and with the seconds
-        that the connect took."""
+        """Called on the pool's thread with the socket, which is the callee's to close, and with the
+        seconds that the connect took."""
         self._failed = failed
+        """Called on the pool's thread."""
         self._orders: queue.Queue[Optional[Order]] = queue.Queue()
-        """Bounded by who orders: the overlay has few dials and probes under way at once."""
+        """Not bounded here: ``discovery`` and the monitor have few dials under way at once."""
         self._stopping = Event()
         self._lock = Lock()
         # Guarded by _lock.
@@ -72,15 +92,15 @@ class Connector:
         self._numbers = itertools.count(1)
 
     def order(self, address: Address, probe: bool, wanted: Optional[str]) -> None:
-        """Dial ``address`` soon.  Never blocks, and never calls back by itself."""
+        """Have ``address`` dialed soon.  Never blocks, and calls nobody back on this thread."""
         self._orders.put(Order(address, probe, wanted))
         self.attend()
 
     def attend(self) -> None:
-        """Start a thread if orders wait for one.  The pinger's beat calls this too.
+        """Start a thread if orders wait for one.
 
-        Without that beat an order would wait for the next one if no thread could be started
-        for it, and a lone bootstrap address has no next one.
+        ``order`` calls this, and so does the pinger at each tick: perhaps no thread could be started
+        when the only order came.
         """
         with self._lock:
             if self._stopping.is_set() or self._threads >= self._most_threads:
@@ -91,12 +111,12 @@ class Connector:
             number = next(self._numbers)
         try:
             self._crew.start("connector-%d" % number, self._work)
-        except RuntimeError:  # no more threads to be had; the next beat tries again
+        except RuntimeError:  # the system has no more threads; the next tick tries again
             with self._lock:
                 self._threads -= 1
 
     def stop(self) -> None:
-        """Give up every dial under way and let the threads end.  Never blocks."""
+        """Give up all dials and let the threads end.  Never blocks."""
         self._stopping.set()
         with self._lock:
             threads = self._threads
@@ -104,7 +124,7 @@ class Connector:
             self._orders.put(None)  # wakes one that waits for an order
 
     def _work(self) -> None:
-        """A pool thread: dial one after the other."""
+        """Dial one address after the other.  A thread of the pool."""
         while not self._stopping.is_set():
             with self._lock:
                 self._idle += 1
@@ -113,7 +133,8 @@ class Connector:
             except queue.Empty:
                 with self._lock:
                     self._idle -= 1
-                    # Whoever puts an order there looks under this lock for who will take it.
+                    # An order may have come since.  Its attend() takes this lock after us, and then
+                    # counts this thread no more, or before us, and then the queue is not empty.
                     if self._orders.empty():
                         self._threads -= 1
                         return
@@ -136,21 +157,19 @@ def dial(
     stopping: Optional[Event] = None,
     is_mine: Callable[[Address], bool] = lambda address: False,
 ) -> Tuple[socket.socket, float]:
-    """A TCP connection to ``address``, names looked up, each of their addresses tried in turn.
+    """Connect to ``address``; return the socket, and the seconds that its connect took.
 
-    Returns the socket and the seconds that its connect took: from the first packet to the
-    answer, one round trip and what the other end's kernel needs.
+    A name is looked up, and each of its addresses is tried in turn, except those that ``is_mine``
+    knows: a name that every node was given may lead to this one first.  ``timeout`` (seconds) is
+    shared out among the addresses.  It does not bound the name server, which cannot be interrupted.
 
-    ``timeout`` in seconds is for all of it, shared out among the addresses, but not for the
-    name server, which cannot be interrupted.  Addresses that ``is_mine`` knows are passed over:
-    a name that every node was given may lead to this one first.  Raises ``DialFailed``, with
-    the verdict ``self`` if there was no other.
+    Raises ``DialFailed``, with the outcome ``self`` if all addresses are our own.  Any thread.
     """
     deadline = time.monotonic() + timeout
     try:
         found = socket.getaddrinfo(address.host, address.port, 0, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise DialFailed("unknown", "%s: %s" % (address.host, why(error))) from error
+        raise DialFailed(UNKNOWN, "%s: %s" % (address.host, why(error))) from error
     if not is_ip(address.host):
         found = [place for place in found if not is_mine(from_sockaddr(place[4]))]
     failure = DialFailed("self", "it leads to this node")
@@ -169,50 +188,32 @@ def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.s
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:  # out of descriptors, or IPv6 switched off
-        raise DialFailed("unknown", why(error)) from error
+        raise DialFailed(UNKNOWN, why(error)) from error
     try:
-        # Not blocking, so that a stop of the node need not wait for the network to give up.
+        # Non-blocking, so that a stop of the node need not wait until the network gives up.
         sock.setblocking(False)
-        error_number = sock.connect_ex(sockaddr)  # not bound: the kernel picks our port
+        error_number = sock.connect_ex(sockaddr)  # without bind(): the kernel picks our port
         while error_number in _UNDER_WAY:
-            # In this order: when we have been suspended meanwhile, the deadline is over and the
-            # answer is there, and our own absence must not become the other end's verdict.
+            # The clock is read before the socket: if this machine was suspended meanwhile, the deadline
+            # is over, but the answer may be there, and then the dial has not timed out.
             expired = time.monotonic() > deadline
             _, writable = wait(sock, False, True, POLL_SLICE)
             if writable:
                 error_number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             elif expired:
-                raise DialFailed("timeout", "no answer")
+                raise DialFailed(TIMEOUT, "no answer")
             elif stopping is not None and stopping.is_set():
-                raise DialFailed("unknown", "stopping")
+                raise DialFailed(UNKNOWN, "stopping")
         if error_number:
-            raise DialFailed(_OUTCOMES.get(error_number, "unknown"), os.strerror(error_number))
+            raise DialFailed(_OUTCOMES.get(error_number, UNKNOWN), os.strerror(error_number))
         if sock.getsockname() == sock.getpeername():
-            # Dialing a port of this machine on which nobody listens can pick that very port
-            # to leave from, and TCP lets the two ends meet.  Nobody is there all the same.
-            raise DialFailed("refused", "nobody but ourselves")
+            # Nobody listens on that port of this machine, and the kernel has picked the very same one
+            # for our end.  TCP then connects the socket to itself.
+            raise DialFailed(REFUSED, "nobody but ourselves")
         return sock
     except OSError as error:
         sock.close()
-        raise DialFailed(_OUTCOMES.get(error.errno or 0, "unknown"), why(error)) from error
+        raise DialFailed(_OUTCOMES.get(error.errno or 0, UNKNOWN), why(error)) from error
     except DialFailed:
         sock.close()
         raise
-
-
-_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0) or -1)
-
-_OUTCOMES = {
-    errno.ECONNREFUSED: "refused",
-    errno.ECONNRESET: "reset",
-    errno.ECONNABORTED: "reset",
-    errno.ENOTCONN: "reset",  # it stood, and was gone before we could ask who is there
-    errno.ETIMEDOUT: "timeout",
-    errno.EHOSTUNREACH: "unreachable",
-    errno.ENETUNREACH: "unreachable",
-    errno.EHOSTDOWN: "unreachable",
-    errno.ENETDOWN: "unreachable",
-    errno.EADDRNOTAVAIL: "unreachable",
-    errno.EACCES: "unreachable",
-    errno.EPERM: "unreachable",
-}

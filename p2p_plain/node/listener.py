@@ -1,44 +1,47 @@
-"""The listening socket: accept, and hand each connection to a thread of its own.
+"""The listening socket: accepts inbound connections and starts a thread for each.
 
-A *listening* socket never carries data.  It has a port and a queue; for each connection that
-the kernel has completed, ``accept`` takes one out of the queue and returns a new socket, which
-does.  All of them share the listening port; what tells them apart is the other end's address.
+A *listening* socket never carries data.  It has a port and a queue::
 
-``socketserver.ThreadingTCPServer`` does the accepting.  What is changed here, and why, stands
-with each method.  Its own handler threads are not waited for by itself: the node does that,
-for inbound and outbound connections alike and against one deadline.
+    socket(), bind(port 6000), listen(1024)
+
+    node B  --- connect --->  +-------------------+
+    node C  --- connect --->  |  queue of 6000    |  --- accept() --->  a socket to B
+                              +-------------------+  --- accept() --->  a socket to C
+
+The kernel completes each connection and puts it into the queue; ``accept`` takes one out and returns
+a new socket, which carries its data.  All these sockets share the port 6000.  What tells them apart is
+the address of the other end.
+
+``socketserver.ThreadingTCPServer`` runs the accepting loop, on the thread ``listener``.  Its base
+class here, ``Server``, explains what is changed.  ``node`` makes the listener and passes in ``serve``,
+which runs the session.
 """
 
 import errno
 import socket
-import socketserver
 import sys
 from typing import Any, Callable, List, Optional, Tuple
 
 from ..common.address import Address, is_ip
 from ..common.errors import CannotStart, why
 from ..common.interfaces import Listening
-from ..common.tcp_server import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
+from ..common.tcp_server import Server
 from ..common.threads import Crew
 
-# Address family, host, and the IP versions for which it stands for every local address.
+# Address family, host, and the IP versions of which it accepts every local address.
 _Place = Tuple[int, str, Tuple[int, ...]]
 
-EVICTION_PAUSE = 0.01
-"""The same when somebody has just been sent away to make room."""
-
 STOP_POLL = 1.0 if sys.platform.startswith("linux") else 0.1
-"""Seconds between two looks of the accepting loop at whether it should stop.  On Linux it is woken
-when the listening socket is shut down, and looking seldom matters: 64 nodes on one machine that look
-ten times a second use a tenth of what they use at all."""
-
+"""Seconds between two looks of the accepting loop at whether to stop.  On Linux a shutdown of the
+listening socket wakes it.  There 64 nodes on one machine that look ten times a second would spend a
+tenth of their processor time on that."""
 
 
 class Listener(Server):
-    """Accepts inbound peers.  Raises ``CannotStart`` if it cannot listen there."""
+    """Accepts inbound connections."""
 
-    # 5 is what socketserver has: of 300 nodes that connect at once most would wait for a
-    # second SYN, for 48 s in all.
+    # Bounds the queue.  socketserver has 5: of 300 nodes that connect at once most would then wait for
+    # a second SYN, the last for 48 s.
     request_queue_size = 1024
 
     def __init__(
@@ -49,20 +52,25 @@ class Listener(Server):
         serve: Callable[[socket.socket, Any], None],
         make_room: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Take the port.  Raises ``CannotStart``.
+
+        ``bind`` is the one local address to listen on, by default all.  ``serve(socket, address)`` is
+        called on each connection's thread, and closes the socket.  ``make_room`` is called when no
+        descriptor is left, and returns whether one will soon be free.
+        """
         super().__init__(crew)
         self._serve = serve
         self._make_room = make_room
-        """Called when there is no descriptor left; whether one will soon be free."""
         error: Optional[OSError] = None
         for family, host, wildcard in _places(bind):
             self.address_family = family
             self._dual = 4 in wildcard
             try:
-                self.bind_to((host, port), socketserver.BaseRequestHandler)  # none is made
+                self.bind_to((host, port))
             except OSError as failed:
                 error = failed
                 if failed.errno in (errno.EADDRINUSE, errno.EACCES):
-                    break  # the place is right; listening elsewhere would hide the problem
+                    break  # the place is right, and listening elsewhere would hide the problem
                 continue
             self.listening = Listening(self.server_address[1], host if bind else "", wildcard)
             return
@@ -70,48 +78,34 @@ class Listener(Server):
         raise CannotStart(_why(bind, port, error)) from error
 
     def start(self) -> None:
-        """Begin to accept, on a thread of the crew."""
+        """Begin to accept, on the thread ``listener``."""
         self.begin("listener", STOP_POLL)
 
     # -- what socketserver calls -------------------------------------------------------
 
     def server_bind(self) -> None:
-        """Bind; on IPv6 decide about IPv4 as well, and keep Windows from sharing the port."""
+        """Bind; an IPv6 socket for all addresses accepts IPv4 as well."""
         self.take_exclusively(self._dual)
         super().server_bind()
 
-    def get_request(self) -> Tuple[socket.socket, Any]:
-        """Accept; out of descriptors, wait a moment first."""
-        try:
-            return super().get_request()
-        except OSError as error:
-            if error.errno in OUT_OF_RESOURCES:
-                self._stopping.wait(EVICTION_PAUSE if self._make_room() else ACCEPT_PAUSE)
-            raise
+    def make_room(self) -> bool:
+        """Ask the node to drop a connection, since no descriptor is left for another one."""
+        return self._make_room()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start the connection's thread, without waiting until it runs.
+        """Start the connection's thread, and do not wait for it.
 
-        It calls the node, which closes the socket.  socketserver would make a handler object there
-        whose constructor does that: calls inside calls that take their room on each stack.
+        socketserver would make a handler object there whose constructor serves the connection.
         """
-        self._accepted += 1
-        try:
-            self._crew.start("inbound-%d" % self._accepted, self._serve, request, client_address)
-        except RuntimeError:  # no more threads to be had
+        if not self.start_thread("inbound", self._serve, request, client_address):
             self.shutdown_request(request)
-            self._stopping.wait(ACCEPT_PAUSE)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what is our own bug; socketserver would print it on the user's terminal."""
-        self._crew.report("serving %s" % (client_address,))
 
 
 def _places(bind: Optional[str]) -> List[_Place]:
-    """Where to try to listen, best first.
+    """Return the places to try to listen on, the best first.
 
-    Without ``bind``: one IPv6 socket that takes IPv4 too where the system can do both, else
-    IPv4 alone.  IPv6 may be compiled in and switched off, so only trying tells.
+    Without ``bind``: one IPv6 socket that takes IPv4 too, or else IPv4 alone.  IPv6 may be compiled
+    in and switched off, so only a try can tell.
     """
     inet6 = getattr(socket, "AF_INET6", None) if socket.has_ipv6 else None
     if bind is None:

@@ -179,7 +179,7 @@ class Membership:
         link.found = hello.nodeid
         if hello.nodeid == self.myself.nodeid:
             # A name may have further addresses that lead elsewhere: only the reached one is ours.
-            new = self._book.is_mine(link.remote, now)
+            new = self._book.note_mine(link.remote, now)
             if new and not link.probe:
                 self._events.emit("self", address=str(target))
         self._check(hello)

@@ -30,7 +30,7 @@ from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable
 from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
 from ..common.events import BESIDE, ERROR, EVENTS, EVERYTHING, WARNING, Callback, Event, Events
 from ..common.interfaces import dialable_addresses
-from ..common.threads import Crew
+from ..common.threads import Crew, end_a_first_thread
 from .address_book import AddressBook
 from .connector import Connector, Order
 from .discovery import MAX_DIALS
@@ -181,7 +181,7 @@ class Node:
 
     def _launch(self) -> None:
         """Start the threads: those that report first, those that dial last."""
-        self._crew.prepare()
+        end_a_first_thread()
         self._book.add_bootstrap(self.config.bootstrap, time.monotonic())
         self._dispatcher.start()
         self._events.emit(

@@ -173,7 +173,7 @@ class Overlay:
             self._events.log(DEBUG, "%s probe: %s %s", target, reason, detail)
             return
         if reason == "self":
-            self.book.is_mine(target, now)
+            self.book.note_mine(target, now)
         self.discovery.not_welcomed(target, now, blame=reason != "self")
         if reason != "self":
             self.membership.refused(target, reason, detail, OUTBOUND)

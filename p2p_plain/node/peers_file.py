@@ -1,8 +1,10 @@
-"""The peers file: what the address book keeps on disk, so that a restarted node knows where to dial.
+"""The peers file: the address book on disk, so that a restarted node knows whom to dial.
 
-It is JSON, with proven addresses apart from those that were only heard.  It has the time of day,
-because a monotonic clock means nothing to the next process.  At every moment the old file or the
-new one is there, whole.  A damaged file is moved aside with a warning, and the node starts.
+It is JSON, with a list of proven addresses and one of heard ones.  Its times are times of day, because
+a monotonic clock means nothing to the next process.  At every moment either the old file or the new
+one is there, whole.  A damaged file is moved aside with a warning, and the node starts.
+
+The thread ``keeper`` saves it.
 """
 
 import json
@@ -22,17 +24,17 @@ SAVE_INTERVAL = 60.0
 """Seconds between two saves: the most that a crash can lose."""
 
 FILE_VERSION = 1
-"""A file of another version is not guessed at, but moved aside."""
+"""A file of another version is moved aside, not guessed at."""
 
 MAX_FILE = 2 * 1024 * 1024
-"""Characters that are read: twice 4,096 entries of 250, more than they take."""
+"""Characters that are read.  Two lists of ``MAX_BOOK`` entries of 250 fit, and entries are shorter."""
 
 
 class PeersFile:
-    """The file of one node.  Its methods run one after the other, on one thread each."""
+    """The file of one node.  Its methods run one after the other."""
 
     def __init__(self, path: str, book: AddressBook, events: Events) -> None:
-        """Raises ``CannotStart`` if there is no such folder."""
+        """Raises ``CannotStart`` if the folder does not exist."""
         self._path: Optional[str] = _real(path)
         self._book = book
         self._events = events
@@ -41,7 +43,7 @@ class PeersFile:
             raise CannotStart("there is no folder %s; see --peers-file" % folder)
 
     def read(self) -> None:
-        """Fill the book.  A damaged file is moved aside, not overwritten.  Raises ``CannotStart``."""
+        """Fill the book.  A damaged file is moved aside.  Raises ``CannotStart``."""
         path = self._path
         assert path is not None
         try:
@@ -50,14 +52,14 @@ class PeersFile:
             aside = path + ".bad"
             try:
                 os.replace(path, aside)
-                told = "moved to %s" % aside
+                done = "moved to %s" % aside
             except OSError as failed:
                 self._path = None
-                told = "left there, and nothing will be saved: %s" % failed.strerror
-            self._events.log(WARNING, "%s is damaged or unreadable (%s); %s", path, why(error), told)
+                done = "left there, and nothing will be saved: %s" % failed.strerror
+            self._events.log(WARNING, "%s is damaged or unreadable (%s); %s", path, why(error), done)
 
     def keep(self, stopping: Event) -> None:
-        """Save what changed, once a minute and when ``stopping`` is set.  The keeper's thread."""
+        """Save changes once a minute, and when ``stopping`` is set.  The thread ``keeper``."""
         path = self._path
         if path is None:
             return
@@ -81,7 +83,7 @@ class PeersFile:
 
 
 def save(path: str, kept: Kept, wall_now: float) -> None:
-    """Write the file: to a temporary one in the same folder, to the disk, then over the old one.
+    """Write a temporary file in the same folder and rename it to ``path``.
 
     Raises ``OSError``; the old file is then as it was.
     """
@@ -102,7 +104,7 @@ def save(path: str, kept: Kept, wall_now: float) -> None:
             json.dump(document, file, indent=1)
             file.write("\n")
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(file.fileno())  # the bytes reach the disk before the new name does
         os.replace(temporary, path)
     except OSError:
         try:
@@ -115,7 +117,7 @@ def save(path: str, kept: Kept, wall_now: float) -> None:
 def sweep(path: str, wall_now: float) -> None:
     """Remove temporary files of processes that died in ``save``.
 
-    Young ones stay: another process may be writing them.
+    Recent ones stay: another process may be writing them.
     """
     folder, base = os.path.split(path)
     try:
@@ -126,21 +128,21 @@ def sweep(path: str, wall_now: float) -> None:
                 if wall_now - os.stat(left).st_mtime > SAVE_INTERVAL:
                     os.unlink(left)
     except OSError:
-        pass  # a little litter is no reason to bother anyone
+        pass  # litter does no harm
 
 
 def load(path: str, wall_now: float) -> Kept:
-    """Return what ``save`` wrote; nothing if there is no such file.
+    """Return what ``save`` wrote; nothing if the file does not exist or is empty.
 
-    Raises ``ValueError`` if it is not such a file, ``OSError`` if it cannot be read, and
-    ``CannotStart`` if it is a folder, for example: that is a typing mistake, and not ours to move.
+    Raises ``ValueError`` if it is no peers file, ``OSError`` if it cannot be read, and ``CannotStart``
+    if it is no regular file: a folder, for example, is our user's typing mistake and is not moved.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
             raise CannotStart("%s is not a regular file; see --peers-file" % path)
         with open(path, encoding="utf-8") as file:
             text = file.read(MAX_FILE)
-        if not text:  # made by touch(1) or mktemp(1), to be filled by us
+        if not text:  # made by touch(1) or mktemp(1)
             return Kept([], [])
         document = json.loads(text)
     except FileNotFoundError:
@@ -191,8 +193,8 @@ def _read_address(entry: Any) -> Address:
 
 
 def _real(path: str) -> str:
-    """Follow a link, so that what it points at is written, and moved aside if it is damaged."""
+    """Return ``path`` with links followed, so that ``save`` replaces the file and not the link."""
     try:
         return os.path.realpath(path)
-    except OSError as error:  # relative to a folder that has been deleted under us
+    except OSError as error:  # relative to a working folder that has been deleted
         raise CannotStart("cannot find %s from here: %s" % (path, why(error))) from error

@@ -1,11 +1,11 @@
-"""The Timer that beats for the whole node.
+"""The Timer of the node: it ticks several times a second, and each tick does what is due.
 
-One ``threading.Timer`` and not one for each peer: every Timer is a thread, and 2,000 of them
-take 45 MB.  It ticks often, asks what is due, and never waits for a peer: a ping is a
-``send`` that takes what fits at once, so fifty stalled peers do not delay the fifty-first.
+One ``threading.Timer`` serves all peers.  Every Timer is a thread, and one for each of 2,000 peers
+would take 45 MB.  A tick never waits for a peer: a ping is a ``send`` that takes as many bytes as fit
+at once, so fifty stalled peers do not delay the ping of the fifty-first.
 
-A plain Timer runs once.  Re-arming a new one at each tick would make a new thread each time,
-and one exception would end the chain for good; so ``run`` is a loop.
+A plain Timer runs once.  If each run started the next Timer, every tick would be a new thread, and one
+exception would end the chain.  So ``run`` is a loop.
 """
 
 import threading
@@ -13,7 +13,7 @@ from typing import Callable
 
 
 class Pinger(threading.Timer):
-    """Calls ``function`` every ``interval`` seconds from ``start()`` until ``cancel()``.
+    """Calls ``function`` every ``interval`` seconds, from ``start()`` until ``cancel()``.
 
     ``cancel`` does not wait for a call that is under way; ``join`` does.
     """
@@ -27,9 +27,9 @@ class Pinger(threading.Timer):
         self._report = report
 
     def run(self) -> None:
-        """Beat.  ``finished`` is the Timer's own event: ``cancel`` sets it."""
+        """Tick.  ``finished`` is the Timer's own event, which ``cancel`` sets."""
         while not self.finished.wait(self.interval):
             try:
                 self.function()
-            except Exception:  # our bug; without this line the node would live on unpinged
-                self._report("the pinger's beat")
+            except Exception:  # a bug of ours; without this line the pings would end here
+                self._report("the pinger's tick")

@@ -209,7 +209,7 @@ def oneself(guide: Guide) -> None:
         lambda: alpha.wire(">", "bye", cable.address),
     )
     guide.report(alpha, "self", address=cable.address)
-    guide.read(Membership.dialed, AddressBook.is_mine, Overlay.dial)
+    guide.read(Membership.dialed, AddressBook.note_mine, Overlay.dial)
     guide.so("An address says where, never who. Only the nodeid shows that a node has called itself.")
 
 

@@ -6,13 +6,12 @@ Thread ``http`` accepts, and each connection gets a thread ``http-N``; the node'
 
 import errno
 import socket
-import socketserver
 import time
-from typing import Any, Optional, Tuple
+from typing import Any, Optional
 
 from ..common.address import Address
 from ..common.errors import CannotStart, why
-from ..common.tcp_server import ACCEPT_PAUSE, OUT_OF_RESOURCES, Server
+from ..common.tcp_server import Server
 from ..common.threads import Crew
 from .clients import Client
 from .handler import Handler
@@ -45,7 +44,7 @@ class WebServer(Server):
         for family, _, _, _, sockaddr in found:
             self.address_family = family
             try:
-                self.bind_to((str(sockaddr[0]), port), socketserver.BaseRequestHandler)  # unused
+                self.bind_to((str(sockaddr[0]), port))
                 return
             except OSError as error:
                 failed = failed or error
@@ -73,15 +72,9 @@ class WebServer(Server):
             self._ticked_at = now
             self._site.clients.drop_overdue()
 
-    def get_request(self) -> Tuple[socket.socket, Any]:
-        """Accept; if no descriptor is left, evict a client and wait a moment."""
-        try:
-            return super().get_request()
-        except OSError as error:
-            if error.errno in OUT_OF_RESOURCES:
-                self._site.clients.evict()
-                self._stopping.wait(ACCEPT_PAUSE)
-            raise
+    def make_room(self) -> bool:
+        """Evict the client that matters least; False if every one of them matters."""
+        return self._site.clients.evict()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread."""
@@ -89,13 +82,9 @@ class WebServer(Server):
         if client is None:
             self.shutdown_request(request)
             return
-        self._accepted += 1
-        try:
-            self._crew.start("http-%d" % self._accepted, self._serve, client, client_address)
-        except RuntimeError:  # the system has no more threads
+        if not self.start_thread("http", self._serve, client, client_address):
             self._site.clients.remove(client)
             self.shutdown_request(request)
-            self._stopping.wait(ACCEPT_PAUSE)
 
     def _serve(self, client: Client, client_address: Any) -> None:
         """Run the thread of a connection."""
@@ -108,7 +97,3 @@ class WebServer(Server):
         finally:
             self._site.clients.remove(client)
             self.shutdown_request(client.sock)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log a bug of ours; socketserver would print it on the user's terminal."""
-        self._crew.report("answering %s" % (client_address,))

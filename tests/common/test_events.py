@@ -17,7 +17,7 @@ from p2p_plain.common.events import (
     MAX_WAITING_BYTES,
     MAX_WAITING_EVENTS,
     REMEMBERED_EVENTS,
-    TOLD,
+    REPORTED,
     WARNING,
     Events,
     rfc3339,
@@ -109,7 +109,7 @@ def test_what_happens_quickly_is_told_together_and_its_end_to_who_wants_to_know(
     """Or a crowd would wake the dispatcher for each of its members."""
     heard = []
     dispatched.on("a", lambda event: heard.append(event["number"]))
-    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    dispatched.on(REPORTED, lambda event: heard.append(REPORTED))
     began = time.monotonic()
     emitted = 0
     while time.monotonic() < began + 10 * GATHER:
@@ -117,10 +117,10 @@ def test_what_happens_quickly_is_told_together_and_its_end_to_who_wants_to_know(
             dispatched.emit("a", number=emitted)
             emitted += 1
         time.sleep(0)  # the dispatcher's turn, if it wants one
-    wait_until(lambda: heard[-2:] == [emitted - 1, TOLD])
-    batches = heard.count(TOLD)
+    wait_until(lambda: heard[-2:] == [emitted - 1, REPORTED])
+    batches = heard.count(REPORTED)
     assert batches <= (time.monotonic() - began) / GATHER + 2
-    assert [one for one in heard if one != TOLD] == list(range(emitted))
+    assert [one for one in heard if one != REPORTED] == list(range(emitted))
 
 
 def test_after_a_silence_it_is_told_at_once_and_a_message_and_the_end_always(
@@ -129,48 +129,48 @@ def test_after_a_silence_it_is_told_at_once_and_a_message_and_the_end_always(
     monkeypatch.setattr(module, "GATHER", 3600.0)
     heard = []
     dispatched.on(EVERYTHING, lambda event: heard.append(event["number"]))
-    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    dispatched.on(REPORTED, lambda event: heard.append(REPORTED))
     dispatched.emit("a", number=1)
-    wait_until(lambda: heard == [1, TOLD])
+    wait_until(lambda: heard == [1, REPORTED])
     dispatched.emit("a", number=2)
     dispatched.emit("a", number=3)
     dispatched.emit("message", number=4)
-    wait_until(lambda: heard == [1, TOLD, 2, 3, 4, TOLD])
+    wait_until(lambda: heard == [1, REPORTED, 2, 3, 4, REPORTED])
     dispatched.emit("a", number=5)
     dispatched.close()
-    wait_until(lambda: heard == [1, TOLD, 2, 3, 4, TOLD, 5, TOLD])
+    wait_until(lambda: heard == [1, REPORTED, 2, 3, 4, REPORTED, 5, REPORTED])
 
 
 def test_round_trips_wait_for_each_other_or_for_what_is_told_sooner(dispatched, monkeypatch):
-    monkeypatch.setattr(module, "LEISURE", 3600.0)
+    monkeypatch.setattr(module, "GATHER_ROUND_TRIPS", 3600.0)
     heard = []
     dispatched.on(EVERYTHING, lambda event: heard.append(event["number"]))
-    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    dispatched.on(REPORTED, lambda event: heard.append(REPORTED))
     dispatched.emit("a", number=1)
-    wait_until(lambda: heard == [1, TOLD])
+    wait_until(lambda: heard == [1, REPORTED])
     dispatched.emit("rtt", number=2)
     dispatched.emit("rtt", number=3)
     dispatched.emit("a", number=4)
-    wait_until(lambda: heard == [1, TOLD, 2, 3, 4, TOLD])
+    wait_until(lambda: heard == [1, REPORTED, 2, 3, 4, REPORTED])
     del heard[:]
     for number in range(module.MANY):
         dispatched.emit("rtt", number=number)
-    wait_until(lambda: heard == [*range(module.MANY), TOLD])
+    wait_until(lambda: heard == [*range(module.MANY), REPORTED])
 
 
 def test_round_trips_are_told_within_a_second(dispatched):
     heard = []
     dispatched.on("rtt", lambda event: heard.append(time.monotonic() - event["at"]))
-    dispatched.on(TOLD, lambda event: heard.append(TOLD))
+    dispatched.on(REPORTED, lambda event: heard.append(REPORTED))
     began = time.monotonic()
     emitted = 0
     while time.monotonic() < began + 0.2:
         dispatched.emit("rtt", at=time.monotonic())
         emitted += 1
         time.sleep(0.001)
-    wait_until(lambda: len(heard) == emitted + heard.count(TOLD) and heard[-1] == TOLD)
-    assert heard.count(TOLD) <= (time.monotonic() - began) / module.LEISURE + 2
-    assert max(late for late in heard if late != TOLD) < module.LEISURE + BUSY
+    wait_until(lambda: len(heard) == emitted + heard.count(REPORTED) and heard[-1] == REPORTED)
+    assert heard.count(REPORTED) <= (time.monotonic() - began) / module.GATHER_ROUND_TRIPS + 2
+    assert max(late for late in heard if late != REPORTED) < module.GATHER_ROUND_TRIPS + BUSY
 
 
 def test_what_nobody_listens_for_need_not_be_made(events):

@@ -62,10 +62,10 @@ def test_running_threads_are_counted_from_the_moment_they_are_started(crew):
     stop = threading.Event()
     for number in range(5):
         crew.start("waits", stop.wait, SOON)
-        assert crew.running() == number + 1
+        assert crew.wait(0) == number + 1
     stop.set()
     assert crew.wait(time.monotonic() + SOON) == 0
-    assert crew.running() == 0
+    assert crew.wait(0) == 0
 
 
 def test_waiting_gives_up_at_its_deadline_and_says_how_many_are_left(crew):
@@ -122,7 +122,7 @@ def test_a_thread_that_cannot_be_started_is_not_counted(crew, no_more_threads):
     no_more_threads()
     with pytest.raises(RuntimeError):
         crew.start("one too many", lambda: None)
-    assert crew.running() == 0
+    assert crew.wait(0) == 0
 
 
 def test_a_thread_that_cannot_start_another_keeps_its_own_name(crew, no_more_threads):
@@ -146,9 +146,9 @@ def test_a_thread_has_come_and_gone_before_descriptors_can_run_out():
     program = (
         "import os, resource, sys, time\n"
         "sys.path.insert(0, %r)\n"
-        "from p2p_plain.common.threads import Crew\n"
+        "from p2p_plain.common.threads import Crew, end_a_first_thread\n"
+        "end_a_first_thread()\n"
         "crew = Crew(print)\n"
-        "crew.prepare()\n"
         "while len(os.listdir('/proc/self/task')) > 1: pass\n"
         "limit = len(os.listdir('/proc/self/fd')) - 1\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"

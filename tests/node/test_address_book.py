@@ -531,7 +531,7 @@ def test_what_leads_to_ourselves_is_never_dialed(book, before):
         book.add_bootstrap([A], 0.0)
     due(book, 0.0)
     assert not book.knows_as_mine(A)
-    book.is_mine(A, 1.0)
+    book.note_mine(A, 1.0)
     book.failed(A, 1.0, peers=0, blame=False)
     book.heard(A, NODE, TELLER, 100.0)
     book.hurry(100.0, everyone=True)
@@ -543,7 +543,7 @@ def test_what_leads_to_ourselves_is_never_dialed(book, before):
 
 
 def test_an_address_that_was_ours_and_is_somebody_elses_now_is_dialed(book):
-    book.is_mine(A, 0.0)
+    book.note_mine(A, 0.0)
     book.found(A, NODE, 1.0)
     assert not book.knows_as_mine(A)
     assert due(book, 1.0) == [A]
@@ -635,7 +635,7 @@ def test_changes_grows_with_what_is_kept(book):
         lambda: book.heard(A, NODE, TELLER, 0.0),
         lambda: book.found(A, NODE, 1.0),
         lambda: book.found(A, NODE, 2.0),
-        lambda: book.is_mine(A, 3.0),
+        lambda: book.note_mine(A, 3.0),
         lambda: book.add_kept(Kept([KeptAddress(B, OTHER, 1.0)]), 3.0),
     ):
         change()

@@ -175,7 +175,7 @@ def test_orders_are_dialed_and_handed_over(pool):
 def test_threads_are_started_as_needed_and_no_more_than_the_bound(pool, full_listener):
     for _ in range(3 * MAX_DIALS):
         pool.connector.order(full_listener, False, None)
-    assert wait_until(lambda: pool.crew.running()) <= MAX_DIALS
+    assert wait_until(lambda: pool.crew.wait(0)) <= MAX_DIALS
     began = time.monotonic()
     pool.stop()
     assert time.monotonic() - began < 2
@@ -186,7 +186,7 @@ def test_one_order_at_a_time_needs_one_thread(pool):
     for count in range(1, 20):
         pool.connector.order(nobody, False, None)
         wait_until(lambda count=count: len(pool.failed) == count and pool.connector._idle == 1)
-    assert pool.crew.running() == 1
+    assert pool.crew.wait(0) == 1
 
 
 def test_threads_with_nothing_to_do_end_and_others_come_when_there_is(pool, monkeypatch):
@@ -195,7 +195,7 @@ def test_threads_with_nothing_to_do_end_and_others_come_when_there_is(pool, monk
     for _ in range(30):
         for _ in range(3):
             pool.connector.order(nobody, False, None)
-        wait_until(lambda: pool.crew.running() == 0)
+        wait_until(lambda: pool.crew.wait(0) == 0)
         assert (pool.connector._threads, pool.connector._idle) == (0, 0)
     assert len(pool.failed) == 90
 
@@ -210,7 +210,7 @@ def test_no_thread_to_be_had_is_not_the_end(pool, monkeypatch):
     monkeypatch.setattr(pool.crew, "start", refuse)
     pool.connector.order(Address("127.0.0.1", free_port()), False, None)
     pool.connector.attend()
-    assert pool.crew.running() == 0
+    assert pool.crew.wait(0) == 0
     monkeypatch.setattr(pool.crew, "start", start)
     pool.connector.attend()
     wait_until(lambda: len(pool.failed) == 1)

@@ -100,10 +100,11 @@ def test_out_of_descriptors_it_waits_and_recovers(tmp_path):
         """
 import resource, socket, sys, time
 sys.path[:0] = [%r, %r]
+from p2p_plain.common.threads import end_a_first_thread
 from test_listener import Serving, greeted
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 serving = Serving()
-serving.crew.prepare()  # as a node does; without it Python 3.6 aborts here
+end_a_first_thread()  # as a node does; otherwise Python 3.6 aborts here
 serving.serve = lambda sock: None
 held = []
 try:

@@ -231,7 +231,7 @@ def test_stop_takes_less_than_a_second_whatever_the_peers_do(make_node):
             began = time.monotonic()
             node.stop()
             assert time.monotonic() - began < 1.0 + BUSY
-            assert node._crew.running() == 0
+            assert node._crew.wait(0) == 0
         for peer in crowd:
             peer.sock.close()
 
@@ -259,7 +259,7 @@ def test_stop_may_be_called_from_a_callback(make_node):
     second.on("peer_up", lambda event: second.stop())
     second.start()
     assert [e["event"] for e in second.events(timeout=10)][-1] == "stopped"
-    wait_until(lambda: second._crew.running() == 0)
+    wait_until(lambda: second._crew.wait(0) == 0)
     wait_until(lambda: not first.peers())
 
 
@@ -270,7 +270,7 @@ def test_stop_from_the_first_callback_waits_for_the_start():
         node.start()
         assert [e["event"] for e in node.events(timeout=5)][-1] == "stopped"
         wait_until(lambda node=node: not node._dispatcher.is_alive())
-        assert node._crew.running() == 0
+        assert node._crew.wait(0) == 0
 
 
 def test_stop_from_another_thread_during_the_start_leaves_nothing(make_node):
@@ -283,7 +283,7 @@ def test_stop_from_another_thread_during_the_start_leaves_nothing(make_node):
         except RuntimeError as error:
             assert "only once" in str(error)  # the stop was faster
         stopper.join()
-        assert node._crew.running() == 0
+        assert node._crew.wait(0) == 0
         if node._running:
             assert not node._dispatcher.is_alive()
             assert not node._pinger.is_alive()
