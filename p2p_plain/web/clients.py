@@ -76,16 +76,15 @@ class Clients:
         with self._lock:
             # On a busy machine the threads of dropped clients take a while to end.  To reject the
             # new client at once would reject honest ones, which may come while silent ones go.
-            if not self._lock.wait_for(self._has_space_locked, EVICTION_TIMEOUT) or self._closed:
+            most = 2 * self.limit
+            self._lock.wait_for(lambda: len(self._all) < most or self._closed, EVICTION_TIMEOUT)
+            if len(self._all) >= most or self._closed:
                 return None
             active = sum(other.doing != Doing.DROPPED for other in self._all.values())
             if active >= self.limit and not self._evict_locked():
                 return None
             self._all[id(client)] = client
             return client
-
-    def _has_space_locked(self) -> bool:
-        return self._closed or len(self._all) < 2 * self.limit
 
     def remove(self, client: Client) -> None:
         """Forget a client whose thread ends."""

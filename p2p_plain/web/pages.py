@@ -1,16 +1,4 @@
-"""The responses of the status page: each path's, made from what a node knows.
-
-===============  =====================================================================
-``/``            the page, one file that loads nothing but itself
-``/status.json`` this node, its peers, its counters
-``/matrix.json`` every known row with its age, and the verdicts
-``/page.json``   the data of the page: judged and small
-``/metrics``     for Prometheus (see ``metrics``)
-``/sd``          for Prometheus as well: where every node of the network serves its metrics
-``/healthz``     200 while the node runs
-``/cluster``     200 while every known direction is up, else 503 and the directions that are not
-``/events``      the events, as server-sent events (``EventSource`` in the HTML standard)
-===============  =====================================================================
+"""The response of each path, made from what a node knows; ``page.rst`` says what they are for.
 
 The page is read-only and asks nobody for a password, so by default it listens on loopback.  That does
 not keep web sites out: a script may point a name of its own at 127.0.0.1 (DNS rebinding) and read the
