@@ -24,22 +24,6 @@ class Config:
     Raises ``UsageError``, which names the setting, for a value that makes no sense.
     """
 
-    __slots__ = (
-        "advertise",
-        "bind",
-        "bootstrap",
-        "http",
-        "max_peers",
-        "max_rate",
-        "name",
-        "network",
-        "peers_file",
-        "ping_interval",
-        "ping_timeout",
-        "port",
-        "probe_interval",
-    )
-
     def __init__(
         self,
         port: int = DEFAULT_PORT,

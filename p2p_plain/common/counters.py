@@ -39,8 +39,6 @@ class Traffic:
     lock.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "heard", "said")
-
     def __init__(self) -> None:
         self.heard: Dict[str, int] = {}
         self.bytes_in = 0

@@ -85,8 +85,6 @@ class Backlog:
     The owner's lock guards it.
     """
 
-    __slots__ = ("_bytes", "_events")
-
     def __init__(self) -> None:
         self._events: Deque[Tuple[Event, int]] = deque()
         self._bytes = 0

@@ -11,8 +11,6 @@ Time is in seconds of a monotonic clock, and passed in.  No locks: the owner has
 class TokenBucket:
     """``rate`` tokens a second, at most ``burst`` of them.  A rate of 0 means no limit."""
 
-    __slots__ = ("_burst", "_filled_at", "_rate", "_tokens")
-
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self._rate = rate
         self._burst = self._tokens = burst

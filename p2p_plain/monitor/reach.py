@@ -62,25 +62,6 @@ class Reachable(NamedTuple):
 class Met:
     """One node that is or was a peer.  All but the nodeid under the lock of ``Reach``."""
 
-    __slots__ = (
-        "addresses",
-        "claimed_at",
-        "claims",
-        "dial",
-        "failure",
-        "failures",
-        "found",
-        "name",
-        "next_probe_at",
-        "nodeid",
-        "ok_at",
-        "probing",
-        "proven",
-        "round",
-        "seconds",
-        "tried_at",
-    )
-
     def __init__(self, nodeid: str, name: str, now: float) -> None:
         self.nodeid = nodeid
         self.name = name

@@ -322,8 +322,6 @@ class View:
 class _Entry:
     """One link of a row, with a default for each field that is missing."""
 
-    __slots__ = ("dial", "direction", "has_median", "jitter_ms", "last_ms", "name", "p50_ms")
-
     def __init__(self, link: Dict[str, Any]) -> None:
         self.dial: str = link.get("dial", UNKNOWN)
         direction = link.get("direction", "none")

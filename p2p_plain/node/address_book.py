@@ -79,22 +79,6 @@ NEVER = float("inf")
 class Entry:
     """One address and what we know about it.  Guarded by the book's lock."""
 
-    __slots__ = (
-        "address",
-        "bootstrap",
-        "dialing",
-        "failing_since",
-        "failures",
-        "left",
-        "mine",
-        "next_try_at",
-        "nodeid",
-        "proven_at",
-        "source",
-        "tried_at",
-        "up_at",
-    )
-
     def __init__(self, address: Address, now: float) -> None:
         self.address = address
         self.bootstrap = False

@@ -42,8 +42,6 @@ class Claim(NamedTuple):
 class Claimant:
     """One peer's claims; under the lock of ``Claims``."""
 
-    __slots__ = ("addresses", "claimed_at", "waiting")
-
     def __init__(self) -> None:
         self.addresses: List[Address] = []
         """Claimed so far, at most ``CLAIMS_A_PEER``; the oldest first."""

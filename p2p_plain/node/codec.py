@@ -45,8 +45,6 @@ seconds to turn into a number (CVE-2020-10735)."""
 class LineSplitter:
     """Cuts the byte stream of one connection into lines.  Reader thread only."""
 
-    __slots__ = ("held", "limit")
-
     def __init__(self, limit: int) -> None:
         self.limit = limit
         """Longest line, in bytes, newline included.  May be raised between two calls."""

@@ -31,8 +31,6 @@ class Fields:
     ``array``).
     """
 
-    __slots__ = ("_msgtype", "_said", "line")
-
     def __init__(self, msgtype: str, said: Dict[str, Any], line: bytes = b"") -> None:
         self._msgtype = msgtype
         self._said = said

@@ -39,19 +39,6 @@ start, when a whole network may be starting, and say more about that."""
 class Link:
     """One connection.  Who may touch what stands with each group of fields."""
 
-    __slots__ = (
-        "connect_seconds",
-        "found",
-        "peer",
-        "probe",
-        "remote",
-        "said_bye",
-        "state",
-        "target",
-        "unread_until",
-        "wanted",
-    )
-
     def __init__(
         self,
         remote: Address,
@@ -111,22 +98,6 @@ class Link:
 
 class Peer:
     """A node at the other end of a link."""
-
-    __slots__ = (
-        "address",
-        "advertised",
-        "claimed",
-        "connected_at",
-        "hello",
-        "last_pong_at",
-        "link",
-        "next_ping_at",
-        "nodeid",
-        "ping_patience",
-        "ping_sent_at",
-        "rtts",
-        "up",
-    )
 
     def __init__(self, link: Link, hello: Hello, now: float) -> None:
         # Immutable.

@@ -63,22 +63,6 @@ LONG_ANSWER = 1024
 class Session(Link):
     """A link over a real socket."""
 
-    __slots__ = (
-        "_bucket",
-        "_cut_at",
-        "_ending",
-        "_late_at",
-        "_lines",
-        "_marked",
-        "_overlay",
-        "_ping_timeout",
-        "_send_lock",
-        "_trace",
-        "_transport",
-        "_unsent",
-        "traffic",
-    )
-
     def __init__(
         self,
         sock: socket.socket,

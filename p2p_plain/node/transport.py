@@ -44,8 +44,6 @@ _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 class Transport:
     """One connected socket."""
 
-    __slots__ = ("_blocking", "_room", "_sock")
-
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._blocking = bool(_DONTWAIT)

@@ -43,8 +43,6 @@ EVICTED_FIRST = ((Doing.REQUESTING, 0.0), (Doing.RECEIVING, SLOW_AFTER), (Doing.
 class Client:
     """One connection.  All but the socket is guarded by the lock of ``Clients``."""
 
-    __slots__ = ("deadline", "doing", "since", "sock")
-
     def __init__(self, sock: socket.socket, now: float) -> None:
         self.sock = sock
         self.doing = Doing.REQUESTING

@@ -61,8 +61,6 @@ HTML = "text/html; charset=utf-8"
 class Snapshot:
     """Every known row, and what is judged from them.  Immutable."""
 
-    __slots__ = ("rows", "summary", "verdicts", "view")
-
     def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.rows = rows
         """The node's own first."""

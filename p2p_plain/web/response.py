@@ -28,8 +28,6 @@ Headers = Tuple[Tuple[str, str], ...]
 class Response:
     """The part of a response that is the same for every client."""
 
-    __slots__ = ("_compressed", "body", "headers", "status", "type")
-
     def __init__(
         self, type: str, body: bytes, status: HTTPStatus = HTTPStatus.OK, headers: Headers = ()
     ) -> None:
