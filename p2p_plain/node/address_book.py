@@ -168,23 +168,22 @@ class AddressBook:
         for told in kept.heard:
             self.heard(told.address, told.nodeid, told.source, now)
 
-    def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> bool:
-        """Note that the peer ``source`` (a nodeid) named an address; return whether it is new."""
+    def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> None:
+        """Note that the peer ``source`` (a nodeid) says that ``nodeid`` is at ``address``."""
         with self._lock:
             entry = self._entries.get(address)
             if entry is None:
                 theirs = self._heard_from.get(source, {})
                 full = len(theirs) >= MAX_HEARD_PER_PEER
                 if full and not self._replace_locked(theirs, now):
-                    return False
-                if not self._room_locked():
-                    return False
-                entry = self._insert_locked(address, now)
-                entry.nodeid = nodeid
-                self._own_locked(entry, source)
-                return True
+                    return
+                if self._room_locked():
+                    entry = self._insert_locked(address, now)
+                    entry.nodeid = nodeid
+                    self._own_locked(entry, source)
+                return
             if entry.mine or entry.dialing:
-                return False
+                return
             # Peers advertise only addresses that answered them lately, so another try is worth it.
             if entry.left:
                 entry.left = False
@@ -195,10 +194,9 @@ class AddressBook:
             if entry.proven_at is None and nodeid is not None:
                 entry.nodeid = nodeid
                 self._next_due = min(self._next_due, now)
-            return False
 
-    def found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> bool:
-        """Note that ``nodeid`` said hello at ``address``; return whether that is newly proven.
+    def found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> None:
+        """Note that ``nodeid`` said hello at ``address``, which is proven now.
 
         Whether that node becomes a peer is another question: see ``welcomed`` and ``failed``.  If this
         was a ``probe``, and dials had failed before, the next dial is due now.
@@ -206,7 +204,7 @@ class AddressBook:
         with self._lock:
             entry = self._entry_locked(address, now)
             if entry is None:
-                return False
+                return
             if probe and entry.failing_since is not None:
                 entry.failures = min(entry.failures, 1)
                 self._due_locked(entry, now)
@@ -214,7 +212,7 @@ class AddressBook:
             entry.left = False
             entry.mine = False
             self._next_due = min(self._next_due, now)
-            return self._prove_locked(entry, nodeid, now)
+            self._prove_locked(entry, nodeid, now)
 
     def note_mine(self, address: Address, now: float) -> bool:
         """Note that ``address`` leads to this node; return whether that is new."""
@@ -486,9 +484,8 @@ class AddressBook:
             self._heard_from.setdefault(source, {})[entry.address] = None
             self._changes += 1
 
-    def _prove_locked(self, entry: Entry, nodeid: str, at: float) -> bool:
-        new = entry.proven_at is None or entry.nodeid != nodeid
-        if new:
+    def _prove_locked(self, entry: Entry, nodeid: str, at: float) -> None:
+        if entry.proven_at is None or entry.nodeid != nodeid:
             self._unprove_locked(entry)
             self._own_locked(entry, None)
             if is_shareable(entry.address):
@@ -496,7 +493,6 @@ class AddressBook:
             entry.nodeid = nodeid
         entry.proven_at = at
         self._changes += 1
-        return new
 
     def _unprove_locked(self, entry: Entry) -> None:
         if entry.proven_at is not None and entry.nodeid is not None:

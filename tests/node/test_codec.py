@@ -1,4 +1,4 @@
-"""Bytes to objects and back: any bytes in give lines, objects or ``PeerMisbehaved``, fast."""
+"""The codec: any bytes give lines, messages or ``PeerMisbehaved``, and soon."""
 
 import json
 import random
@@ -7,7 +7,6 @@ import time
 import pytest
 
 from p2p_plain.common.errors import MessageTooLong, PeerMisbehaved
-from p2p_plain.common.escape import printable
 from p2p_plain.node.codec import (
     MAX_INTEGER_DIGITS,
     MAX_LINE,
@@ -43,7 +42,7 @@ def test_half_a_line_waits_for_its_other_half():
     assert splitter.feed(b"\n") == [b"{}"]
 
 
-def test_only_one_carriage_return_and_only_at_the_end_belongs_to_the_newline():
+def test_one_carriage_return_before_the_newline_is_removed():
     assert LineSplitter(100).feed(b"\ra\rb\r\r\n") == [b"\ra\rb\r"]
 
 
@@ -54,8 +53,8 @@ def test_the_limit_counts_the_newline():
 
 
 @pytest.mark.parametrize("chunks", [[b"x" * 10], [b"x" * 5, b"x" * 5], [b"x"] * 10])
-def test_a_line_too_long_is_refused_before_its_newline_comes(chunks):
-    """Else whoever never sends a newline fills our memory."""
+def test_a_long_line_is_refused_before_its_newline_comes(chunks):
+    """Otherwise a peer that never sends a newline could fill our memory."""
     splitter = LineSplitter(10)
     for chunk in chunks[:-1]:
         assert splitter.feed(chunk) == []
@@ -63,16 +62,16 @@ def test_a_line_too_long_is_refused_before_its_newline_comes(chunks):
         splitter.feed(chunks[-1])
 
 
-def test_a_line_too_long_behind_a_good_one_is_refused():
+def test_a_long_line_behind_a_good_one_is_refused():
     with pytest.raises(PeerMisbehaved):
         LineSplitter(10).feed(b"ok\n" + b"x" * 10 + b"\nok\n")
 
 
-def test_many_short_lines_may_be_longer_together_than_the_limit():
+def test_the_limit_is_for_each_line_and_not_for_all_of_a_chunk():
     assert LineSplitter(10).feed(b"12345678\n" * 100) == [b"12345678"] * 100
 
 
-def test_the_limit_may_be_raised_once_hello_was_said():
+def test_the_limit_may_be_raised_in_the_middle_of_a_line():
     splitter = LineSplitter(10)
     assert splitter.feed(b"hello\nxxx") == [b"hello"]
     splitter.limit = 100
@@ -200,7 +199,7 @@ def test_bad_input_is_refused_with_its_reason(lines, detail):
         assert caught.value.detail.isprintable()
 
 
-def test_a_byte_order_mark_is_named_as_what_it_is():
+def test_the_detail_names_a_byte_order_mark():
     with pytest.raises(PeerMisbehaved, match="byte order mark"):
         decode(BYTE_ORDER_MARKS[0])
 
@@ -223,7 +222,7 @@ def test_a_byte_order_mark_is_named_as_what_it_is():
         (b'{"a":"NaN"}', {"a": "NaN"}),
     ],
 )
-def test_what_is_json_is_read(line, value):
+def test_json_is_decoded(line, value):
     assert decode(line) == value
 
 
@@ -243,7 +242,7 @@ def test_what_is_json_is_read(line, value):
     ],
     ids=lambda line: ascii(line[:20]),
 )
-def test_only_brackets_outside_strings_and_inside_each_other_count_as_nesting(line):
+def test_brackets_in_strings_and_side_by_side_are_no_nesting(line):
     assert decode(line) == json.loads(line.decode())
 
 
@@ -283,7 +282,7 @@ def fill(piece, before=b"", after=b""):
     ids=lambda line: ascii(line[:20]),
 )
 def test_no_line_takes_long(line):
-    """Under 50 ms by contract; twenty times that here, against anything quadratic."""
+    """It takes milliseconds.  A second would be quadratic time."""
     assert len(line) < MAX_LINE
     started = time.perf_counter()
     try:
@@ -295,7 +294,7 @@ def test_no_line_takes_long(line):
 
 @pytest.mark.parametrize("seed", range(10))
 def test_any_bytes_give_an_object_or_a_refusal(seed):
-    """Whole lines with a few bytes changed, which come further in than noise does."""
+    """Good lines with a few bytes changed get further into the parser than noise does."""
     rng = random.Random(seed)
     good = b'{"msgtype":"addr","peers":[["192.0.2.1:80","\\u00e9"],[1.5e3,-2,true,null,{}]]}'
     for _ in range(300):
@@ -308,7 +307,7 @@ def test_any_bytes_give_an_object_or_a_refusal(seed):
             pass
 
 
-# -- out --------------------------------------------------------------------------
+# -- encoding --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -322,14 +321,14 @@ def test_any_bytes_give_an_object_or_a_refusal(seed):
         {"a": 10 ** MAX_INTEGER_DIGITS - 1},
     ],
 )
-def test_what_is_encoded_is_one_line_that_decodes_to_the_same(message):
+def test_an_encoded_message_is_one_line_that_decodes_to_the_same(message):
     line = encode(message)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert decode(line[:-1]) == message
 
 
-def test_text_travels_as_utf_8_and_without_spaces():
+def test_lines_are_utf_8_without_spaces():
     assert encode({"a": "é", "b": 1}) == '{"a":"é","b":1}\n'.encode()
 
 
@@ -358,36 +357,8 @@ def circle():
 @pytest.mark.parametrize(
     "value", [float("nan"), float("inf"), -float("inf"), b"bytes", {1, 2}, object(), circle()]
 )
-def test_what_json_cannot_say_is_an_error_of_the_caller(value):
+def test_values_that_json_does_not_have_are_an_error_of_the_caller(value):
     with pytest.raises((TypeError, ValueError)):
         encode({"a": value})
     with pytest.raises((TypeError, ValueError)):
         encode({"half a pair": "\ud83d", "a": value})
-
-
-# -- showing ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text, shown",
-    [
-        ("plain text", "plain text"),
-        ("é日本", "é日本"),
-        ("\x1b[31mred", "\\x1b[31mred"),
-        ("two\nlines\r\t", "two\\nlines\\r\\t"),
-        ("\x9b\x7f", "\\x9b\\x7f"),
-        ("\u202eabc", "\\u202eabc"),
-        ("\u2028", "\\u2028"),
-        ("\ud83d", "\\ud83d"),
-        ("\U000e0001", "\\U000e0001"),
-    ],
-)
-def test_what_could_play_with_the_terminal_is_escaped(text, shown):
-    assert printable(text) == shown
-    printable(text).encode("utf-8")
-
-
-def test_what_is_too_long_to_show_is_cut_and_says_so():
-    assert printable("x" * 10, 10) == "x" * 10
-    assert printable("x" * 11, 10) == "x" * 10 + "...(11 characters)"
-    assert printable("\n" * 11, 2) == "\\n\\n...(11 characters)"

@@ -1,4 +1,4 @@
-"""Dialing: what comes of it, in words; that it can be given up; that the pool is bounded."""
+"""Dialing: its outcomes, how it is given up, and how many threads do it."""
 
 import socket
 import threading
@@ -23,7 +23,7 @@ def test_dial_connects():
         assert 0 < seconds < 5
 
 
-def test_a_name_is_looked_up_and_each_of_its_addresses_tried(monkeypatch):
+def test_each_address_of_a_name_is_tried(monkeypatch):
     """localhost may be ::1 first, where nobody listens, and 127.0.0.1 next."""
     with RawListener() as home:
         places = [
@@ -35,8 +35,8 @@ def test_a_name_is_looked_up_and_each_of_its_addresses_tried(monkeypatch):
             assert sock.getpeername()[1] == home.port
 
 
-def test_of_a_names_addresses_those_that_are_ours_are_passed_over(monkeypatch):
-    """One name for the whole cluster, given to every node, leads each to itself as well."""
+def test_addresses_of_a_name_that_are_our_own_are_passed_over(monkeypatch):
+    """One name of a whole cluster, given to every node, leads each node to itself too."""
     with RawListener() as home, RawListener() as mine:
         places = [
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", mine.port)),
@@ -52,8 +52,8 @@ def test_of_a_names_addresses_those_that_are_ours_are_passed_over(monkeypatch):
         assert failed.value.outcome == "self"
 
 
-def test_an_address_that_never_answers_leaves_time_for_the_next(monkeypatch, full_listener):
-    """IPv6 that goes nowhere, in front of an IPv4 address that works."""
+def test_an_address_without_an_answer_leaves_time_for_the_next(monkeypatch, full_listener):
+    """For example IPv6 that goes nowhere, before IPv4 that works."""
     with RawListener() as home:
         places = [
             (socket.AF_INET, socket.SOCK_STREAM, 0, "", tuple(full_listener)),
@@ -72,11 +72,11 @@ def failure(address, timeout=5.0, stopping=None):
     return failed.value
 
 
-def test_nobody_listening_is_refused():
+def test_a_port_on_which_nobody_listens_is_refused():
     assert failure(Address("127.0.0.1", free_port())).outcome == "refused"
 
 
-def test_a_name_that_does_not_resolve_is_unknown_and_named(monkeypatch):
+def test_a_name_that_does_not_resolve_is_unknown_and_in_the_detail(monkeypatch):
     def no_such_name(*args):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -121,8 +121,8 @@ def test_a_dial_is_given_up_when_the_node_stops(full_listener):
     assert time.monotonic() - began < 3
 
 
-def test_reaching_oneself_through_ones_own_outgoing_port_is_nobody(monkeypatch):
-    """TCP allows it: dial a free port, and be given that very port to dial from."""
+def test_a_socket_connected_to_itself_is_refused(monkeypatch):
+    """That happens if nobody listens on the port and the kernel picks it for our end too."""
     real = socket.socket.connect_ex
 
     def connect_from_the_target(sock, sockaddr):
@@ -162,7 +162,7 @@ def pool():
     made.stop()
 
 
-def test_orders_are_dialed_and_handed_over(pool):
+def test_each_order_ends_in_one_call(pool):
     with RawListener() as home:
         pool.connector.order(Address("127.0.0.1", home.port), False, None)
         nobody = Address("127.0.0.1", free_port())
@@ -172,7 +172,7 @@ def test_orders_are_dialed_and_handed_over(pool):
         assert pool.failed[0] == (Order(nobody, True, "someone"), "refused")
 
 
-def test_threads_are_started_as_needed_and_no_more_than_the_bound(pool, full_listener):
+def test_there_are_no_more_threads_than_the_bound(pool, full_listener):
     for _ in range(3 * MAX_DIALS):
         pool.connector.order(full_listener, False, None)
     assert wait_until(lambda: pool.crew.wait(0)) <= MAX_DIALS
@@ -181,7 +181,7 @@ def test_threads_are_started_as_needed_and_no_more_than_the_bound(pool, full_lis
     assert time.monotonic() - began < 2
 
 
-def test_one_order_at_a_time_needs_one_thread(pool):
+def test_one_dial_at_a_time_needs_one_thread(pool):
     nobody = Address("127.0.0.1", free_port())
     for count in range(1, 20):
         pool.connector.order(nobody, False, None)
@@ -189,7 +189,7 @@ def test_one_order_at_a_time_needs_one_thread(pool):
     assert pool.crew.wait(0) == 1
 
 
-def test_threads_with_nothing_to_do_end_and_others_come_when_there_is(pool, monkeypatch):
+def test_idle_threads_end_and_new_ones_come_with_new_orders(pool, monkeypatch):
     monkeypatch.setattr(connector, "IDLE_TIMEOUT", 0.02)
     nobody = Address("127.0.0.1", free_port())
     for _ in range(30):
@@ -200,8 +200,7 @@ def test_threads_with_nothing_to_do_end_and_others_come_when_there_is(pool, monk
     assert len(pool.failed) == 90
 
 
-def test_no_thread_to_be_had_is_not_the_end(pool, monkeypatch):
-    """The order waits; the pinger's next beat tries again."""
+def test_without_a_thread_an_order_waits_for_the_next_tick(pool, monkeypatch):
     start = pool.crew.start
 
     def refuse(*args):

@@ -1,4 +1,4 @@
-"""The listening socket: where it listens, what it survives, how it ends."""
+"""The listening socket: where it listens, how it ends, and failures that it survives."""
 
 import errno
 import socket
@@ -62,8 +62,8 @@ def test_each_connection_gets_its_own_thread(serve):
         sock.close()
 
 
-def test_three_hundred_at_once_are_accepted_without_a_second_try(serve):
-    """With a queue of five, as socketserver has it, this took 48 s."""
+def test_300_nodes_may_connect_at_once(serve):
+    """With the queue of five that socketserver has, this took 48 s."""
     serving = serve()
     began = time.monotonic()
     socks = [socket.socket() for _ in range(300)]
@@ -77,7 +77,7 @@ def test_three_hundred_at_once_are_accepted_without_a_second_try(serve):
     assert time.monotonic() - began < 10
 
 
-def test_stop_gives_the_port_back_at_once_and_it_can_be_listened_on_again(serve):
+def test_after_a_stop_the_port_is_free_at_once(serve):
     serving = serve()
     greeted("127.0.0.1", serving.port)
     began = time.monotonic()
@@ -93,8 +93,8 @@ def test_stop_right_after_start_does_not_hang(serve):
         Serving().stop()
 
 
-def test_out_of_descriptors_it_waits_and_recovers(tmp_path):
-    """With ``ulimit -n 40``: neither the end nor a busy loop, and by itself well again."""
+def test_without_descriptors_it_waits_and_recovers(tmp_path):
+    """With ``ulimit -n 40`` it neither ends nor spins."""
     program = tmp_path / "starve.py"
     program.write_text(
         """
@@ -133,7 +133,7 @@ print("recovered")
     assert run.stdout == b"recovered\n", run.stderr.decode()
 
 
-def test_no_thread_for_a_connection_ends_that_connection_only(serve, monkeypatch):
+def test_without_a_thread_for_it_only_that_connection_ends(serve, monkeypatch):
     serving = serve()
     start = serving.crew.start
 
@@ -147,7 +147,7 @@ def test_no_thread_for_a_connection_ends_that_connection_only(serve, monkeypatch
     assert greeted("127.0.0.1", serving.port)
 
 
-def test_a_mistake_of_ours_while_serving_is_reported_and_the_listener_goes_on(serve):
+def test_a_bug_while_serving_is_reported_and_the_listener_goes_on(serve):
     serving = serve()
     good, serving.listener._serve = serving.listener._serve, lambda sock, place: 1 / 0
     with socket.create_connection(("127.0.0.1", serving.port), 5) as sock:
@@ -161,7 +161,7 @@ def test_a_mistake_of_ours_while_serving_is_reported_and_the_listener_goes_on(se
 # -- where ------------------------------------------------------------------------------------
 
 
-def test_without_bind_it_listens_on_both_or_on_ipv4_alone_where_there_is_no_ipv6(
+def test_without_bind_it_listens_on_ipv4_and_on_ipv6_if_there_is_one(
     serve, monkeypatch
 ):
     assert greeted("127.0.0.1", serve(bind=None).port)
@@ -180,7 +180,7 @@ def test_without_bind_it_listens_on_both_or_on_ipv4_alone_where_there_is_no_ipv6
     assert greeted("127.0.0.1", serving.port)
 
 
-def test_a_port_that_another_holds_is_not_shared(serve):
+def test_a_port_that_is_taken_is_not_shared(serve):
     serving = serve(bind=None)
     for bind in (None, "127.0.0.1", "0.0.0.0"):
         with pytest.raises(CannotStart) as error:
@@ -188,8 +188,8 @@ def test_a_port_that_another_holds_is_not_shared(serve):
         assert "port %d is taken" % serving.port in str(error.value)
 
 
-def test_windows_is_asked_for_the_port_alone(serve, monkeypatch):
-    """There SO_REUSEADDR would let two processes listen on one port."""
+def test_on_windows_the_port_is_asked_for_exclusively(serve, monkeypatch):
+    """There SO_REUSEADDR would let two processes share it."""
     asked = []
 
     class Fake(socket.socket):
@@ -206,7 +206,7 @@ def test_windows_is_asked_for_the_port_alone(serve, monkeypatch):
     assert serving.port
 
 
-def test_dialable_addresses_are_never_wildcards_and_never_empty():
+def test_there_is_always_a_dialable_address_and_it_is_no_wildcard():
     for wildcard in ((4,), (6,), (4, 6)):
         addresses = dialable_addresses(Listening(6000, "", wildcard))
         assert addresses
@@ -216,7 +216,7 @@ def test_dialable_addresses_are_never_wildcards_and_never_empty():
     assert [str(a) for a in dialable_addresses(Listening(6000, "::1", ()))] == ["[::1]:6000"]
 
 
-def test_without_a_route_to_the_world_loopback_or_an_interface_is_what_can_be_told(monkeypatch):
+def test_without_a_route_an_interface_or_loopback_is_dialable(monkeypatch):
     class Nowhere(socket.socket):
         def connect(self, address):
             raise OSError(errno.ENETUNREACH, "Network is unreachable")

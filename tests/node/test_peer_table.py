@@ -1,4 +1,4 @@
-"""Who is connected now: one place a nodeid, ties decided alike at both ends, events in order."""
+"""The peers that are connected: one for each nodeid, and the same tie-break at both ends."""
 
 import threading
 
@@ -15,7 +15,7 @@ ON_TIME = Lateness(0.2, 0.0)
 MIDDLE_ID = "88888888-8888-4888-8888-888888888888"
 
 
-class Told(list):
+class Recorded(list):
     """Takes the table's events."""
 
     def __call__(self, event, **fields):
@@ -23,12 +23,12 @@ class Told(list):
 
 
 @pytest.fixture
-def told():
-    return Told()
+def events():
+    return Recorded()
 
 
-def make_table(told, nodeid=MIDDLE_ID, max_peers=10, clock=lambda: 0.0):
-    return PeerTable(nodeid, max_peers, clock, told)
+def make_table(events, nodeid=MIDDLE_ID, max_peers=10, clock=lambda: 0.0):
+    return PeerTable(nodeid, max_peers, clock, events)
 
 
 def make_peer(nodeid, direction="inbound", now=0.0, port=None):
@@ -37,8 +37,8 @@ def make_peer(nodeid, direction="inbound", now=0.0, port=None):
     return Peer(Link(remote, target), Hello(nodeid, port=port), now)
 
 
-def test_a_peer_counts_once_it_is_announced_and_no_longer_when_removed(told):
-    table = make_table(told)
+def test_a_peer_counts_once_it_is_announced_and_no_longer_when_removed(events):
+    table = make_table(events)
     peer = make_peer(new_id())
     assert table.admit(peer).refusal is None
     assert (table.count(), table.occupied(), table.snapshot({})) == (0, 1, [])
@@ -49,19 +49,19 @@ def test_a_peer_counts_once_it_is_announced_and_no_longer_when_removed(told):
     assert table.remove(peer, "closed")
     assert not table.remove(peer, "closed")
     assert (table.count(), table.occupied()) == (0, 0)
-    assert told == [("peer_up", peer.nodeid, 1), ("peer_down", peer.nodeid, 0)]
+    assert events == [("peer_up", peer.nodeid, 1), ("peer_down", peer.nodeid, 0)]
 
 
-def test_whoever_was_never_announced_leaves_without_a_word(told):
-    table = make_table(told)
+def test_a_peer_that_was_never_announced_ends_without_an_event(events):
+    table = make_table(events)
     peer = make_peer(new_id())
     table.admit(peer)
     table.remove(peer, "closed")
-    assert told == []
+    assert events == []
 
 
-def test_of_two_in_the_same_direction_the_first_stays(told):
-    table = make_table(told)
+def test_the_first_of_two_in_the_same_direction_stays(events):
+    table = make_table(events)
     first, second = make_peer(SMALL_ID), make_peer(SMALL_ID)
     table.admit(first)
     admission = table.admit(second)
@@ -73,16 +73,16 @@ def test_of_two_in_the_same_direction_the_first_stays(told):
 
 
 @pytest.mark.parametrize("theirs, winner", [(SMALL_ID, "inbound"), (LARGE_ID, "outbound")])
-def test_of_two_opposite_ones_that_of_the_smaller_nodeid_stays_whichever_came_first(
-    told, theirs, winner
+def test_of_two_directions_the_one_that_the_smaller_nodeid_dialed_stays(
+    events, theirs, winner
 ):
     loser = "outbound" if winner == "inbound" else "inbound"
-    table = make_table(told)
+    table = make_table(events)
     good, bad = make_peer(theirs, winner), make_peer(theirs, loser)
     table.admit(good)
     assert table.admit(bad).refusal == "duplicate"
 
-    table = make_table(told)
+    table = make_table(events)
     good, bad = make_peer(theirs, winner), make_peer(theirs, loser)
     table.admit(bad)
     assert not table.would_lose(good)
@@ -91,8 +91,8 @@ def test_of_two_opposite_ones_that_of_the_smaller_nodeid_stays_whichever_came_fi
     assert not table.remove(bad, "duplicate")
 
 
-def test_the_winner_of_a_tie_inherits_the_place_without_a_flap(told):
-    table = make_table(told)
+def test_the_winner_of_a_tie_takes_over_without_events(events):
+    table = make_table(events)
     loser, winner = make_peer(SMALL_ID, "outbound"), make_peer(SMALL_ID, "inbound")
     table.admit(loser)
     table.announce(loser)
@@ -101,11 +101,11 @@ def test_the_winner_of_a_tie_inherits_the_place_without_a_flap(told):
     assert table.announce(winner)
     assert table.count() == 1
     table.remove(winner, "closed")
-    assert told == [("peer_up", SMALL_ID, 1), ("peer_down", SMALL_ID, 0)]
+    assert events == [("peer_up", SMALL_ID, 1), ("peer_down", SMALL_ID, 0)]
 
 
-def test_both_ends_of_a_tie_decide_alike(told):
-    """Whatever the order in which each end learns of the two connections."""
+def test_both_ends_of_a_tie_keep_the_same_connection(events):
+    """In whatever order each end sees the two connections."""
     for first_at_small in ("outbound", "inbound"):
         for first_at_large in ("outbound", "inbound"):
             kept = []
@@ -113,7 +113,7 @@ def test_both_ends_of_a_tie_decide_alike(told):
                 (SMALL_ID, LARGE_ID, first_at_small),
                 (LARGE_ID, SMALL_ID, first_at_large),
             ):
-                table = make_table(told, nodeid)
+                table = make_table(events, nodeid)
                 second = "inbound" if first == "outbound" else "outbound"
                 for direction in (first, second):
                     peer = make_peer(other, direction)
@@ -123,17 +123,17 @@ def test_both_ends_of_a_tie_decide_alike(told):
             assert kept == ["outbound", "inbound"]  # the one that the smaller dialed
 
 
-def test_full_is_full_for_who_dials_us_and_for_whom_we_dial(told):
+def test_a_full_table_refuses_inbound_and_outbound_peers(events):
     """While a dial is under way, others may take the last place."""
-    table = make_table(told, max_peers=1)
+    table = make_table(events, max_peers=1)
     table.admit(make_peer(new_id()))
     assert table.admit(make_peer(new_id())).refusal == "full"
     assert table.admit(make_peer(new_id(), "outbound")).refusal == "full"
 
 
-def test_long_after_any_tie_a_place_is_not_given_to_who_says_the_same_nodeid(told):
-    """Nodeids are no secret: who dials in with a peer's must not get its messages."""
-    table = make_table(told)
+def test_a_nodeid_that_is_said_again_later_takes_no_place(events):
+    """Nodeids are no secret: an impostor must not get a peer's messages."""
+    table = make_table(events)
     peer = make_peer(SMALL_ID, "outbound", now=0.0)
     table.admit(peer)
     table.announce(peer)
@@ -143,18 +143,18 @@ def test_long_after_any_tie_a_place_is_not_given_to_who_says_the_same_nodeid(tol
     assert table.admit(make_peer(SMALL_ID, "inbound", now=9.0)).loser is peer
 
 
-def test_after_close_nobody_is_let_in_or_announced(told):
-    table = make_table(told)
+def test_after_close_no_peer_is_let_in_or_announced(events):
+    table = make_table(events)
     peer = make_peer(new_id())
     table.admit(peer)
     table.close()
     assert not table.announce(peer)
     assert table.admit(make_peer(new_id())).refusal == "stopping"
-    assert told == []
+    assert events == []
 
 
-def test_a_ping_is_due_when_its_time_has_come_and_the_last_one_is_answered(told):
-    table = make_table(told)
+def test_a_ping_is_due_once_the_last_one_is_answered(events):
+    table = make_table(events)
     peer = make_peer(new_id(), now=0.0)
     table.admit(peer)
     assert table.ping_due(0.0) == [peer]
@@ -167,8 +167,8 @@ def test_a_ping_is_due_when_its_time_has_come_and_the_last_one_is_answered(told)
     assert list(peer.rtts) == [0.5]
 
 
-def test_silence_is_measured_on_the_clock_of_patience(told):
-    table = make_table(told)
+def test_a_ping_times_out_on_the_clock_that_stands_still_with_us(events):
+    table = make_table(events)
     peer = make_peer(new_id())
     table.admit(peer)
     table.ping_sent(peer, 1.0, 10.0, patience=5.0)
@@ -178,8 +178,8 @@ def test_silence_is_measured_on_the_clock_of_patience(told):
     assert table.silent(5.0) == []
 
 
-def test_only_peers_with_a_recent_pong_can_be_vouched_for(told):
-    table = make_table(told)
+def test_only_peers_with_a_recent_pong_can_be_advertised(events):
+    table = make_table(events)
     peer = make_peer(new_id())
     table.admit(peer)
     table.announce(peer)
@@ -190,19 +190,18 @@ def test_only_peers_with_a_recent_pong_can_be_vouched_for(told):
     assert table.answered_since(100.1) == {}
 
 
-def test_where_a_peer_can_be_dialed():
-    """What we dialed; or its host with the port of its hello; or nobody knows."""
+def test_a_peer_is_dialed_where_we_dialed_it_or_at_the_port_in_its_hello():
     assert make_peer(new_id(), "outbound", port=1).claimed == Address("10.0.0.1", 5000)
     assert make_peer(new_id(), "inbound", port=6001).claimed == Address("10.0.0.1", 6001)
     silent = make_peer(new_id(), "inbound")
     assert silent.claimed is None
-    assert silent.address == Address("10.0.0.1", 5000)  # shown to people all the same
+    assert silent.address == Address("10.0.0.1", 5000)  # shown to people, though it cannot be dialed
     assert claimed_address(silent.link, silent.hello) is None
 
 
-def test_many_threads_admit_one_peer_once(told):
-    """The question and the answer are one breath: eight threads, one place."""
-    table = make_table(told, max_peers=100)
+def test_many_threads_admit_one_peer_once(events):
+    """Eight threads ask for the same places at once."""
+    table = make_table(events, max_peers=100)
     nodeids = [new_id() for _ in range(50)]
     start = threading.Barrier(8)
     admitted = []
@@ -220,4 +219,4 @@ def test_many_threads_admit_one_peer_once(told):
     for thread in threads:
         thread.join()
     assert sorted(admitted) == sorted(nodeids)
-    assert [count for _, _, count in told] == list(range(1, 51))
+    assert [count for _, _, count in events] == list(range(1, 51))

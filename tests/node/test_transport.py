@@ -1,4 +1,4 @@
-"""Bytes in and out of a socket: who waits, who does not, and what the other system would do."""
+"""One socket: what waits and what never does, with ``poll`` and, as on Windows, without it."""
 
 import select
 import socket
@@ -13,7 +13,7 @@ from p2p_plain.node.transport import Transport, wait
 
 @pytest.fixture(params=["poll", "select"])
 def waiting(request, monkeypatch):
-    """Both ways of waiting: with poll, and with the select that Windows has."""
+    """Both ways to wait: with ``poll``, and with ``select`` as on Windows."""
     if request.param == "select":
         monkeypatch.setattr(transport, "_DONTWAIT", 0)
         monkeypatch.delattr(select, "poll")
@@ -35,7 +35,7 @@ def pair(waiting):
 
 
 def fill(end):
-    """Send until the kernel takes no more; how much it took."""
+    """Send until the kernel takes no more; return how much it took."""
     total, sent = 0, 1
     while sent:
         sent = end.send(b"x" * 65536)
@@ -43,7 +43,7 @@ def fill(end):
     return total
 
 
-def test_send_takes_what_fits_and_never_blocks(pair):
+def test_send_returns_how_much_fitted_and_never_blocks(pair):
     end, other = pair
     began = time.monotonic()
     total = fill(end)
@@ -57,7 +57,7 @@ def test_send_takes_what_fits_and_never_blocks(pair):
     assert end.send(b"more") == 4
 
 
-def test_a_reader_that_waits_does_not_stop_a_writer(pair):
+def test_a_waiting_reader_does_not_delay_a_writer(pair):
     end, other = pair
     got = []
     reader = threading.Thread(target=lambda: got.append(end.receive()))
@@ -69,8 +69,8 @@ def test_a_reader_that_waits_does_not_stop_a_writer(pair):
     assert got == [b"hello"]
 
 
-def test_receive_gives_up_after_its_timeout_and_can_go_on_later(pair):
-    """A file made of the socket could not: "cannot read from timed out object"."""
+def test_receive_can_go_on_after_a_timeout(pair):
+    """The file of ``sock.makefile()`` could not: "cannot read from timed out object"."""
     end, other = pair
     with pytest.raises(socket.timeout):
         end.receive(0.05)
@@ -84,7 +84,7 @@ def test_receive_asks_for_four_kilobytes_at_a_time(pair):
     assert 0 < len(end.receive(5)) <= 4096
 
 
-def test_more_is_what_is_there_already(pair):
+def test_receive_more_returns_what_is_there_and_never_waits(pair):
     end, other = pair
     assert end.receive_more() == b""
     other.sendall(b"x" * 20000)
@@ -109,8 +109,8 @@ def test_cut_wakes_a_reader_on_another_thread(pair):
     end.cut()  # twice is no error
 
 
-def test_after_finish_the_other_end_sees_the_end_and_can_still_talk(pair):
-    """A half-closed connection: our direction is over, theirs is not."""
+def test_after_finish_the_other_end_can_still_send(pair):
+    """A half-closed connection: our direction is over, the other one is not."""
     end, other = pair
     end.send(b"last words")
     end.finish()
@@ -121,17 +121,17 @@ def test_after_finish_the_other_end_sees_the_end_and_can_still_talk(pair):
     assert end.receive(5) == b"I heard"
 
 
-def test_waiting_for_nothing_ends_with_the_time(pair):
-    """The pause of a reader that leaves a flood unread."""
+def test_waiting_for_nothing_takes_the_whole_time(pair):
+    """A reader pauses like this when a peer sends too much."""
     end, other = pair
-    other.sendall(b"x" * 1000)  # readable, but that is not what is waited for
+    other.sendall(b"x" * 1000)  # readable, which does not matter
     began = time.monotonic()
     while time.monotonic() - began < 0.2:
         assert end.wait(False, False, 0.2 - (time.monotonic() - began)) == (False, False)
     assert time.monotonic() - began < 3
 
 
-def test_waiting_sees_what_can_be_read_and_written(pair):
+def test_wait_returns_whether_the_socket_can_be_read_and_written(pair):
     end, other = pair
     assert end.wait(True, True, 5) == (False, True)
     assert end.wait(True, False, 0) == (False, False)
@@ -140,7 +140,7 @@ def test_waiting_sees_what_can_be_read_and_written(pair):
     assert end.wait(True, True, 5)[0] is True
 
 
-def test_no_wait_is_too_long_to_be_asked_for(pair):
+def test_a_very_long_timeout_is_accepted(pair):
     end, other = pair
     other.sendall(b"x")
     assert end.wait(True, False, 1e12)[0] is True
@@ -163,7 +163,7 @@ def test_a_descriptor_above_1023_can_be_waited_for():
             other.close()
 
 
-def test_small_writes_are_not_held_back(pair):
-    """Two answers back to back would wait 40 ms for an acknowledgement without TCP_NODELAY."""
+def test_small_answers_are_not_held_back(pair):
+    """Without TCP_NODELAY the second of two answers would wait 40 ms for an acknowledgement."""
     end, _ = pair
     assert end._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

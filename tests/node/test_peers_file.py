@@ -1,0 +1,218 @@
+"""The peers file: what a node remembers after a restart, a crash, a full disk."""
+
+import json
+import os
+import random
+
+import pytest
+
+from p2p_plain.common.address import Address
+from p2p_plain.common.errors import CannotStart
+from p2p_plain.node.address_book import (
+    MAX_BOOK,
+    MAX_HEARD_PER_PEER,
+    AddressBook,
+    HeardAddress,
+    Kept,
+    KeptAddress,
+)
+from p2p_plain.node.peers_file import MAX_FILE, SAVE_INTERVAL, load, save, sweep
+
+A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
+NODE, OTHER, TELLER = ("%08d-0000-4000-8000-000000000000" % n for n in (1, 2, 3))
+
+KEPT = [
+    KeptAddress(A, NODE, 10.0),
+    KeptAddress(Address("2001:db8::1", 65535), OTHER, 86400.0),
+]
+NOW = 1454587200.0
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "peers.json")
+
+
+def test_saved_addresses_are_loaded_with_their_age(path):
+    save(path, Kept(KEPT), NOW)
+    assert load(path, NOW) == Kept(KEPT, [])
+    assert [kept.age for kept in load(path, NOW + 50.0).proven] == [60.0, 86450.0]
+    save(path, Kept(), NOW)
+    assert load(path, NOW) == Kept([], [])
+
+
+def test_heard_addresses_are_still_unproven_after_a_restart(path):
+    heard = [HeardAddress(B, OTHER, TELLER), HeardAddress(C, None, TELLER)]
+    save(path, Kept(KEPT, heard), NOW)
+    assert load(path, NOW) == Kept(KEPT, heard)
+    again = AddressBook(random.Random(1))
+    again.add_kept(load(path, NOW), 0.0)
+    assert again.proven([OTHER]) == [(KEPT[1].address, OTHER)]
+    assert again.nodeid_at(B) == OTHER
+    assert sorted(again.due(0.0, frozenset(), 2)) == sorted(kept.address for kept in KEPT)
+
+
+def test_one_peer_owns_no_more_of_the_file_than_of_the_book(path):
+    heard = [
+        HeardAddress(Address("10.0.%d.%d" % divmod(n, 256), 6000), None, TELLER) for n in range(1000)
+    ]
+    save(path, Kept([], heard), NOW)
+    again = AddressBook(random.Random(1))
+    again.add_kept(load(path, NOW), 0.0)
+    assert len(again) == MAX_HEARD_PER_PEER
+
+
+def test_a_file_of_an_earlier_version_without_hearsay_is_read(path):
+    with open(path, "wb") as file:
+        file.write(entry())
+    assert load(path, NOW).heard == []
+
+
+def test_only_old_temporary_files_are_swept_away(path):
+    save(path, Kept(KEPT), NOW)
+    for name in ("peers.json.123.tmp", "peers.json.tmp", "peers.json.x.tmp", "other.123.tmp"):
+        with open(os.path.join(os.path.dirname(path), name), "w") as file:
+            file.write("{")
+        os.utime(file.name, (NOW, NOW))
+    before = set(os.listdir(os.path.dirname(path)))
+    sweep(path, NOW + SAVE_INTERVAL - 1)
+    assert set(os.listdir(os.path.dirname(path))) == before
+    sweep(path, NOW + SAVE_INTERVAL + 1)
+    assert set(os.listdir(os.path.dirname(path))) == before - {"peers.json.123.tmp"}
+
+
+def test_a_restarted_node_dials_the_addresses_that_were_proven(path):
+    first, second = AddressBook(random.Random(1)), AddressBook(random.Random(2))
+    first.found(A, NODE, 100.0)
+    first.found(B, OTHER, 160.0)
+    save(path, first.kept(160.0), NOW)
+    second.add_kept(load(path, NOW + 40.0), 5.0)
+    assert second.proven([NODE]) == [(A, NODE)]
+    assert second.kept(5.0).proven == [KeptAddress(B, OTHER, 40.0), KeptAddress(A, NODE, 100.0)]
+    assert sorted(second.due(5.0, frozenset(), 100)) == [A, B]
+
+
+def test_a_full_book_fits_the_file(path):
+    longest = Address("2001:db8:1111:2222:3333:4444:5555:6666", 65535)
+    everything = Kept(
+        [KeptAddress(longest, NODE, 0.0)] * MAX_BOOK,
+        [HeardAddress(longest, NODE, TELLER)] * MAX_BOOK,
+    )
+    save(path, everything, NOW)
+    assert os.path.getsize(path) < MAX_FILE
+    assert load(path, NOW) == everything
+
+
+def test_a_missing_file_is_an_empty_book(path):
+    assert load(path, NOW) == Kept([], [])
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_age(path):
+    save(path, Kept(KEPT), NOW)
+    assert [kept.age for kept in load(path, NOW - 1e6).proven] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_save_that_fails_leaves_the_old_file_whole_and_nothing_else(path, monkeypatch, step):
+    save(path, Kept(KEPT), NOW)
+    with open(path, "rb") as file:
+        before = file.read()
+
+    def fails(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fails)
+    with pytest.raises(OSError, match="No space left"):
+        save(path, Kept(KEPT * 100), NOW)
+    with open(path, "rb") as file:
+        assert file.read() == before
+    assert os.listdir(os.path.dirname(path)) == ["peers.json"]
+
+
+def test_an_empty_file_is_an_empty_book(path):
+    """``touch`` and ``mktemp`` make such files."""
+    open(path, "w").close()
+    assert load(path, NOW) == Kept([], [])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_only_regular_files_are_read(tmp_path):
+    """Opening a pipe would wait for its writer; reading /dev/zero would not end."""
+    pipe = str(tmp_path / "pipe")
+    os.mkfifo(pipe)
+    for odd in (pipe, "/dev/null", str(tmp_path)):
+        with pytest.raises(CannotStart, match="regular file"):
+            load(odd, NOW)
+
+
+def test_a_save_without_its_folder_raises_oserror(path):
+    with pytest.raises(OSError):
+        save(os.path.join(path, "missing", "peers.json"), Kept(KEPT), NOW)
+
+
+def document(**changes):
+    found = {"format": "p2p_plain peers", "version": 1, "peers": []}
+    found.update(changes)
+    return json.dumps(found).encode()
+
+
+def entry(**changes):
+    return document(peers=[dict({"address": str(A), "nodeid": NODE, "proven": 1}, **changes)])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x00" * 1000,
+        b"\xff\xfe{",
+        b"{",
+        document()[:-1],
+        b"[]",
+        b"null",
+        b"[" * 100000,
+        b'{"a":' * 100000,
+        b"{}",
+        document(format="something else"),
+        document(version=2),
+        document(version=None),
+        document(peers=None),
+        document(peers={}),
+        document(peers=[None]),
+        document(peers=[[str(A), NODE]]),
+        document(peers=[{}]),
+        entry(nodeid=None),
+        entry(nodeid="me"),
+        entry(address=None),
+        entry(address="node.example:6000"),
+        entry(address="10.0.0.1"),
+        entry(address="0.0.0.0:6000"),
+        entry(address="10.0.0.1:0"),
+        entry(proven=None),
+        entry(proven=True),
+        entry(proven="yesterday"),
+        entry(proven=float("nan")),
+        entry(proven=float("inf")),
+        entry(proven=-float("inf")),
+        entry(proven=10 ** 400),
+        document(heard={}),
+        document(heard=[None]),
+        document(heard=[{"address": str(A), "nodeid": None}]),
+        document(heard=[{"address": str(A), "nodeid": 1, "from": NODE}]),
+        document(heard=[{"address": "0.0.0.0:1", "nodeid": None, "from": NODE}]),
+        b" " * MAX_FILE + document(),
+    ],
+    ids=lambda content: ascii(content[-60:]),
+)
+def test_a_damaged_file_raises_valueerror(path, content):
+    """The node then moves it aside and starts."""
+    with open(path, "wb") as file:
+        file.write(content)
+    with pytest.raises(ValueError):
+        load(path, NOW)
+
+
+def test_a_nodeid_in_upper_case_is_the_same_node(path):
+    nodeid = "abcdef00-0000-4000-8000-000000000000"
+    with open(path, "wb") as file:
+        file.write(entry(nodeid=nodeid.upper()))
+    assert load(path, NOW).proven[0].nodeid == nodeid
