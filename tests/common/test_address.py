@@ -1,4 +1,4 @@
-"""Addresses: what people type is read with patience, what strangers send is not."""
+"""Addresses: our user's are read with patience, strangers' are not."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from p2p_plain.common.address import (
 )
 from p2p_plain.common.errors import UsageError
 
-# -- what people type -----------------------------------------------------------
+# -- typed by people -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ from p2p_plain.common.errors import UsageError
         ("b\u00fccher.example:80", "b\u00fccher.example", 80),
     ],
 )
-def test_what_a_person_types_is_understood(text, host, port):
+def test_an_address_that_a_person_types_is_understood(text, host, port):
     assert parse(text) == Address(host, port)
 
 
@@ -77,26 +77,25 @@ def test_a_missing_port_without_a_default_is_refused(text):
     ],
     ids=lambda text: ascii(text)[:40],
 )
-def test_what_is_no_address_is_wrong_usage(text):
+def test_a_text_that_is_no_address_is_a_usage_error(text):
     with pytest.raises(UsageError):
         parse(text, 6000)
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1:6000:6001", "host::6000", "[a:b]:80", "a:b:c"])
-def test_a_colon_too_many_is_wrong_usage(text):
-    """Only an IPv6 address has more than one colon; anything else is a slip of the finger."""
+def test_a_colon_too_many_is_a_usage_error(text):
     with pytest.raises(UsageError):
         parse(text, 6000)
 
 
-def test_wrong_usage_names_the_setting_and_what_was_typed():
+def test_a_usage_error_names_the_setting_and_the_text():
     with pytest.raises(UsageError) as caught:
         parse("host:x", None, "bootstrap")
     assert caught.value.setting == "bootstrap"
     assert str(caught.value) == "bootstrap: 'x' in 'host:x' is not a port (0-65535)"
 
 
-# -- what strangers send --------------------------------------------------------
+# -- sent by strangers --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -111,7 +110,7 @@ def test_wrong_usage_names_the_setting_and_what_was_typed():
         ("[::ffff:c000:201]:6000", "192.0.2.1", 6000),
     ],
 )
-def test_one_address_on_the_wire_has_one_name(text, host, port):
+def test_each_spelling_on_the_wire_gives_the_same_address(text, host, port):
     assert parse_wire(text) == Address(host, port)
 
 
@@ -153,8 +152,8 @@ def test_one_address_on_the_wire_has_one_name(text, host, port):
     ],
     ids=lambda text: ascii(text)[:40],
 )
-def test_what_a_stranger_sends_is_a_numeric_address_or_nothing(text):
-    """A name would let anyone make us ask the name server; a zone means nothing elsewhere."""
+def test_anything_but_a_numeric_address_from_a_stranger_is_refused(text):
+    """A name would make us ask a name server; a zone means nothing elsewhere."""
     with pytest.raises(ValueError):
         parse_wire(text)
 
@@ -165,7 +164,7 @@ def test_an_address_is_written_as_it_is_read(text):
     assert str(parse(text)) == text
 
 
-# -- what the socket says --------------------------------------------------------
+# -- from a socket --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,11 +176,11 @@ def test_an_address_is_written_as_it_is_read(text):
         (("fe80::1%eth0", 80, 0, 2), Address("fe80::1%eth0", 80)),
     ],
 )
-def test_a_socket_address_of_either_family_becomes_an_address(sockaddr, address):
+def test_socket_addresses_of_both_families_are_converted(sockaddr, address):
     assert from_sockaddr(sockaddr) == address
 
 
-# -- which addresses make sense ----------------------------------------------------
+# -- which ones make sense ----------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -208,14 +207,14 @@ def test_a_socket_address_of_either_family_becomes_an_address(sockaddr, address)
         ("255.255.255.255", 80, False, False),
     ],
 )
-def test_only_what_someone_could_reach_is_dialed_or_passed_on(host, port, dialable, shareable):
+def test_only_addresses_that_lead_somewhere_are_dialable_or_shareable(host, port, dialable, shareable):
     assert is_dialable(Address(host, port)) is dialable
     assert is_shareable(Address(host, port)) is shareable
 
 
 @pytest.mark.parametrize("port", ["0", "80"])
 @pytest.mark.parametrize("host", ["0.0.0.0", "::ffff:0.0.0.0", "::ffff:e000:1", "::"])
-def test_an_undialable_address_does_not_slip_through_in_ipv6_clothes(host, port):
+def test_an_undialable_address_is_recognized_as_ipv6_too(host, port):
     text = ("[%s]:%s" if ":" in host else "%s:%s") % (host, port)
     assert not is_dialable(parse_wire(text))
 
@@ -233,6 +232,6 @@ def test_an_undialable_address_does_not_slip_through_in_ipv6_clothes(host, port)
         ("localhost.example", False, False),
     ],
 )
-def test_loopback_and_numeric_hosts_are_told_apart(host, loopback, numeric):
+def test_loopback_and_numeric_hosts_are_recognized(host, loopback, numeric):
     assert is_loopback(host) is loopback
     assert is_ip(host) is numeric

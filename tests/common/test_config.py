@@ -1,4 +1,4 @@
-"""Settings: a value that cannot be meant is refused at once, in words that name the setting."""
+"""Settings: defaults, and errors that name the setting."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from p2p_plain.common.config import DEFAULT_PORT, MAX_NAME, Config
 from p2p_plain.common.errors import UsageError
 
 
-def test_every_setting_has_the_default_that_the_manual_gives():
+def test_the_defaults_are_those_of_the_documents():
     config = Config()
     assert config.port == DEFAULT_PORT == 6000
     assert config.bind is None
@@ -72,7 +72,7 @@ def test_every_setting_has_the_default_that_the_manual_gives():
         ("bootstrap", [6000]),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_refused_by_name(setting, value):
+def test_a_value_that_makes_no_sense_is_refused_by_name(setting, value):
     with pytest.raises(UsageError) as caught:
         Config(**{setting: value})
     assert caught.value.setting == setting
@@ -81,14 +81,9 @@ def test_a_value_that_cannot_be_meant_is_refused_by_name(setting, value):
 
 
 @pytest.mark.parametrize("setting", ["port", "ping_interval", "max_peers", "max_rate"])
-def test_a_number_too_large_to_hold_is_wrong_usage_too(setting):
-    """``--port`` and four hundred digits: one line on stderr, no traceback."""
+def test_a_number_too_large_for_a_float_is_a_usage_error_too(setting):
     with pytest.raises(UsageError):
         Config(**{setting: 10 ** 400})
-
-
-def test_port_0_is_a_wish_for_any_free_port():
-    assert Config(port=0).port == 0
 
 
 def test_a_whole_number_may_come_as_a_float():
@@ -97,8 +92,9 @@ def test_a_whole_number_may_come_as_a_float():
     assert isinstance(config.port, int)
 
 
-def test_no_limit_on_the_rate_is_written_as_0():
-    assert Config(max_rate=0).max_rate == 0
+def test_0_stands_for_any_port_and_for_no_limit():
+    config = Config(port=0, max_rate=0)
+    assert (config.port, config.max_rate) == (0, 0)
 
 
 def test_a_name_may_be_as_long_as_the_wire_takes():
@@ -112,7 +108,7 @@ def test_bootstrap_may_be_repeated_or_separated_by_comma(given):
     assert Config(bootstrap=given).bootstrap == (Address("a", 1), Address("b", 2))
 
 
-def test_a_bootstrap_host_alone_means_our_own_port():
+def test_a_bootstrap_host_without_a_port_has_our_own():
     assert Config(port=7000, bootstrap="a").bootstrap == (Address("a", 7000),)
     assert Config(port=0, bootstrap="a").bootstrap == (Address("a", DEFAULT_PORT),)
 
@@ -125,7 +121,7 @@ def test_a_bootstrap_host_alone_means_our_own_port():
         ("[2001:db8::1]:7000", Address("2001:db8::1", 7000)),
     ],
 )
-def test_advertise_is_an_address_with_our_port_unless_it_says_otherwise(given, address):
+def test_advertise_has_our_port_unless_it_gives_one(given, address):
     assert Config(port=6001, advertise=given).advertise == address
 
 
@@ -133,7 +129,7 @@ def test_advertise_is_an_address_with_our_port_unless_it_says_otherwise(given, a
     "given, host",
     [("127.0.0.1", "127.0.0.1"), ("::", "::"), ("[::1]", "::1"), ("0.0.0.0", "0.0.0.0")],
 )
-def test_bind_takes_an_address_of_this_machine_the_unspecified_too(given, host):
+def test_bind_takes_any_address_of_this_machine(given, host):
     assert Config(bind=given).bind == host
 
 

@@ -1,4 +1,4 @@
-"""What is counted: messages by type, bytes, round trips, failed dials."""
+"""Counters: messages by type, bytes, round trips, failed dials."""
 
 from p2p_plain.common.counters import BUCKETS, Histogram, Tally, Traffic
 from tests.support import RawPeer, new_id, wait_until
@@ -30,7 +30,7 @@ def test_traffic_adds_up():
     assert (one.heard, one.said, one.bytes_in, one.bytes_out) == ({"ping": 3}, {"pong": 3}, 50, 60)
 
 
-def test_a_node_counts_what_it_hears_and_says_also_on_connections_that_have_ended(make_node):
+def test_a_node_counts_messages_also_of_connections_that_have_ended(make_node):
     node = make_node()
     with RawPeer.dial(node) as peer:
         peer.become_peer()
@@ -61,7 +61,7 @@ def test_a_node_counts_what_it_hears_and_says_also_on_connections_that_have_ende
     assert found["bytes"]["out"] > 300
 
 
-def test_what_is_passed_on_counts_as_said_however_it_is_spelt(make_node):
+def test_a_forwarded_message_is_counted_in_any_spelling(make_node):
     node = make_node()
     with RawPeer.dial(node) as one, RawPeer.dial(node) as other:
         one.become_peer()

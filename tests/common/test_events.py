@@ -1,4 +1,4 @@
-"""Telling: in order, on one thread, bounded, and never at the cost of whoever emits."""
+"""Events: reported in order, on one thread, within bounds, and never at the cost of the emitter."""
 
 import logging
 import subprocess
@@ -30,14 +30,14 @@ def events():
     return Events(wall_clock=lambda: 1454587200.25)
 
 
-def tell(events):
-    """Be the dispatcher until all that waits is told."""
+def report(events):
+    """Be the dispatcher until all waiting events are reported."""
     events.close()
     events.run()
 
 
-def numbers(told):
-    return [event["number"] for event in told]
+def numbers(reported):
+    return [event["number"] for event in reported]
 
 
 def test_a_listener_hears_its_events_in_order(events):
@@ -47,7 +47,7 @@ def test_a_listener_hears_its_events_in_order(events):
     for number in range(6):
         events.emit("ab"[number % 2], number=number)
     assert heard == []
-    tell(events)
+    report(events)
     assert numbers(heard) == [0, 2, 4]
     assert numbers(all_heard) == list(range(6))
     assert heard[0] == {"event": "a", "time": "2016-02-04T12:00:00.250Z", "number": 0}
@@ -58,11 +58,11 @@ def test_many_listeners_hear_the_same_event(events):
     events.on("a", lambda event: heard.append("first"))
     events.on("a", lambda event: heard.append("second"))
     events.emit("a")
-    tell(events)
+    report(events)
     assert heard == ["first", "second"]
 
 
-def test_a_listener_that_fails_is_complained_of_and_the_others_still_hear(
+def test_a_listener_that_fails_is_logged_and_the_others_still_hear(
     events, caplog, no_errors_logged
 ):
     heard = []
@@ -74,20 +74,20 @@ def test_a_listener_that_fails_is_complained_of_and_the_others_still_hear(
     events.on("a", heard.append)
     events.emit("a", number=1)
     events.emit("a", number=2)
-    tell(events)
+    report(events)
     assert numbers(heard) == [1, 2]
     assert [record.levelno for record in caplog.records] == [ERROR, ERROR]
     assert "the listener's own mistake" in caplog.records[0].getMessage()
     del no_errors_logged[:]
 
 
-def test_trace_lines_are_told_to_those_who_ask_by_name_and_to_nobody_else(events):
+def test_trace_lines_are_reported_only_to_listeners_that_name_them(events):
     traced, all_heard = [], []
     events.on("trace", traced.append)
     events.on(EVERYTHING, all_heard.append)
     stream = events.stream()
     events.emit("trace", number=1)
-    tell(events)
+    report(events)
     assert numbers(traced) == [1]
     assert all_heard == []
     assert list(stream.read(0)) == []
@@ -96,7 +96,7 @@ def test_trace_lines_are_told_to_those_who_ask_by_name_and_to_nobody_else(events
 
 @pytest.fixture
 def dispatched(events):
-    """The same with its dispatcher running."""
+    """Events with a running dispatcher."""
     dispatcher = threading.Thread(target=events.run)
     dispatcher.start()
     yield events
@@ -105,8 +105,8 @@ def dispatched(events):
     assert not dispatcher.is_alive()
 
 
-def test_what_happens_quickly_is_told_together_and_its_end_to_who_wants_to_know(dispatched):
-    """Or a crowd would wake the dispatcher for each of its members."""
+def test_quick_events_are_reported_in_batches_and_each_batch_has_an_end(dispatched):
+    """Otherwise a crowd would wake the dispatcher for each of its members."""
     heard = []
     dispatched.on("a", lambda event: heard.append(event["number"]))
     dispatched.on(REPORTED, lambda event: heard.append(REPORTED))
@@ -123,7 +123,7 @@ def test_what_happens_quickly_is_told_together_and_its_end_to_who_wants_to_know(
     assert [one for one in heard if one != REPORTED] == list(range(emitted))
 
 
-def test_after_a_silence_it_is_told_at_once_and_a_message_and_the_end_always(
+def test_the_first_event_a_message_and_the_end_are_reported_at_once(
     dispatched, monkeypatch
 ):
     monkeypatch.setattr(module, "GATHER", 3600.0)
@@ -141,7 +141,7 @@ def test_after_a_silence_it_is_told_at_once_and_a_message_and_the_end_always(
     wait_until(lambda: heard == [1, REPORTED, 2, 3, 4, REPORTED, 5, REPORTED])
 
 
-def test_round_trips_wait_for_each_other_or_for_what_is_told_sooner(dispatched, monkeypatch):
+def test_round_trips_wait_for_each_other_or_for_the_next_other_event(dispatched, monkeypatch):
     monkeypatch.setattr(module, "GATHER_ROUND_TRIPS", 3600.0)
     heard = []
     dispatched.on(EVERYTHING, lambda event: heard.append(event["number"]))
@@ -158,7 +158,7 @@ def test_round_trips_wait_for_each_other_or_for_what_is_told_sooner(dispatched, 
     wait_until(lambda: heard == [*range(module.MANY), REPORTED])
 
 
-def test_round_trips_are_told_within_a_second(dispatched):
+def test_round_trips_are_reported_within_a_second(dispatched):
     heard = []
     dispatched.on("rtt", lambda event: heard.append(time.monotonic() - event["at"]))
     dispatched.on(REPORTED, lambda event: heard.append(REPORTED))
@@ -173,7 +173,7 @@ def test_round_trips_are_told_within_a_second(dispatched):
     assert max(late for late in heard if late != REPORTED) < module.GATHER_ROUND_TRIPS + BUSY
 
 
-def test_what_nobody_listens_for_need_not_be_made(events):
+def test_wants_returns_whether_anyone_listens(events):
     assert not events.wants("trace")
     events.on("trace", print)
     assert events.wants("trace")
@@ -211,15 +211,14 @@ def test_beyond_the_bound_the_oldest_are_dropped_and_counted(events, caplog):
     events.on("a", heard.append)
     for number in range(MAX_WAITING_EVENTS + 3):
         events.emit("a", number=number)
-    tell(events)
+    report(events)
     assert numbers(heard) == list(range(3, MAX_WAITING_EVENTS + 3))
     assert [record.getMessage() for record in caplog.records] == [
         "3 events were dropped: a listener is too slow"
     ]
 
 
-def test_emitting_never_waits_for_a_listener(events):
-    """The listener stands still until everything has been emitted."""
+def test_emit_never_waits_for_a_listener(events):
     emitted, heard = threading.Event(), []
 
     def stands_still(event):
@@ -237,7 +236,7 @@ def test_emitting_never_waits_for_a_listener(events):
     assert numbers(heard) == list(range(100))
 
 
-def test_each_of_many_threads_is_heard_in_its_own_order(events):
+def test_the_events_of_each_thread_keep_their_order(events):
     heard = []
     events.on("a", heard.append)
 
@@ -260,19 +259,19 @@ def test_each_of_many_threads_is_heard_in_its_own_order(events):
 # -- streams ------------------------------------------------------------------------
 
 
-def test_a_stream_begins_with_what_is_remembered(events):
+def test_a_stream_begins_with_the_remembered_events(events):
     for number in range(REMEMBERED_EVENTS + 2):
         events.emit("a", number=number)
-    tell(events)
+    report(events)
     assert numbers(events.stream().read(None)) == list(range(2, REMEMBERED_EVENTS + 2))
 
 
-def test_every_event_is_in_a_stream_once_whether_told_before_or_after_it_began(events):
+def test_every_event_is_in_a_stream_once_whether_reported_before_or_after_its_start(events):
     streams = []
     events.on("a", lambda event: streams.append(events.stream()))
     for number in range(5):
         events.emit("a", number=number)
-    tell(events)
+    report(events)
     for stream in streams:
         assert numbers(stream.read(None)) == list(range(5))
 
@@ -283,24 +282,24 @@ def test_a_stream_ends_when_the_node_does(events):
     reader = threading.Thread(target=lambda: found.extend(stream.read(None)))
     reader.start()
     events.emit("a", number=1)
-    tell(events)
+    report(events)
     reader.join(10)
     assert numbers(found) == [1]
 
 
 def test_a_stream_begun_after_the_end_ends(events):
     events.emit("a", number=1)
-    tell(events)
+    report(events)
     assert numbers(events.stream().read(None)) == [1]
 
 
-def test_a_stream_with_a_timeout_gives_up(events):
+def test_a_stream_ends_after_its_timeout(events):
     assert list(events.stream().read(0)) == []
     assert list(events.stream().read(0.01)) == []
 
 
-def test_a_stream_ends_at_its_timeout_however_much_goes_on_happening(events):
-    """``timeout`` is seconds in all; a reader slower than the news would never be done."""
+def test_a_stream_ends_after_its_timeout_although_events_go_on(events):
+    """Otherwise a reader slower than the events would never end."""
     stream = events.stream()
     stream.put({"number": 0})
     found = []
@@ -312,33 +311,33 @@ def test_a_stream_ends_at_its_timeout_however_much_goes_on_happening(events):
     assert found == [0]
 
 
-def test_a_stream_that_is_left_is_no_longer_filled(events):
+def test_a_stream_that_is_not_read_any_more_is_not_filled(events):
     stream = events.stream()
     stream.put({"number": 1})
     reading = stream.read(None)
     next(reading)
     reading.close()
     events.emit("a", number=2)
-    tell(events)
+    report(events)
     assert len(stream.waiting) == 0
     events.forget(stream)
 
 
-def test_what_one_reader_does_to_an_event_no_other_sees(events):
+def test_each_reader_has_its_own_copy_of_an_event(events):
     early = events.stream()
     events.emit("a", number=1)
-    tell(events)
+    report(events)
     for stream in (early, events.stream(), events.stream()):
         for event in stream.read(None):
             assert event["number"] == 1
             event["number"] = "changed"
 
 
-def test_what_a_listener_does_to_an_event_no_reader_sees(events):
+def test_a_listener_cannot_change_the_event_of_a_reader(events):
     early = events.stream()
     events.on("a", lambda event: event.update(number="changed"))
     events.emit("a", number=1)
-    tell(events)
+    report(events)
     assert numbers(early.read(None)) == [1]
     assert numbers(events.stream().read(None)) == [1]
 
@@ -353,7 +352,7 @@ def test_log_records_go_to_the_package_logger_and_to_no_listener(events, caplog)
     events.log(WARNING, "%s inbound: %d", "10.0.0.1:6000", 5)
     events.log(DEBUG, "100%% of %r", "\n")
     assert caplog.records == []
-    tell(events)
+    report(events)
     assert [(r.name, r.levelno, r.getMessage()) for r in caplog.records] == [
         ("p2p_plain", logging.WARNING, "10.0.0.1:6000 inbound: 5"),
         ("p2p_plain", logging.DEBUG, "100% of '\\n'"),
@@ -383,8 +382,8 @@ def test_time_is_utc_to_the_millisecond(seconds, text):
     assert rfc3339(seconds) == text
 
 
-def test_what_waits_for_a_slow_listener_is_bounded_in_bytes_too(events):
-    """A terminal stopped with Ctrl-S must not become a stranger's memory to fill."""
+def test_waiting_events_are_bounded_in_bytes_too(events):
+    """Otherwise a stranger could fill our memory while a terminal is stopped with Ctrl-S."""
     stream = events.stream()
     line = MAX_WAITING_BYTES // 16
     for number in range(100):

@@ -1,11 +1,11 @@
-"""The token bucket: a burst after a silence, and then the rate."""
+"""The token bucket: a burst, and then the rate."""
 
 import pytest
 
 from p2p_plain.common.token_bucket import TokenBucket
 
 
-def test_the_bucket_lets_a_burst_through_and_then_the_rate():
+def test_a_burst_is_free_and_then_debts_are_repaid_at_the_rate():
     bucket = TokenBucket(200, 400, 0.0)
     assert bucket.spend(400, 0.0) == 0
     assert bucket.spend(1, 0.0) == pytest.approx(1 / 200)
@@ -15,7 +15,7 @@ def test_the_bucket_lets_a_burst_through_and_then_the_rate():
     assert bucket.spend(200, 1001.0) == pytest.approx(1.0)
 
 
-def test_spare_is_what_can_be_spent_without_debt():
+def test_spare_returns_how_much_can_be_spent_without_debt():
     bucket = TokenBucket(10, 20, 0.0)
     assert bucket.spare(0.0) == 20
     bucket.spend(25, 0.0)
