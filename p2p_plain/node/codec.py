@@ -1,7 +1,7 @@
 r"""Newline-JSON: bytes to lines, lines to JSON objects, and back.
 
-TCP carries a stream of bytes, not messages.  The sender calls ``send`` three times, and the receiver
-may get all of it from one ``recv``, or half a message from each of six::
+TCP carries a stream of bytes, not messages.  When the sender calls ``send`` twice, the receiver may get
+everything from one ``recv``, or pieces from three::
 
     send     {"msgtype":"ping"}\n    {"msgtype":"getaddr"}\n
     recv     {"msgtyp    e":"ping"}\n{"msgtype":"get    addr"}\n

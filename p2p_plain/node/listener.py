@@ -12,9 +12,9 @@ The kernel completes each connection and puts it into the queue; ``accept`` take
 a new socket, which carries its data.  All these sockets share the port 6000.  What tells them apart is
 the address of the other end.
 
-``socketserver.ThreadingTCPServer`` runs the accepting loop, on the thread ``listener``.  Its base
-class here, ``Server``, explains what is changed.  ``node`` makes the listener and passes in ``serve``,
-which runs the session.
+``socketserver.ThreadingTCPServer`` runs the accepting loop, on the thread ``listener``.  ``Server``
+(``common/tcp_server``) says what is different here.  ``node`` makes the listener and passes in
+``serve``, which runs the session.
 """
 
 import errno
@@ -33,8 +33,8 @@ _Place = Tuple[int, str, Tuple[int, ...]]
 
 STOP_POLL = 1.0 if sys.platform.startswith("linux") else 0.1
 """Seconds between two looks of the accepting loop at whether to stop.  On Linux a shutdown of the
-listening socket wakes it.  There 64 nodes on one machine that look ten times a second would spend a
-tenth of their processor time on that."""
+listening socket wakes it, so it looks seldom: with 64 nodes on one machine, ten looks a second would
+take a tenth of their processor time."""
 
 
 class Listener(Server):
