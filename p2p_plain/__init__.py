@@ -17,13 +17,7 @@ from types import ModuleType  # noqa: E402
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .common.errors import (
-        CannotStart,
-        MessageTooLong,
-        NotConnected,
-        NotRunning,
-        P2PError,
-        PeerBusy,
-        UsageError,
+        CannotStart, MessageTooLong, NotConnected, NotRunning, P2PError, PeerBusy, UsageError,
     )
     from .full_node import Node
     from .node.peer import PeerInfo

@@ -8,7 +8,6 @@ imports of another one: ``ping`` needs no node, and a node no tour.
 
 import sys
 from importlib import import_module
-from typing import Any, List, Optional
 
 from .common.errors import UsageError
 from .common.options import Parser, add_node_options, add_output_options, number, program
@@ -16,6 +15,12 @@ from .common.output import let_go
 from .common.program import NO
 from .common.program import main as run_program
 from .common.signals import delayed
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional
 
 COMMANDS = {
     "ping": "commands.ping.ping",
@@ -49,7 +54,7 @@ Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3
 """
 
 
-def main(argv: Optional[List[str]] = None) -> int:
+def main(argv: "Optional[List[str]]" = None) -> int:
     """Run the program.  Return its exit code."""
     return run_program(_run, sys.argv[1:] if argv is None else argv)
 
@@ -75,7 +80,7 @@ def node_parser() -> Parser:
     return parser
 
 
-def _run(words: List[str]) -> int:
+def _run(words: "List[str]") -> int:
     if not words or words[0].startswith("-"):
         settings = node_parser().settings(words)
         return int(_imported("commands.run.run")(settings))
@@ -90,7 +95,7 @@ def _run(words: List[str]) -> int:
         return NO  # the question has no answer
 
 
-def _imported(path: str) -> Any:
+def _imported(path: str) -> "Any":
     module, _, name = path.rpartition(".")
     with delayed():
         return getattr(import_module("p2p_plain." + module), name)

@@ -7,15 +7,22 @@ accepts, and an ``http-N`` for each of its clients.
 import importlib
 import random
 import time
-from typing import Any, Dict, List, Optional, Tuple, Union
 
 from .common.address import Address
-from .common.config import DEFAULT_PORT, Bootstrap, Config
+from .common.config import DEFAULT_PORT, Config
 from .monitor.row_messages import Links
 from .monitor.survey import Survey
 from .node import node
 from .node.hooks import Hooks
 from .node.peer import PeerInfo
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple, Union
+
+    from .common.config import Bootstrap
 
 CLIENTS_SHARE = 1 / 4
 """The part of a process's descriptors that clients of the status page get, if there is one."""
@@ -34,18 +41,18 @@ class Node(node.Node):
         self,
         *,
         port: int = DEFAULT_PORT,
-        bind: Optional[str] = None,
-        bootstrap: Bootstrap = (),
-        advertise: Optional[str] = None,
-        name: Optional[str] = None,
+        bind: "Optional[str]" = None,
+        bootstrap: "Bootstrap" = (),
+        advertise: "Optional[str]" = None,
+        name: "Optional[str]" = None,
         network: str = "",
         ping_interval: float = 60.0,
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: Optional[str] = None,
-        http: Union[int, str, None] = None
+        peers_file: "Optional[str]" = None,
+        http: "Union[int, str, None]" = None
     ) -> None:
         """The settings are the options of the command line.  Times are in seconds.
 
@@ -109,22 +116,22 @@ class Node(node.Node):
         self._survey = Survey(self.config, self._events, time.monotonic, rng)
         return self._survey
 
-    def _http_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
+    def _http_port(self, addresses: "Tuple[Address, ...]") -> "Optional[int]":
         return None if self._page is None else self._page.public_port(addresses)
 
     # -- questions --------------------------------------------------------------------------
 
-    def peers(self) -> List[PeerInfo]:
+    def peers(self) -> "List[PeerInfo]":
         """Return the peers that are up now, the longest connected first; a copy."""
         self._started()
         return self._survey.peers()
 
-    def rows(self) -> List[Links]:
+    def rows(self) -> "List[Links]":
         """Return the matrix as far as it is known here: each node's row, this node's own first."""
         self._started()
         return self._survey.matrix()
 
-    def matrix(self) -> List[Dict[str, Any]]:
+    def matrix(self) -> "List[Dict[str, Any]]":
         """Return the same as dicts: ``nodeid``, ``name``, ``age``, ``lag_ms`` and ``links``.
 
         ``age`` is in seconds since the row was measured, ``lag_ms`` how late its node itself ran,
@@ -132,7 +139,7 @@ class Node(node.Node):
         """
         return [row.as_dict() for row in self.rows()]
 
-    def counters(self) -> Dict[str, Any]:
+    def counters(self) -> "Dict[str, Any]":
         """Return what was counted since the start.
 
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures`` by

@@ -4,7 +4,6 @@ Nothing here judges an answer, so ``ping`` need not import what judges a network
 """
 
 from argparse import ArgumentTypeError
-from typing import Callable
 
 from ..common.address import Address
 from ..common.config import DEFAULT_PORT, Config, dialable
@@ -14,6 +13,12 @@ from ..common.options import Parser, as_typed, number, program, whole_number
 from ..common.program import complain
 from ..node.messages import Hello
 from ..terminal.event_lines import SHORT_ID
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
 
 
 def parser(command: str, description: str, example: str) -> Parser:
@@ -35,7 +40,7 @@ def parser(command: str, description: str, example: str) -> Parser:
     return made
 
 
-def seconds(least: float = 0.001) -> Callable[[str], float]:
+def seconds(least: float = 0.001) -> "Callable[[str], float]":
     """Return the ``type`` of an option that takes at least so many seconds."""
 
     def read(text: str) -> float:

@@ -7,7 +7,6 @@ import json
 import math
 import sys
 import time
-from typing import Any, List, Optional, Tuple
 
 from ..common.address import Address
 from ..common.errors import P2PError
@@ -21,8 +20,14 @@ from ..node.peer import GUEST_TIMEOUT
 from .asking import parser, positive, seconds, who
 from .guest import REQUEST_TIMEOUT, Guest, in_words
 
+TYPE_CHECKING = False
 
-def ping(argv: List[str]) -> int:
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional, Tuple
+
+
+def ping(argv: "List[str]") -> int:
     """Ping a node until the count is reached or Ctrl-C.  Return ``NO`` if nothing was answered."""
     options = parser(
         "ping",
@@ -174,7 +179,7 @@ class _Pings:
             connect_ms=connect_ms,
         )
 
-    def _print(self, text: str, event: str = "", **fields: Any) -> bool:
+    def _print(self, text: str, event: str = "", **fields: "Any") -> bool:
         """Print a line, or with ``--json`` an event.  A line without an event is for people only."""
         if self._as_json:
             text = json.dumps(dict(fields, event=event, time=rfc3339(time.time())))

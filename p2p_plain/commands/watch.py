@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from typing import Callable, List, Optional
 
 from ..common.address import Address
 from ..common.errors import P2PError
@@ -25,6 +24,12 @@ from .asking import parser, seconds
 from .guest import Asker, in_words
 from .watch_panel import COLUMNS, Chosen, Known, Report, picture_of
 
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List, Optional
+
 INTERVAL = 1.0
 """Seconds between two questions, as in mtr."""
 
@@ -32,7 +37,7 @@ PIPE_WIDTH = 160
 """Columns of a block where stdout is not a terminal."""
 
 
-def watch(argv: List[str]) -> int:
+def watch(argv: "List[str]") -> int:
     """Show a node's view until ``q``, a signal, or the end of the pipe."""
     options = parser(
         "watch",
@@ -144,7 +149,7 @@ class Reporter:
     """The thread that asks the node, and its latest report that nobody has taken yet."""
 
     def __init__(
-        self, address: Address, network: str, interval: float, wake: Callable[[], None]
+        self, address: Address, network: str, interval: float, wake: "Callable[[], None]"
     ) -> None:
         self._interval = interval
         self._wake = wake
@@ -164,7 +169,7 @@ class Reporter:
         """Stop asking.  Does not wait for an answer that is under way."""
         self._stopping.set()
 
-    def take(self) -> List[Report]:
+    def take(self) -> "List[Report]":
         """Return the latest report once; empty if there is no new one.  Main thread."""
         with self._lock:
             latest, self._latest = self._latest, None

@@ -4,12 +4,18 @@ The command line and ``Node(...)`` both end here.  ``help options`` says what ea
 The bounds that nobody needs to turn stand in the modules that use them.
 """
 
-from typing import Iterable, List, Optional, Tuple, Union
 
 from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError
 
-Bootstrap = Union[None, str, Address, Iterable[Union[str, Address]]]
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, List, Optional, Tuple, Union
+
+    Bootstrap = Union[None, str, Address, Iterable[Union[str, Address]]]
+
 
 DEFAULT_PORT = 6000
 """TCP port when none is given: that of the examples.  Nothing but X11 is registered there."""
@@ -27,18 +33,18 @@ class Config:
     def __init__(
         self,
         port: int = DEFAULT_PORT,
-        bind: Optional[str] = None,
-        bootstrap: Bootstrap = (),
-        advertise: Optional[str] = None,
-        name: Optional[str] = None,
+        bind: "Optional[str]" = None,
+        bootstrap: "Bootstrap" = (),
+        advertise: "Optional[str]" = None,
+        name: "Optional[str]" = None,
         network: str = "",
         ping_interval: float = 60.0,
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: Optional[str] = None,
-        http: Union[int, str, None] = None,
+        peers_file: "Optional[str]" = None,
+        http: "Union[int, str, None]" = None,
     ) -> None:
         self.port = _whole("port", port, 0, 65535)
         self.bind = None if bind is None else _bind(bind)
@@ -142,7 +148,7 @@ def _advertise(text: object, port: int) -> Address:
     return address
 
 
-def _bootstrap(given: Bootstrap, port: int) -> Tuple[Address, ...]:
+def _bootstrap(given: "Bootstrap", port: int) -> "Tuple[Address, ...]":
     """Return a flat list without repeats, in the order given; a text may hold several, by comma."""
     try:
         each = [given] if isinstance(given, (str, Address)) else list(given or ())

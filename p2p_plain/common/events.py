@@ -15,10 +15,23 @@ import sys
 import time
 from collections import deque
 from threading import Condition, get_ident
-from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
 from weakref import WeakSet
 
 from .escape import printable
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
+
+    Event = Dict[str, Any]
+
+    Callback = Callable[[Event], None]
+
+    Emit = Callable[..., None]
+
+    """``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
 
 REMEMBERED_EVENTS = 1000
 """Past events with which a new ``Node.events()`` begins."""
@@ -33,10 +46,6 @@ MAX_WAITING_BYTES = 1024 * 1024
 oldest events are dropped, and counted.  A terminal stopped with Ctrl-S is a slow listener: without
 the second bound, 10,000 long lines could take 20 GB; with it they take 32 MiB."""
 
-Event = Dict[str, Any]
-Callback = Callable[[Event], None]
-Emit = Callable[..., None]
-"""``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
 
 EVENTS = frozenset(
     (
@@ -89,7 +98,7 @@ class Backlog:
         self._events: Deque[Tuple[Event, int]] = deque()
         self._bytes = 0
 
-    def append(self, event: Event, size: int = 0) -> int:
+    def append(self, event: "Event", size: int = 0) -> int:
         """Add an event with ``size`` bytes of a peer's line in it; return how many were dropped."""
         self._events.append((event, size))
         self._bytes += size
@@ -99,7 +108,7 @@ class Backlog:
             dropped += 1
         return dropped
 
-    def take(self) -> List[Event]:
+    def take(self) -> "List[Event]":
         """Return all events and keep none."""
         taken = [event for event, _ in self._events]
         self._events.clear()
@@ -113,7 +122,7 @@ class Backlog:
 class Events:
     """The queue, its listeners, and the dispatcher's loop.  Any thread, unless a method says more."""
 
-    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, wall_clock: "Callable[[], float]" = time.time) -> None:
         self._wall_clock = wall_clock
         self._lock = Condition()
         # Guarded by _lock, all below.  Nothing is called while it is held, so emit() may be called
@@ -129,7 +138,7 @@ class Events:
         self._closed = False
         self._dispatcher: Optional[int] = None
 
-    def on(self, name: str, callback: Callback) -> None:
+    def on(self, name: str, callback: "Callback") -> None:
         """Call ``callback(event)`` on the dispatcher thread for each event of that name."""
         with self._lock:
             self._listeners.setdefault(name, []).append(callback)
@@ -139,7 +148,7 @@ class Events:
         with self._lock:
             return name in self._listeners
 
-    def emit(self, event: str, **fields: Any) -> None:
+    def emit(self, event: str, **fields: "Any") -> None:
         """Queue an event.  Never blocks; may be called while holding any lock.
 
         The field ``size``, the bytes of a peer's line in the event, is not reported.  It bounds the
@@ -224,7 +233,7 @@ class Events:
         for stream in streams:
             stream.end()
 
-    def _report(self, event: Event, listeners: Dict[str, List[Callback]]) -> None:
+    def _report(self, event: "Event", listeners: "Dict[str, List[Callback]]") -> None:
         name = event["event"]
         if name == "log":
             _log(event["level"], event["text"])
@@ -260,7 +269,7 @@ class Stream:
         self.waiting = Backlog()
         self.ended = False
 
-    def put(self, event: Event, size: int = 0) -> None:
+    def put(self, event: "Event", size: int = 0) -> None:
         """Add an event.  The dispatcher's thread only."""
         with self._lock:
             self.waiting.append(event, size)
@@ -272,7 +281,7 @@ class Stream:
             self.ended = True
             self._lock.notify_all()
 
-    def read(self, timeout: Optional[float]) -> Iterator[Event]:
+    def read(self, timeout: "Optional[float]") -> "Iterator[Event]":
         """Yield events as they come, for ``timeout`` seconds in all, or until the node stops."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:

@@ -1,13 +1,19 @@
 """What a node says about itself."""
 
-from typing import NamedTuple, Optional, Tuple
 
 from ..common.address import Address, is_ip, is_loopback, is_shareable
+from ..common.record import Record
 from .messages import Hello, encode_hello
 from .peer import INBOUND, Link
 
+TYPE_CHECKING = False
 
-class Myself(NamedTuple):
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Tuple
+
+
+class Myself(Record):
     """The node's name, and where it can be reached; immutable once it runs."""
 
     nodeid: str
@@ -16,13 +22,13 @@ class Myself(NamedTuple):
     network: str
     port: int
     """The port on which it listens."""
-    advertise: Optional[Address]
+    advertise: "Optional[Address]"
     """The address that our user told it to advertise."""
-    wildcard: Tuple[int, ...]
+    wildcard: "Tuple[int, ...]"
     """The IP versions (4, 6) for which it listens on every local address."""
-    addresses: Tuple[Address, ...]
+    addresses: "Tuple[Address, ...]"
     """Where others can dial it, as far as it knows; the best first."""
-    http: Optional[int] = None
+    http: "Optional[int]" = None
     """The port of the status page, if others may open it."""
 
     def hello(self, link: Link) -> bytes:
@@ -40,7 +46,7 @@ class Myself(NamedTuple):
             )
         )
 
-    def address_for(self, link: Link) -> Optional[Address]:
+    def address_for(self, link: Link) -> "Optional[Address]":
         """Return where the peer at the other end of ``link`` should dial us.
 
         That is never the wildcard: 0.0.0.0 answers "where do you listen?", not "where are you?".

@@ -22,13 +22,12 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Iterator, List, Optional, Tuple, Union
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable
 from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
-from ..common.events import BESIDE, ERROR, EVENTS, EVERYTHING, WARNING, Callback, Event, Events
+from ..common.events import BESIDE, ERROR, EVENTS, EVERYTHING, WARNING, Events
 from ..common.interfaces import dialable_addresses
 from ..common.threads import Crew, end_a_first_thread
 from .address_book import AddressBook
@@ -46,6 +45,14 @@ from .pinger import Pinger
 from .session import LINGER, Session
 from .sessions import Sessions
 from .transport import POLL_SLICE
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator, List, Optional, Tuple, Union
+
+    from ..common.events import Callback, Event
 
 TICK = 0.2
 """Seconds between two ticks of the pinger.  A ping, a timeout or a retry is at most that late;
@@ -292,7 +299,7 @@ class Node:
         """Return what listens to the rules."""
         return Hooks()
 
-    def _http_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
+    def _http_port(self, addresses: "Tuple[Address, ...]") -> "Optional[int]":
         """Return the port of the status page that our hello gives."""
         return None
 
@@ -304,17 +311,17 @@ class Node:
         return self._started().myself.port
 
     @property
-    def addresses(self) -> Tuple[str, ...]:
+    def addresses(self) -> "Tuple[str, ...]":
         """The addresses that others can dial (``"host:port"``), the best first."""
         myself = self._started().myself
         own = myself.addresses if myself.advertise is None else (myself.advertise,)
         return tuple(str(address) for address in own)
 
-    def peers(self) -> List[PeerInfo]:
+    def peers(self) -> "List[PeerInfo]":
         """Return the peers that are up now, the longest connected first; a copy."""
         return self._started().table.snapshot({})
 
-    def wait_for_peers(self, count: int = 1, timeout: Optional[float] = None) -> List[PeerInfo]:
+    def wait_for_peers(self, count: int = 1, timeout: "Optional[float]" = None) -> "List[PeerInfo]":
         """Wait until at least ``count`` peers are up, and return them.
 
         Raises ``TimeoutError`` after ``timeout`` seconds, which says how many there were, and
@@ -329,7 +336,7 @@ class Node:
 
     # -- talk -------------------------------------------------------------------------------
 
-    def dial(self, address: Union[str, Address]) -> None:
+    def dial(self, address: "Union[str, Address]") -> None:
         """Dial ``"host:port"``; return at once, ``peer_up``, ``refused`` or ``self`` follows.
 
         Nothing follows if its node is a peer already.  Raises ``UsageError`` for what is no address,
@@ -337,7 +344,7 @@ class Node:
         """
         self._live().dial(dialable("address", address, DEFAULT_PORT))
 
-    def send(self, nodeid: str, body: Any) -> str:
+    def send(self, nodeid: str, body: "Any") -> str:
         """Say ``body`` (any JSON value) to one connected peer; return the message's id.
 
         It returns when the message is on its way, which is not yet arrived.  Raises
@@ -346,21 +353,21 @@ class Node:
         """
         return self._live().talk.send(nodeid.lower(), body)
 
-    def broadcast(self, body: Any) -> str:
+    def broadcast(self, body: "Any") -> str:
         """Say ``body`` to everyone, also to nodes that are not our peers; return the message's id.
 
         Before the first peer is up it is kept, and said to that one.  Raises as ``send`` does.
         """
         return self._live().talk.broadcast(body)
 
-    def events(self, timeout: Optional[float] = None) -> Iterator[Event]:
+    def events(self, timeout: "Optional[float]" = None) -> "Iterator[Event]":
         """Iterate over what happened and happens, as dicts, beginning with the last thousand.
 
         Ends after ``timeout`` seconds in all, or when the node has stopped.
         """
         return self._events.stream().read(timeout)
 
-    def on(self, event: str, callback: Callback) -> None:
+    def on(self, event: str, callback: "Callback") -> None:
         """Call ``callback(event)`` for each event of that name, ``"*"`` for all.
 
         All callbacks run on one thread, one after the other: a slow one delays the others, and no
@@ -386,7 +393,7 @@ class Node:
 
     # -- the parts meet ---------------------------------------------------------------------
 
-    def _serve_inbound(self, sock: socket.socket, place: Any) -> None:
+    def _serve_inbound(self, sock: socket.socket, place: "Any") -> None:
         """Serve a connection that comes from ``place``.  Its own thread."""
         self._serve(sock, from_sockaddr(place))
 
@@ -402,9 +409,9 @@ class Node:
     def _serve(
         self,
         sock: socket.socket,
-        remote: Optional[Address] = None,
-        order: Optional[Order] = None,
-        connect_seconds: Optional[float] = None,
+        remote: "Optional[Address]" = None,
+        order: "Optional[Order]" = None,
+        connect_seconds: "Optional[float]" = None,
     ) -> None:
         try:
             session = Session(

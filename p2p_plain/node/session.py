@@ -22,7 +22,6 @@ Closing at once would be simpler, and would often destroy the ``bye``.
 import socket
 import time
 from threading import Lock
-from typing import Callable, List, Optional, Tuple
 
 from ..common.address import Address, from_sockaddr
 from ..common.counters import Traffic
@@ -34,8 +33,16 @@ from .overlay import Overlay
 from .peer import ADMITTED, GREETING, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, PROBED, UP, Link
 from .transport import RECEIVE_BYTES, Transport
 
-Trace = Callable[[str, "Session", bytes], None]
-"""``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, List, Optional, Tuple
+
+    Trace = Callable[[str, "Session", bytes], None]
+
+    """``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
+
 
 MAX_UNSENT = 1024 * 1024
 """Bytes that wait for one slow reader, besides those that the kernel holds: a few of the longest
@@ -69,12 +76,12 @@ class Session(Link):
         overlay: Overlay,
         ping_timeout: float,
         max_rate: float,
-        trace: Optional[Trace] = None,
-        remote: Optional[Address] = None,
-        target: Optional[Address] = None,
+        trace: "Optional[Trace]" = None,
+        remote: "Optional[Address]" = None,
+        target: "Optional[Address]" = None,
         probe: bool = False,
-        wanted: Optional[str] = None,
-        connect_seconds: Optional[float] = None,
+        wanted: "Optional[str]" = None,
+        connect_seconds: "Optional[float]" = None,
     ) -> None:
         """``remote`` is the other end, if that is known already.  The others: see ``Link``.
 

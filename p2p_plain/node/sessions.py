@@ -6,12 +6,17 @@ a stranger may open.
 
 from collections import OrderedDict
 from threading import Lock
-from typing import Dict, List
 
 from ..common.address import is_loopback
 from ..common.counters import Traffic
 from .peer import GREETING, INBOUND, PROBED
 from .session import Session
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Dict, List
 
 MAX_UNGREETED = 64
 """Inbound connections that have not said hello, and guests.  At the bound the oldest one is cut, so
@@ -72,7 +77,7 @@ class Sessions:
                 if not self._inbound_by_ip[host]:
                     del self._inbound_by_ip[host]
 
-    def all(self) -> List[Session]:
+    def all(self) -> "List[Session]":
         """Return the sessions that are open now."""
         with self._lock:
             return list(self._open)

@@ -9,7 +9,6 @@ its other peers, byte for byte, so it reaches every node however many ways lead 
 from collections import OrderedDict, deque
 from random import Random
 from threading import Lock
-from typing import Any, Deque
 
 from ..common.errors import NotConnected, PeerBusy
 from ..common.events import Events
@@ -17,6 +16,12 @@ from . import messages
 from .messages import Message
 from .peer import Link, Peer
 from .peer_table import PeerTable
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Deque
 
 MAX_SEEN = 10000
 """Ids of messages remembered, so that a flooded message is forwarded once and stops."""
@@ -41,7 +46,7 @@ class Talk:
         """Ids of messages, the oldest first (a dict serves as a set that remembers order)."""
         self._unsent: Deque[bytes] = deque(maxlen=UNSENT_BROADCASTS)
 
-    def send(self, nodeid: str, body: Any) -> str:
+    def send(self, nodeid: str, body: "Any") -> str:
         """Say ``body`` to one connected peer; return the message's id.
 
         Raises ``NotConnected``, ``PeerBusy``, ``MessageTooLong``; ``TypeError`` or ``ValueError``
@@ -56,7 +61,7 @@ class Talk:
             raise PeerBusy("%s does not read what it was sent before" % (peer.address,))
         return id
 
-    def broadcast(self, body: Any) -> str:
+    def broadcast(self, body: "Any") -> str:
         """Say ``body`` to everyone; return the message's id.  A peer that is too slow misses it.
 
         Without any peer it is kept, and said to the first one.  Raises ``MessageTooLong``;

@@ -7,14 +7,21 @@ import select
 import socket
 import threading
 from collections import Counter
-from typing import Any, Dict, List
 
 from ..common.address import parse
 from ..common.errors import PeerMisbehaved
-from ..common.events import EVERYTHING, Event
+from ..common.events import EVERYTHING
 from ..full_node import Node
 from ..node.address_book import AddressBook
 from ..node.codec import MAX_LINE, LineSplitter, decode, encode
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List
+
+    from ..common.events import Event
 
 LOOPBACK = "127.0.0.1"
 
@@ -34,7 +41,7 @@ class Actor:
     for Python, so no lock is needed.
     """
 
-    def __init__(self, name: str, network: str, **settings: Any) -> None:
+    def __init__(self, name: str, network: str, **settings: "Any") -> None:
         self.name = name
         self.lines: List[Event] = []
         """Every line that it sent or received: its ``trace`` events."""
@@ -57,7 +64,7 @@ class Actor:
         """Its nodeid."""
         return self.node.nodeid
 
-    def reported(self, event: str, **fields: Any) -> List[Event]:
+    def reported(self, event: str, **fields: "Any") -> "List[Event]":
         """Return its events of that name with these fields."""
         return [
             one
@@ -67,7 +74,7 @@ class Actor:
 
     def wire(
         self, way: str = "<>", kinds: str = "", peer: str = "", since: int = 0
-    ) -> List[Event]:
+    ) -> "List[Event]":
         """Return the lines that it sent (``>``), received (``<``) or both.
 
         ``kinds`` and ``peer`` select types of messages and a connection.  ``since`` skips lines.
@@ -99,7 +106,7 @@ class Actor:
         """Return its address book."""
         return self.node._book
 
-    def threads(self) -> List[str]:
+    def threads(self) -> "List[str]":
         """Return the names of its threads."""
         node = self.node
         own = [thread.name for thread in (node._dispatcher, node._pinger) if thread.is_alive()]
@@ -120,7 +127,7 @@ class Stranger:
         self.ended = False
         """True once the node will send no more."""
 
-    def send(self, msgtype: str, **fields: Any) -> None:
+    def send(self, msgtype: str, **fields: "Any") -> None:
         """Send one message."""
         message: Dict[str, Any] = {"msgtype": msgtype}
         message.update(fields)
@@ -130,7 +137,7 @@ class Stranger:
         """Send these bytes, whatever they are."""
         self._sock.sendall(data)
 
-    def received(self, msgtype: str) -> List[Dict[str, Any]]:
+    def received(self, msgtype: str) -> "List[Dict[str, Any]]":
         """Return all messages of that type that have arrived so far."""
         try:
             while not self.ended:
@@ -210,7 +217,7 @@ class Cable:
         raise ConnectionAbortedError
 
 
-def message_of(line: Event) -> Dict[str, Any]:
+def message_of(line: "Event") -> "Dict[str, Any]":
     """Return the message on a traced line; empty if it is no message."""
     try:
         return decode(line["line"].encode("utf-8", "replace"))
@@ -218,6 +225,6 @@ def message_of(line: Event) -> Dict[str, Any]:
         return {}
 
 
-def kind(line: Event) -> str:
+def kind(line: "Event") -> str:
     """Return the ``msgtype`` of a traced line; ``?`` if it is no message."""
     return str(message_of(line).get("msgtype", "?"))

@@ -2,7 +2,6 @@
 
 import _thread
 import time
-from typing import Optional
 
 from ..common.options import program
 from ..common.threads import Crew
@@ -18,6 +17,12 @@ from ..node.session import Session
 from ..terminal.matrix_table import draw
 from .guide import Guide
 
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
 
 def reaching(guide: Guide) -> None:
     """What each node has measured, as one table."""
@@ -30,7 +35,7 @@ def reaching(guide: Guide) -> None:
         """)
     guide.pause()
 
-    def whole() -> Optional[View]:
+    def whole() -> "Optional[View]":
         view = View(alpha.node.rows(), alpha.node.stale_after())
         found = summarize(view)
         return view if (found.nodes, found.up) == (3, 6) else None

@@ -13,7 +13,6 @@ import pkgutil
 import re
 import time
 from http import HTTPStatus
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip, is_loopback, parse
@@ -30,8 +29,12 @@ from .response import JSON, TEXT, Cached, Response
 from .server import WebServer
 
 TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol  # not on 3.6 and 3.7
+    from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
     from ..common.config import Config
     from ..common.events import Callback
@@ -61,7 +64,7 @@ HTML = "text/html; charset=utf-8"
 class Snapshot:
     """Every known row, and what is judged from them.  Immutable."""
 
-    def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
+    def __init__(self, rows: "Sequence[Links]", stale_after: float) -> None:
         self.rows = rows
         """The node's own first."""
         self.view = View(rows, stale_after)
@@ -78,7 +81,7 @@ class StatusPage:
     """
 
     def __init__(
-        self, node: "Watched", host: Optional[str], port: int, crew: Crew, limit: int = MAX_CLIENTS
+        self, node: "Watched", host: "Optional[str]", port: int, crew: Crew, limit: int = MAX_CLIENTS
     ) -> None:
         self._node = node
         self.clients = Clients(min(limit, MAX_CLIENTS))
@@ -86,7 +89,7 @@ class StatusPage:
         html = html_page()
         snapshot = Cached(lambda: Snapshot(node.rows(), node.stale_after()))
 
-        def judged(make: Callable[[Snapshot], Response]) -> Callable[[], Response]:
+        def judged(make: "Callable[[Snapshot], Response]") -> "Callable[[], Response]":
             return Cached(lambda: make(snapshot.get())).get
 
         self._pages: Dict[str, Callable[[], Response]] = {
@@ -122,7 +125,7 @@ class StatusPage:
         """The port on which it listens."""
         return self.address.port
 
-    def public_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
+    def public_port(self, addresses: "Tuple[Address, ...]") -> "Optional[int]":
         """Return the port to give to other nodes; ``None`` if it is of no use to them.
 
         ``addresses`` are those of the node itself.  If all are on loopback, so are its peers, and
@@ -131,7 +134,7 @@ class StatusPage:
         near = all(is_loopback(address.host) for address in addresses)
         return self.port if near or not is_loopback(self.address.host) else None
 
-    def page(self, path: str) -> Optional[Callable[[], Response]]:
+    def page(self, path: str) -> "Optional[Callable[[], Response]]":
         """Return the function that makes the response for a path; ``None`` if there is no such page."""
         return self._pages.get(path)
 
@@ -144,7 +147,7 @@ class StatusPage:
 
     # -- the responses --------------------------------------------------------------------
 
-    def _myself(self) -> Dict[str, Any]:
+    def _myself(self) -> "Dict[str, Any]":
         node = self._node
         return {
             "nodeid": node.nodeid,
@@ -248,7 +251,7 @@ def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(JSON, json.dumps(said, separators=(",", ":")).encode("ascii"), status)
 
 
-def _cells(seen: Snapshot, shown: List[str]) -> List[List[Optional[List[Any]]]]:
+def _cells(seen: Snapshot, shown: "List[str]") -> "List[List[Optional[List[Any]]]]":
     """Return the matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``in`` (connected, and not dialed yet), or that of a failure.
@@ -266,7 +269,7 @@ def _cells(seen: Snapshot, shown: List[str]) -> List[List[Optional[List[Any]]]]:
     ]
 
 
-def _cell(direction: Optional[Direction], link: Dict[str, Any]) -> Optional[List[Any]]:
+def _cell(direction: "Optional[Direction]", link: "Dict[str, Any]") -> "Optional[List[Any]]":
     if direction is None:
         return None
     if direction.state == State.STALE:
@@ -307,7 +310,7 @@ def html_page() -> Response:
     return Response(HTML, page, headers=(("Content-Security-Policy", policy),))
 
 
-def _host_of(text: str) -> Optional[str]:
+def _host_of(text: str) -> "Optional[str]":
     """Return the host in a ``Host`` header, without port and brackets; ``None`` if it is invalid."""
     found = re.match(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]%]+))(?::[0-9]{0,5})?\Z", text.strip())
     if found is None:

@@ -3,7 +3,14 @@
 import threading
 import time
 from http import HTTPStatus
-from typing import Any, Callable, Optional, Tuple
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Optional, Tuple
+
+    Headers = Tuple[Tuple[str, str], ...]
 
 try:
     import gzip
@@ -22,14 +29,12 @@ takes at most a tenth of the time."""
 
 TEXT, JSON = "text/plain; charset=utf-8", "application/json"
 
-Headers = Tuple[Tuple[str, str], ...]
-
 
 class Response:
     """The part of a response that is the same for every client."""
 
     def __init__(
-        self, type: str, body: bytes, status: HTTPStatus = HTTPStatus.OK, headers: Headers = ()
+        self, type: str, body: bytes, status: HTTPStatus = HTTPStatus.OK, headers: "Headers" = ()
     ) -> None:
         self.type = type
         self.body = body
@@ -37,7 +42,7 @@ class Response:
         self.headers = headers
         self._compressed: Optional[bytes] = None
 
-    def compressed(self) -> Optional[bytes]:
+    def compressed(self) -> "Optional[bytes]":
         """Return the body for clients that accept gzip; ``None`` if it is too small for that.
 
         If two threads compress it at once, one of them worked in vain.
@@ -47,7 +52,7 @@ class Response:
         return self._compressed
 
 
-def text_response(status: HTTPStatus, text: str, headers: Headers = ()) -> Response:
+def text_response(status: HTTPStatus, text: str, headers: "Headers" = ()) -> Response:
     """Return a response of one line of plain text."""
     return Response(TEXT, text.encode("utf-8", "backslashreplace") + b"\n", status, headers)
 
@@ -55,7 +60,7 @@ def text_response(status: HTTPStatus, text: str, headers: Headers = ()) -> Respo
 class Cached:
     """A value that is costly to make: ``make()`` is called again only when the last one is old."""
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    def __init__(self, make: "Callable[[], Any]") -> None:
         self._make = make
         # Held while the value is made, on purpose: threads that ask meanwhile wait and get the same
         # value.  ``make`` may use another cached value, but never this one, so no thread waits for
@@ -65,7 +70,7 @@ class Cached:
         self._value: Any = None
         self._expires = float("-inf")
 
-    def get(self) -> Any:
+    def get(self) -> "Any":
         """Return the last value, or a new one."""
         with self._lock:
             begun = time.monotonic()

@@ -7,7 +7,6 @@ Thread ``http`` accepts, and each connection gets a thread ``http-N``; the node'
 import errno
 import socket
 import time
-from typing import Any, Optional
 
 from ..common.address import Address
 from ..common.errors import CannotStart, why
@@ -17,7 +16,13 @@ from .clients import Client
 from .handler import Handler
 
 TYPE_CHECKING = False
+
+TYPE_CHECKING = False
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Optional
+
     from .handler import Site
 
 TICK = 0.1
@@ -29,7 +34,7 @@ class WebServer(Server):
 
     request_queue_size = 128
 
-    def __init__(self, host: Optional[str], port: int, site: "Site", crew: Crew) -> None:
+    def __init__(self, host: "Optional[str]", port: int, site: "Site", crew: Crew) -> None:
         self._site = site
         self.host = "127.0.0.1" if host is None else host
         super().__init__(crew)
@@ -76,7 +81,7 @@ class WebServer(Server):
         """Evict the client that matters least; False if every one of them matters."""
         return self._site.clients.evict()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: "Any", client_address: "Any") -> None:
         """Start the connection's thread."""
         client = self._site.clients.add(request)
         if client is None:
@@ -86,7 +91,7 @@ class WebServer(Server):
             self._site.clients.remove(client)
             self.shutdown_request(request)
 
-    def _serve(self, client: Client, client_address: Any) -> None:
+    def _serve(self, client: Client, client_address: "Any") -> None:
         """Run the thread of a connection."""
         try:
             Handler(client, self._site).serve()

@@ -7,12 +7,7 @@ import pytest
 
 from p2p_plain import cli
 from tests.support import (
-    PATIENCE,
-    full_pipe,
-    run_program,
-    start_program,
-    wait_until,
-    waits_for_a_pipe,
+    PATIENCE, full_pipe, run_program, start_program, wait_until, waits_for_a_pipe,
 )
 from tests.support.asked_node import FakeNode, mesh, wait_for_the_end
 

@@ -3,14 +3,7 @@
 import pytest
 
 from p2p_plain.common.address import (
-    Address,
-    from_sockaddr,
-    is_dialable,
-    is_ip,
-    is_loopback,
-    is_shareable,
-    parse,
-    parse_wire,
+    Address, from_sockaddr, is_dialable, is_ip, is_loopback, is_shareable, parse, parse_wire,
 )
 from p2p_plain.common.errors import UsageError
 

@@ -10,17 +10,8 @@ import pytest
 
 from p2p_plain.common import events as module
 from p2p_plain.common.events import (
-    DEBUG,
-    ERROR,
-    EVERYTHING,
-    GATHER,
-    MAX_WAITING_BYTES,
-    MAX_WAITING_EVENTS,
-    REMEMBERED_EVENTS,
-    REPORTED,
-    WARNING,
-    Events,
-    rfc3339,
+    DEBUG, ERROR, EVERYTHING, GATHER, MAX_WAITING_BYTES, MAX_WAITING_EVENTS, REMEMBERED_EVENTS,
+    REPORTED, WARNING, Events, rfc3339,
 )
 from tests.support import BUSY, PATIENCE, ROOT, wait_until
 

@@ -7,11 +7,7 @@ from p2p_plain.cli import node_parser
 from p2p_plain.common.config import Config
 from p2p_plain.common.errors import CannotStart, UsageError
 from p2p_plain.common.options import (
-    Parser,
-    add_node_options,
-    add_output_options,
-    as_typed,
-    expand_files,
+    Parser, add_node_options, add_output_options, as_typed, expand_files,
 )
 from p2p_plain.common.program import take_output_options
 
@@ -22,7 +18,7 @@ def test_every_setting_of_a_node_is_an_option_and_nothing_else_is(capsys):
         node_parser().settings(["--help"])
     assert left.value.code == 0
     shown = {word.split()[0] for word in capsys.readouterr().out.split("\n  --")[1:]}
-    settings = {"--" + name.replace("_", "-") for name in Config.__slots__}
+    settings = {"--" + name.replace("_", "-") for name in vars(Config())}
     assert {"--" + name for name in shown} == settings | {
         "--json",
         "--trace",

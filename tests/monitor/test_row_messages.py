@@ -4,11 +4,7 @@ import pytest
 
 from p2p_plain.common.errors import PeerMisbehaved
 from p2p_plain.monitor.row_messages import (
-    LINK_FIELDS,
-    MAX_LINKS,
-    GetLinks,
-    Links,
-    encode_end_of_links,
+    LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_end_of_links,
 )
 from p2p_plain.node.messages import parse
 from tests.support.lines import MISSING, refused, said

@@ -6,23 +6,9 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.node.address_book import (
-    BACKOFF_FIRST,
-    BACKOFF_MAX,
-    BACKOFF_MAX_ALONE,
-    DIALS_A_SECOND,
-    DIALS_AT_ONCE,
-    FORGET_AFTER,
-    HEARD_AGAIN_AFTER,
-    MAX_BOOK,
-    MAX_HEARD_PER_PEER,
-    REPLACED_AFTER,
-    STABLE_AFTER,
-    UNPROVEN_A_SECOND,
-    UNPROVEN_AT_ONCE,
-    AddressBook,
-    HeardAddress,
-    Kept,
-    KeptAddress,
+    BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, DIALS_A_SECOND, DIALS_AT_ONCE, FORGET_AFTER,
+    HEARD_AGAIN_AFTER, MAX_BOOK, MAX_HEARD_PER_PEER, REPLACED_AFTER, STABLE_AFTER,
+    UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook, HeardAddress, Kept, KeptAddress,
 )
 
 NOBODY = frozenset()

@@ -6,14 +6,7 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.node.address_book import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
-from p2p_plain.node.claims import (
-    AT_ONCE,
-    CLAIM_AGAIN_AFTER,
-    CLAIMS_A_PEER,
-    LEISURE,
-    Claim,
-    Claims,
-)
+from p2p_plain.node.claims import AT_ONCE, CLAIM_AGAIN_AFTER, CLAIMS_A_PEER, LEISURE, Claim, Claims
 from tests.support import new_id
 
 PEER = new_id()

@@ -8,12 +8,7 @@ import pytest
 
 from p2p_plain.common.errors import MessageTooLong, PeerMisbehaved
 from p2p_plain.node.codec import (
-    MAX_INTEGER_DIGITS,
-    MAX_LINE,
-    MAX_NESTING,
-    LineSplitter,
-    decode,
-    encode,
+    MAX_INTEGER_DIGITS, MAX_LINE, MAX_NESTING, LineSplitter, decode, encode,
 )
 
 # -- lines ----------------------------------------------------------------------

@@ -9,17 +9,7 @@ from p2p_plain.node import messages
 from p2p_plain.node.codec import MAX_LINE, decode
 from p2p_plain.node.fields import is_nodeid
 from p2p_plain.node.messages import (
-    BYE_REASONS,
-    MAX_ADDRESSES,
-    Addr,
-    Bye,
-    GetAddr,
-    Hello,
-    Message,
-    Ping,
-    Pong,
-    Unknown,
-    parse,
+    BYE_REASONS, MAX_ADDRESSES, Addr, Bye, GetAddr, Hello, Message, Ping, Pong, Unknown, parse,
 )
 from tests.support.lines import MISSING, refused, said
 

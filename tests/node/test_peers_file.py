@@ -9,12 +9,7 @@ import pytest
 from p2p_plain.common.address import Address
 from p2p_plain.common.errors import CannotStart
 from p2p_plain.node.address_book import (
-    MAX_BOOK,
-    MAX_HEARD_PER_PEER,
-    AddressBook,
-    HeardAddress,
-    Kept,
-    KeptAddress,
+    MAX_BOOK, MAX_HEARD_PER_PEER, AddressBook, HeardAddress, Kept, KeptAddress,
 )
 from p2p_plain.node.peers_file import MAX_FILE, SAVE_INTERVAL, load, save, sweep
 

@@ -18,21 +18,8 @@ from scripts.conformity.outcome import BROKEN, OK, SKIPPED
 from scripts.conformity.rules import RULES
 from tests.support import ROOT, RawListener, free_port, new_id
 from tests.support.wrong_node import (
-    Between,
-    Closed,
-    adding,
-    answering_for_the_client,
-    believing,
-    changing,
-    closing,
-    dialing_once,
-    doubling,
-    dropping,
-    pinging_once,
-    place,
-    repeating_addresses,
-    winning_each_tie,
-    without_padding,
+    Between, Closed, adding, answering_for_the_client, believing, changing, closing, dialing_once,
+    doubling, dropping, pinging_once, place, repeating_addresses, winning_each_tie, without_padding,
 )
 
 pytestmark = pytest.mark.long

@@ -13,15 +13,7 @@ import pytest
 from p2p_plain import __version__
 from p2p_plain.commands.run import SWITCH_INTERVAL, WHEN_CROWDED, ask_less_when_late
 from tests.support import (
-    PATIENCE,
-    ROOT,
-    Program,
-    RawListener,
-    RawPeer,
-    free_port,
-    full_pipe,
-    run_program,
-    start_program,
+    PATIENCE, ROOT, Program, RawListener, RawPeer, free_port, full_pipe, run_program, start_program,
     wait_until,
 )
 

@@ -14,7 +14,7 @@ from tests.support import PATIENCE, ROOT
 A_NODE = {"p2p_plain.node.%s" % name for name in ("listener", "node", "overlay", "session")}
 
 NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
-NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile"}
+NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile", "typing"}
 NEVER |= {"unittest", "urllib", "uuid", "zipfile"}
 """Modules of the standard library that only the page or an error needs."""
 
