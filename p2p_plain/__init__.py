@@ -16,6 +16,18 @@ from types import ModuleType  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .common.event_types import (
+        AnyEvent,
+        ListeningEvent,
+        MessageEvent,
+        PeerDownEvent,
+        PeerUpEvent,
+        ReachEvent,
+        RefusedEvent,
+        RttEvent,
+        SelfEvent,
+        StoppedEvent,
+    )
     from .common.errors import (
         CannotStart, MessageTooLong, NotConnected, NotRunning, P2PError, PeerBusy, UsageError,
     )
@@ -27,14 +39,24 @@ __commit__ = ""
 """Of git, and only in the one file: ``scripts/build.py`` writes it there."""
 
 __all__ = [
+    "AnyEvent",
     "CannotStart",
+    "ListeningEvent",
+    "MessageEvent",
     "MessageTooLong",
     "Node",
     "NotConnected",
     "NotRunning",
     "P2PError",
     "PeerBusy",
+    "PeerDownEvent",
     "PeerInfo",
+    "PeerUpEvent",
+    "ReachEvent",
+    "RefusedEvent",
+    "RttEvent",
+    "SelfEvent",
+    "StoppedEvent",
     "UsageError",
 ]
 
@@ -52,6 +74,8 @@ class _Library(ModuleType):
         if name not in __all__:
             raise AttributeError("module %r has no attribute %r" % (__name__, name))
         home = {"Node": "full_node", "PeerInfo": "node.peer"}.get(name, "common.errors")
+        if name.endswith("Event"):
+            home = "common.event_types"
         value = getattr(import_module("%s.%s" % (__name__, home)), name)
         setattr(self, name, value)
         return value

@@ -20,17 +20,12 @@ from weakref import WeakSet
 from .escape import printable
 
 TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Iterator, List, Optional, Tuple
+    from typing import Any, Callable, Deque, Dict, Final, Iterator, List, Optional, Tuple
 
     Event = Dict[str, Any]
-
     Callback = Callable[[Event], None]
-
     Emit = Callable[..., None]
-
     """``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
 
 REMEMBERED_EVENTS = 1000
@@ -62,13 +57,16 @@ EVENTS = frozenset(
 )
 """The names of all events."""
 
-EVERYTHING = "*"
+EVERYTHING: "Final" = "*"
 """The name to listen under for every event.  Trace lines are not events."""
 
-REPORTED = "reported"
+REPORTED: "Final" = "reported"
 """The name to listen under for the end of each batch: a listener that buffers can flush now."""
 
-BESIDE = ("trace", REPORTED)
+TRACE: "Final" = "trace"
+"""The name to listen under for every line on the wire."""
+
+BESIDE = (TRACE, REPORTED)
 """Reported only to those who ask by name: not remembered, not in ``EVERYTHING``."""
 
 GATHER = 0.01
@@ -281,7 +279,7 @@ class Stream:
             self.ended = True
             self._lock.notify_all()
 
-    def read(self, timeout: "Optional[float]") -> "Iterator[Event]":
+    def read(self, timeout: "Optional[float]") -> "Iterator[Any]":
         """Yield events as they come, for ``timeout`` seconds in all, or until the node stops."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:

@@ -45,7 +45,7 @@ class Actor:
         self.name = name
         self.lines: List[Event] = []
         """Every line that it sent or received: its ``trace`` events."""
-        self.events: List[Event] = []
+        self.events: List[Any] = []
         self.node = Node(name=name, network=network, port=0, bind=LOOPBACK, **settings)
         self.node.on("trace", self.lines.append)
         self.node.on(EVERYTHING, self.events.append)
