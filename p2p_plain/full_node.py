@@ -17,24 +17,57 @@ from .node.hooks import Hooks
 from .node.peer import PeerInfo
 
 TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Tuple, Union
 
-    from .common.config import Bootstrap
+    from .common.config import Bootstrap, PathName
 
 CLIENTS_SHARE = 1 / 4
 """The part of a process's descriptors that clients of the status page get, if there is one."""
 
 
 class Node(node.Node):
-    """One member of the network, with its view of who can reach whom.
+    """One member of the network, with its view of which node can reach which.
 
     >>> with Node(port=0, bootstrap=["127.0.0.1:6000"]) as node:
     ...     node.broadcast({"text": "hello, everyone"})
     ...     for event in node.events(timeout=10):
     ...         print(event)
+
+    The settings are explained at ``__init__``.  The methods, in the order in which one needs them::
+
+        start, stop                             life: what ``with`` does
+        nodeid, name, port, addresses           who it is, and where others can dial it
+        dial, wait_for_peers, peers             peers
+        send, broadcast                         messages
+        on, events                              what happens
+        matrix, rows, stale_after               which node can reach which
+        lateness, counters                      how the node itself does
+
+    **Life.**  A node lives once.  Before ``start`` it takes only ``on`` and ``stop``.  After ``stop``
+    it still answers questions, with what it knew at the end, but ``dial``, ``send``, ``broadcast``,
+    ``wait_for_peers``, ``on`` and ``start`` do not work any more.  What does not work at the moment
+    raises ``NotRunning``.
+
+    **Arguments.**  An address is a text, ``"host:port"``, wherever it is given or returned; times are
+    seconds, unless a name ends in ``_ms``.  An argument that cannot be meant raises ``UsageError``.
+
+    **Threads.**  Any thread may call any method.  Only ``wait_for_peers``, the iteration over
+    ``events`` and ``stop`` (0.9 seconds at most) wait.  Callbacks run on one thread of the node.
+
+    **Events** are dicts: ``event`` (the name), ``time`` (RFC 3339, UTC), and ::
+
+        listening    nodeid, name, addresses
+        peer_up      nodeid, name, address, direction, peers
+        peer_down    nodeid, name, address, reason, peers, up_seconds
+        rtt          nodeid, name, rtt_ms
+        message      nodeid, name, from, from_name, body
+        self         address
+        refused      address, reason
+        reach        nodeid, name, address, dial, was
+        stopped      reason, peers, uptime_seconds
+
+    ``python3 -m p2p_plain help options`` says what they mean, ``help library`` more about all this.
     """
 
     def __init__(
@@ -51,24 +84,26 @@ class Node(node.Node):
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: "Optional[str]" = None,
+        peers_file: "Optional[PathName]" = None,
         http: "Union[int, str, None]" = None
     ) -> None:
-        """The settings are the options of the command line.  Times are in seconds.
+        """Make a node that does nothing yet.  The settings are the options of the command line.
 
-        :param port: TCP port to listen on; 0 for any that is free
+        :param port: the TCP port to listen on; 0 picks a free one
         :param bind: the only local address to listen on; by default all of them
-        :param bootstrap: addresses of nodes to dial first, ``"host:port"`` each
-        :param advertise: the address that others are told to dial, if it is not found by itself
+        :param bootstrap: the nodes to dial first: ``"host:port"``, several of them in a list or
+            separated by commas, or another node's ``addresses``
+        :param advertise: the ``"host:port"`` that others should dial; by default it is found out
         :param name: the label that others see; by default the host's name
-        :param network: only nodes with the same word become peers
-        :param ping_interval: from one ping of a peer to the next
-        :param ping_timeout: from a ping until its peer counts as gone
-        :param probe_interval: from one probe of a node to the next
-        :param max_peers: more peers than that are not let in
-        :param max_rate: messages a second that are read of each peer; 0 for no limit
-        :param peers_file: a file to remember addresses in
-        :param http: ``port`` or ``"host:port"`` of the status page; by default there is none
+        :param network: nodes of other networks are refused
+        :param ping_interval: seconds from one ping to a peer to the next
+        :param ping_timeout: seconds until a peer that does not answer a ping is dropped
+        :param probe_interval: seconds from one test dial of a node to the next
+        :param max_peers: the most peers
+        :param max_rate: messages a second that are read from each peer; 0 means no limit
+        :param peers_file: the path of a file that keeps addresses from one run to the next
+        :param http: where to serve the status page: a port of this machine alone, or
+            ``"host:port"``; by default nowhere
 
         Raises ``UsageError``, which names the setting.
         """
@@ -122,7 +157,7 @@ class Node(node.Node):
     # -- questions --------------------------------------------------------------------------
 
     def peers(self) -> "List[PeerInfo]":
-        """Return the peers that are up now, the longest connected first; a copy."""
+        """Return a copy of the list of peers that are up now, the longest connected first."""
         self._started()
         return self._survey.peers()
 
@@ -132,10 +167,11 @@ class Node(node.Node):
         return self._survey.matrix()
 
     def matrix(self) -> "List[Dict[str, Any]]":
-        """Return the same as dicts: ``nodeid``, ``name``, ``age``, ``lag_ms`` and ``links``.
+        """Return the rows as dicts with ``nodeid``, ``name``, ``age``, ``lag_ms`` and ``links``.
 
         ``age`` is in seconds since the row was measured, ``lag_ms`` how late its node itself ran,
-        and ``links`` a list of dicts with what it measured to each other node.
+        and ``links`` a list of dicts, one for each other node: ``nodeid``, ``name``, ``address``,
+        ``up``, ``direction``, ``rtt_ms``, ``dial`` and more (``help wire``).
         """
         return [row.as_dict() for row in self.rows()]
 

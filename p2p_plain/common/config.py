@@ -4,18 +4,17 @@ The command line and ``Node(...)`` both end here.  ``help options`` says what ea
 The bounds that nobody needs to turn stand in the modules that use them.
 """
 
+import os
 
 from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError
 
 TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, List, Optional, Tuple, Union
+    from typing import Any, Iterable, List, Optional, Tuple, Union
 
+    PathName = Union[str, os.PathLike[str]]
     Bootstrap = Union[None, str, Address, Iterable[Union[str, Address]]]
-
 
 DEFAULT_PORT = 6000
 """TCP port when none is given: that of the examples.  Nothing but X11 is registered there."""
@@ -43,19 +42,19 @@ class Config:
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: "Optional[str]" = None,
+        peers_file: "Optional[PathName]" = None,
         http: "Union[int, str, None]" = None,
     ) -> None:
-        self.port = _whole("port", port, 0, 65535)
+        self.port = whole("port", port, 0, 65535)
         self.bind = None if bind is None else _bind(bind)
         self.bootstrap: Tuple[Address, ...] = _bootstrap(bootstrap, self.port)
         self.advertise = None if advertise is None else _advertise(advertise, self.port)
         self.name = None if name is None else _name(name)
         self.network = _text("network", network, 0)
-        self.ping_interval = _seconds("ping_interval", ping_interval)
-        self.ping_timeout = _seconds("ping_timeout", ping_timeout)
-        self.probe_interval = _seconds("probe_interval", probe_interval)
-        self.max_peers = _whole("max_peers", max_peers, 1, 1000000)
+        self.ping_interval = seconds("ping_interval", ping_interval)
+        self.ping_timeout = seconds("ping_timeout", ping_timeout)
+        self.probe_interval = seconds("probe_interval", probe_interval)
+        self.max_peers = whole("max_peers", max_peers, 1, 1000000)
         self.max_rate = _rate("max_rate", max_rate)
         self.peers_file = None if peers_file is None else _path("peers_file", peers_file)
         self.http = None if http is None else _http(http)
@@ -66,21 +65,23 @@ def _number(setting: str, value: object) -> float:
     # bool is an int to Python and a mistake to everyone else.
     # And NaN fails every comparison.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
-        raise UsageError(setting, "%r is not a number" % (value,))
+        raise UsageError(setting, "%.60r is not a number" % (value,))
     return value
 
 
-def _whole(setting: str, value: object, least: int, most: int) -> int:
+def whole(setting: str, value: object, least: int, most: int) -> int:
+    """Return a whole number.  Raises ``UsageError`` if it is none, or out of bounds."""
     number = _number(setting, value)
     if number != int(number) or not least <= number <= most:
         raise UsageError(setting, "%s is not a whole number from %d to %d" % (value, least, most))
     return int(number)
 
 
-def _seconds(setting: str, value: object) -> float:
+def seconds(setting: str, value: object, least: float = 0.001) -> float:
+    """Return a time in seconds.  Raises ``UsageError`` if it is none, or less than ``least``."""
     number = _number(setting, value)
-    if not 0.001 <= number <= 1e9:
-        raise UsageError(setting, "%s is not a time in seconds; at least 0.001" % (value,))
+    if not least <= number <= 1e9:
+        raise UsageError(setting, "%s is not a time in seconds; at least %g" % (value, least))
     return float(number)
 
 
@@ -101,20 +102,21 @@ def _name(value: object) -> str:
     return _text("name", value, 1)
 
 
-def _path(setting: str, value: object) -> str:
-    if not isinstance(value, str) or not value:
+def _path(setting: str, value: "Any") -> str:
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str) or not path or "\0" in path:
         raise UsageError(setting, "%r is not the name of a file" % (value,))
-    return value
+    return path
 
 
 def _http(value: object) -> Address:
     """``8080`` or ``"8080"`` for this machine alone, or ``"host:8080"``."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(text, str) or not text.strip():
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(whole("http", value, 0, 65535))
+    if not isinstance(value, str) or not value.strip():
         raise UsageError("http", "%r is not [HOST:]PORT" % (value,))
-    if text.strip().isdigit():
-        text = "127.0.0.1:" + text.strip()
-    return parse(text, None, "http")
+    text = value.strip()
+    return parse("127.0.0.1:" + text if text.isdigit() else text, None, "http")
 
 
 def _bind(text: object) -> str:
@@ -132,7 +134,7 @@ def dialable(setting: str, given: object, default_port: int) -> Address:
     Raises ``UsageError`` if nobody can dial it.
     """
     if not isinstance(given, (str, Address)):
-        raise UsageError(setting, "%r is not HOST:PORT" % (given,))
+        raise UsageError(setting, '%.60r is not a text like "192.0.2.2:6000"' % (given,))
     address = parse(str(given), default_port or None, setting)
     if not is_dialable(address):
         raise UsageError(
@@ -150,14 +152,17 @@ def _advertise(text: object, port: int) -> Address:
 
 def _bootstrap(given: "Bootstrap", port: int) -> "Tuple[Address, ...]":
     """Return a flat list without repeats, in the order given; a text may hold several, by comma."""
+    each: "Any" = [given] if isinstance(given, (str, bytes, Address)) else given
     try:
-        each = [given] if isinstance(given, (str, Address)) else list(given or ())
+        each = [] if each is None else list(each)
     except TypeError:
-        raise UsageError("bootstrap", "%r is not HOST:PORT" % (given,)) from None
+        each = [given]
     found: List[Address] = []
     for one in each:
         parts = [piece.strip() for piece in one.split(",")] if isinstance(one, str) else [one]
-        for part in filter(None, parts):
+        for part in parts:
+            if part == "":
+                continue
             address = dialable("bootstrap", part, port or DEFAULT_PORT)
             if address not in found:
                 found.append(address)

@@ -25,9 +25,10 @@ import time
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip
-from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable
+from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable, seconds, whole
 from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
-from ..common.events import BESIDE, ERROR, EVENTS, EVERYTHING, WARNING, Events
+from ..common.event_types import types_by_name
+from ..common.events import BESIDE, ERROR, EVENTS, EVERYTHING, TRACE, WARNING, Events
 from ..common.interfaces import dialable_addresses
 from ..common.threads import Crew, end_a_first_thread
 from .address_book import AddressBook
@@ -47,12 +48,11 @@ from .sessions import Sessions
 from .transport import POLL_SLICE
 
 TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator, List, Optional, Tuple, Union
 
-    from ..common.events import Callback, Event
+    from ..common.event_types import AnyEvent
+    from ..common.events import Callback
 
 TICK = 0.2
 """Seconds between two ticks of the pinger.  A ping, a timeout or a retry is at most that late;
@@ -73,8 +73,9 @@ class Node:
     """One member of the network: the article's node, without a monitor.
 
     Use it as a context manager, or call ``start`` and ``stop``.  A node lives once, as its nodeid
-    does.  Before ``start``, and for methods that talk to others also after ``stop``, the error is
-    ``NotRunning``.  Any thread may call any method.
+    does.  Before ``start`` it takes only ``on`` and ``stop``.  After ``stop`` it still answers
+    questions, but starts, dials, says and reports nothing any more.  What does not work at the moment
+    raises ``NotRunning``.  Any thread may call any method.
     """
 
     def __init__(self, config: Config) -> None:
@@ -96,6 +97,8 @@ class Node:
         self._running = False
         """True from the start on; it stays true after the stop."""
         self._stopping = threading.Event()
+        self._leaving = False
+        """True once ``stop`` has begun to close connections."""
         self._stopped = threading.Event()
 
         # Guards the question which thread stops first.
@@ -104,14 +107,16 @@ class Node:
     # -- life -----------------------------------------------------------------------------
 
     def start(self) -> "Node":
-        """Listen, and begin to dial; return at once.
+        """Listen, and begin to dial.  Return the node itself, at once.
 
-        Raises ``CannotStart`` (port taken, address not ours), and ``NotRunning`` if it was started
-        before.
+        Raises ``CannotStart`` if the machine does not allow it (port taken, address not ours), and
+        ``NotRunning`` if the node was started or stopped before.
         """
         with self._life:
             if self._running or self._stopping.is_set():
-                raise NotRunning("a node can be started only once; make another")
+                if not self._stopping.is_set():
+                    raise NotRunning("the node runs already; start() and with are once for each")
+                raise NotRunning("the node was stopped and can be started only once; make another")
             try:
                 self._build()
                 self._running = True
@@ -184,7 +189,7 @@ class Node:
         )
         self._pinger = Pinger(tick, self._beat, self._crew.report)
         self._dispatcher = threading.Thread(target=self._events.run, name="events", daemon=True)
-        self._trace = self._report_trace if self._events.wants("trace") else None
+        self._trace = self._report_trace if self._events.wants(TRACE) else None
 
     def _launch(self) -> None:
         """Start the threads: those that report first, those that dial last."""
@@ -207,10 +212,15 @@ class Node:
     def stop(self, reason: str = "stop") -> None:
         """Say goodbye to every peer and end every thread, within a second.
 
-        Broadcasts that no peer has heard yet get a moment to find one; if they do not, a warning is
-        logged.  May be called twice, before ``start``, and from a callback (then the thread that
-        runs callbacks ends when the callback returns).
+        What was said gets a moment to leave: 0.4 s for broadcasts that still wait for a first peer,
+        and 0.5 s for peers to read what waits for them.  A warning is logged about the rest.  ``reason``
+        is for the ``stopped`` event.
+
+        May be called twice, before ``start``, and from a callback (then the thread that runs callbacks
+        ends when the callback returns).
         """
+        if not isinstance(reason, str):
+            raise UsageError("reason", "%.60r is not a text" % (reason,))
         with self._lock:
             first = not self._stopping.is_set()
             self._stopping.set()
@@ -230,18 +240,19 @@ class Node:
     def _shut_down(self, reason: str) -> None:
         """Stop the parts in reverse, against one deadline.  Any of them may not have begun."""
         deadline = time.monotonic() + STOP_DEADLINE
-        if self._overlay.talk.unsent() and self._pinger.is_alive():
-            self._table.wait_for(1, time.monotonic() + LEAVE_DEADLINE)
-            unsent = self._overlay.talk.unsent()
+        if self._pinger.is_alive():
+            unsent = self._overlay.talk.wait_until_taken(LEAVE_DEADLINE)
             if unsent:
-                self._events.log(WARNING, "%d broadcasts were said to nobody: no peer", unsent)
+                self._events.log(WARNING, "broadcasts that nobody heard, for want of a peer: %d", unsent)
+        self._leaving = True
         peers = self._table.count()
         self._close_extras()
         self._overlay.stop()
         self._pinger.cancel()
         self._listener.stop()
         self._connector.stop()
-        for session in self._sessions.all():
+        sessions = self._sessions.all()
+        for session in sessions:
             session.close("stopping")
         # Most peers close at once when they hear that; the others are cut off.
         linger = min(deadline, time.monotonic() + LINGER)
@@ -249,6 +260,11 @@ class Node:
             if time.monotonic() >= linger:
                 break
             self._sessions.attend(time.monotonic())
+        for session in sessions:
+            untaken = session.untaken()
+            if untaken:
+                text = "%s missed messages: it did not read the last %d bytes in time"
+                self._events.log(WARNING, text, session.remote, untaken)
         for session in self._sessions.all():
             session.cut()
         left = self._crew.wait(deadline)
@@ -275,10 +291,10 @@ class Node:
         self.stop()
 
     def __repr__(self) -> str:
-        if not self._running:
-            state = "stopped" if self._stopping.is_set() else "not started"
-        elif self._stopping.is_set():
-            state = "stopped"
+        if self._stopping.is_set():
+            state = "stopped" if self._stopped.is_set() else "stopping"
+        elif not self._running:
+            state = "not started"
         else:
             state = "at %s, peers: %d" % (", ".join(self.addresses), self._table.count())
         return "<%s %r %s, %s>" % (type(self).__name__, self.name, self.nodeid[:8], state)
@@ -318,15 +334,17 @@ class Node:
         return tuple(str(address) for address in own)
 
     def peers(self) -> "List[PeerInfo]":
-        """Return the peers that are up now, the longest connected first; a copy."""
+        """Return a copy of the list of peers that are up now, the longest connected first."""
         return self._started().table.snapshot({})
 
     def wait_for_peers(self, count: int = 1, timeout: "Optional[float]" = None) -> "List[PeerInfo]":
-        """Wait until at least ``count`` peers are up, and return them.
+        """Wait until at least ``count`` peers are up, and return all that are.
 
         Raises ``TimeoutError`` after ``timeout`` seconds, which says how many there were, and
         ``NotRunning`` if the node is stopped meanwhile.
         """
+        count = whole("count", count, 0, 1000000)
+        timeout = _timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         if not self._live().table.wait_for(count, deadline):
             self._live()
@@ -337,51 +355,66 @@ class Node:
     # -- talk -------------------------------------------------------------------------------
 
     def dial(self, address: "Union[str, Address]") -> None:
-        """Dial ``"host:port"``; return at once, ``peer_up``, ``refused`` or ``self`` follows.
+        """Dial ``"host:port"`` and return at once; the event ``peer_up``, ``refused`` or ``self`` follows.
 
-        Nothing follows if its node is a peer already.  Raises ``UsageError`` for what is no address,
-        or one that nobody can dial.
+        No event follows if a peer lives there already.  A host alone means port 6000.  Raises
+        ``UsageError`` if it is no address, or one that nobody can dial.
         """
         self._live().dial(dialable("address", address, DEFAULT_PORT))
 
     def send(self, nodeid: str, body: "Any") -> str:
-        """Say ``body`` (any JSON value) to one connected peer; return the message's id.
+        """Say ``body`` (any JSON value, a little under 64 KiB) to one peer.  Return the message's id.
 
-        It returns when the message is on its way, which is not yet arrived.  Raises
-        ``NotConnected``, ``PeerBusy`` if that peer does not read, ``MessageTooLong``; ``TypeError``
-        or ``ValueError`` for a body that JSON cannot say.
+        The message is on its way then, which is not yet arrived.  Raises ``NotConnected`` if that
+        node is not a peer now, ``PeerBusy`` if it does not read what it was sent before,
+        ``MessageTooLong``, and ``TypeError`` or ``ValueError`` for a body that JSON cannot say.
         """
+        if not isinstance(nodeid, str):
+            raise UsageError("nodeid", "%.60r is not a text; see peers()" % (nodeid,))
         return self._live().talk.send(nodeid.lower(), body)
 
     def broadcast(self, body: "Any") -> str:
-        """Say ``body`` to everyone, also to nodes that are not our peers; return the message's id.
+        """Say ``body`` to every node, peer of this one or not.  Return the message's id.
 
-        Before the first peer is up it is kept, and said to that one.  Raises as ``send`` does.
+        While there is no peer, the last hundred broadcasts are kept for the next one.  A peer that
+        reads too slowly misses some.  Raises ``MessageTooLong``, and ``TypeError`` or ``ValueError``
+        for a body that JSON cannot say.
         """
         return self._live().talk.broadcast(body)
 
-    def events(self, timeout: "Optional[float]" = None) -> "Iterator[Event]":
-        """Iterate over what happened and happens, as dicts, beginning with the last thousand.
+    def events(self, timeout: "Optional[float]" = None) -> "Iterator[AnyEvent]":
+        """Iterate over events as they happen, beginning with the last thousand before.
 
-        Ends after ``timeout`` seconds in all, or when the node has stopped.
+        Ends after ``timeout`` seconds in all, or when the node has stopped.  Any number of threads
+        may iterate, each with an iterator of its own.
         """
+        timeout = _timeout(timeout)
+        self._started()
         return self._events.stream().read(timeout)
 
+    @types_by_name
     def on(self, event: str, callback: "Callback") -> None:
-        """Call ``callback(event)`` for each event of that name, ``"*"`` for all.
+        """Call ``callback(event)`` for each event of that name from now on; ``"*"`` means every event.
 
         All callbacks run on one thread, one after the other: a slow one delays the others, and no
-        peer.  Raises ``UsageError`` for an unknown name, ``TypeError`` for what cannot be called.
+        peer.  One that fails is logged.  Before ``start`` the name may be ``"trace"``: every line on
+        the wire.  Raises ``UsageError`` for an unknown name, and for what cannot be called.
         """
-        if event not in EVENTS and event not in BESIDE and event != EVERYTHING:
+        if not isinstance(event, str) or event not in EVENTS.union(BESIDE, (EVERYTHING,)):
             known = ", ".join(sorted(EVENTS))
-            raise UsageError("event", "there is no event %r; there are %s and *" % (event, known))
+            raise UsageError("event", "there is no %.60r; there are %s and *" % (event, known))
         if not callable(callback):
-            raise TypeError("the callback for %r cannot be called: %r" % (event, callback))
+            raise UsageError("callback", "%.60r cannot be called" % (callback,))
+        if self._running or self._stopping.is_set():
+            self._live()
+            if event == TRACE:
+                raise UsageError("event", "the trace has to be asked for before the start")
         self._events.on(event, callback)
 
     def _started(self) -> Overlay:
         if not self._running:
+            if self._stopping.is_set():
+                raise NotRunning("the node was stopped before it ran; make another")
             raise NotRunning("the node has not been started; call start() first")
         return self._overlay
 
@@ -436,7 +469,7 @@ class Node:
             session.run()
             return
         try:
-            if self._stopping.is_set():  # stop() may have looked for sessions before we entered
+            if self._leaving:  # stop() may have looked for sessions before we entered
                 session.close("stopping")
             session.run()
         finally:
@@ -456,13 +489,17 @@ class Node:
         thread = self._crew.name()
         for line in lines.splitlines():
             self._events.emit(
-                "trace",
+                TRACE,
                 thread=thread,
                 direction=direction,
                 peer=str(session.remote),
                 line=line.decode("utf-8", "backslashreplace"),
                 size=len(line),
             )
+
+
+def _timeout(value: "Optional[float]") -> "Optional[float]":
+    return None if value is None else seconds("timeout", value, 0)
 
 
 def descriptors() -> int:

@@ -166,6 +166,14 @@ class Session(Link):
             self._unsent += bye
             self._push_locked()
 
+    def untaken(self) -> int:
+        """Return how many bytes wait that hold a message of an application; 0 if they hold none."""
+        with self._send_lock:
+            lines = bytes(self._unsent).splitlines()
+            waiting = len(self._unsent)
+        # The first line may be the rest of one, and the last one is the bye.
+        return waiting if any(messages.said_in(line) == "message" for line in lines[:-1]) else 0
+
     def cut(self) -> None:
         """End now, without a word.  Never blocks."""
         self._transport.cut()

@@ -8,16 +8,15 @@ its other peers, byte for byte, so it reaches every node however many ways lead 
 
 from collections import OrderedDict, deque
 from random import Random
-from threading import Lock
+from threading import Condition
+from time import monotonic
 
 from ..common.errors import NotConnected, PeerBusy
-from ..common.events import Events
+from ..common.events import WARNING, Events
 from . import messages
 from .messages import Message
 from .peer import Link, Peer
 from .peer_table import PeerTable
-
-TYPE_CHECKING = False
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +26,10 @@ MAX_SEEN = 10000
 """Ids of messages remembered, so that a flooded message is forwarded once and stops."""
 
 UNSENT_BROADCASTS = 100
-"""Broadcasts kept while there is no peer yet.  A program that starts a node and speaks at once is
-heard by the first peers, but cannot pile up messages without end."""
+UNSENT_BYTES = 512 * 1024
+"""Broadcasts that are kept while there is no peer, and their bytes: half of what may wait for one
+peer.  A program that starts a node and speaks at once is heard, and one that speaks to nobody for
+a year does not fill the memory."""
 
 
 class Talk:
@@ -40,11 +41,17 @@ class Talk:
         self._table = table
         self._events = events
         self._rng = rng
-        self._lock = Lock()
-        # Guarded by _lock.  A leaf: nothing else is called while it is held.
+        # A leaf: nothing else is called while it is held.  With a bell, for ``wait_until_taken``.
+        self._lock = Condition()
+        # Guarded by _lock.
         self._seen: OrderedDict[str, None] = OrderedDict()
         """Ids of messages, the oldest first (a dict serves as a set that remembers order)."""
-        self._unsent: Deque[bytes] = deque(maxlen=UNSENT_BROADCASTS)
+        self._unsent: Deque[bytes] = deque()
+        """Broadcasts that no peer has taken yet, the oldest first."""
+        self._leaving = 0
+        """Broadcasts that a thread is giving to a new peer."""
+        self._overflowed = False
+        """True if some of them were dropped since the last peer came up."""
 
     def send(self, nodeid: str, body: "Any") -> str:
         """Say ``body`` to one connected peer; return the message's id.
@@ -64,35 +71,57 @@ class Talk:
     def broadcast(self, body: "Any") -> str:
         """Say ``body`` to everyone; return the message's id.  A peer that is too slow misses it.
 
-        Without any peer it is kept, and said to the first one.  Raises ``MessageTooLong``;
+        If no peer takes it, it is kept for the next one that comes up.  Raises ``MessageTooLong``;
         ``TypeError`` or ``ValueError`` for a body that JSON cannot say.
         """
         id = messages.new_uuid(self._rng)
         line = messages.encode_message(id, self._nodeid, body)
         self._is_new(id)  # noted as seen: it may come back to us
-        peers = self._table.up()
-        for peer in peers:
-            peer.link.send(line)
-        if not peers:
-            with self._lock:
-                self._unsent.append(line)
-            # A peer that came up before it was kept has found nothing to be told; look again.
+        taken = [peer.link.send(line) for peer in self._table.up()]
+        if not any(taken):
+            self._keep(line)
+            # A peer that came up before it was kept has found nothing to take; look again.
             for peer in self._table.up()[:1]:
                 self.welcomed(peer.link)
         return id
 
-    def welcomed(self, link: Link) -> None:
-        """Say to a new peer what was broadcast while there was none."""
+    def _keep(self, line: bytes) -> None:
         with self._lock:
-            lines = list(self._unsent)
-            self._unsent.clear()
-        for line in lines:
-            link.send(line)
+            unsent = self._unsent
+            unsent.append(line)
+            before = len(unsent)
+            while len(unsent) > UNSENT_BROADCASTS or sum(map(len, unsent)) > UNSENT_BYTES:
+                unsent.popleft()
+            report = len(unsent) < before and not self._overflowed
+            self._overflowed = self._overflowed or report
+        if report:
+            text = "no peer takes broadcasts: %d wait, and older ones are dropped"
+            self._events.log(WARNING, text, before - 1)
 
-    def unsent(self) -> int:
-        """Return how many broadcasts wait for a first peer."""
+    def welcomed(self, link: Link) -> None:
+        """Say to a new peer what no peer has taken yet."""
         with self._lock:
-            return len(self._unsent)
+            lines, self._unsent = self._unsent, deque()
+            self._leaving += len(lines)
+            leaving = len(lines)
+        while lines and link.send(lines[0]):
+            lines.popleft()
+        with self._lock:
+            self._unsent.extendleft(reversed(lines))
+            self._leaving -= leaving
+            self._overflowed = False
+            self._lock.notify_all()
+
+    def wait_until_taken(self, timeout: float) -> int:
+        """Wait until peers have taken every broadcast; return how many are left after ``timeout``."""
+        deadline = monotonic() + timeout
+        with self._lock:
+            while self._unsent or self._leaving:
+                left = deadline - monotonic()
+                if left <= 0:
+                    break
+                self._lock.wait(left)
+            return len(self._unsent) + self._leaving
 
     def heard(self, peer: Peer, message: Message) -> None:
         """Report a message that is new, and forward it if it is for everyone."""

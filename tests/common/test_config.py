@@ -1,5 +1,7 @@
 """Settings: defaults, and errors that name the setting."""
 
+import pathlib
+
 import pytest
 
 from p2p_plain.common.address import Address
@@ -70,6 +72,12 @@ def test_the_defaults_are_those_of_the_documents():
         ("bootstrap", "host:x"),
         ("bootstrap", ["good:1", "bad:x"]),
         ("bootstrap", [6000]),
+        ("bootstrap", 6000),
+        ("bootstrap", False),
+        ("bootstrap", [None]),
+        ("bootstrap", b"host:1"),
+        ("bootstrap", ("host", 1)),
+        ("bootstrap", [("host", 1)]),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(setting, value):
@@ -102,10 +110,22 @@ def test_a_name_may_be_as_long_as_the_wire_takes():
 
 
 @pytest.mark.parametrize(
-    "given", ["a:1,b:2", "a:1, b:2,", ["a:1", "b:2"], ("a:1,b:2", "a:1"), iter(["A:1", "b:2", ""])]
+    "given",
+    [
+        "a:1,b:2",
+        "a:1, b:2,",
+        ["a:1", "b:2"],
+        ("a:1,b:2", "a:1"),
+        iter(["A:1", "b:2", ""]),
+        [Address("a", 1), "b:2"],
+    ],
 )
 def test_bootstrap_may_be_repeated_or_separated_by_comma(given):
     assert Config(bootstrap=given).bootstrap == (Address("a", 1), Address("b", 2))
+
+
+def test_a_peers_file_may_be_a_path_object():
+    assert Config(peers_file=pathlib.PurePosixPath("a/b")).peers_file == "a/b"
 
 
 def test_a_bootstrap_host_without_a_port_has_our_own():

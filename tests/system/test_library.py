@@ -10,10 +10,18 @@ import time
 
 import pytest
 
-from p2p_plain import MessageTooLong, Node, NotConnected, P2PError, UsageError
+from p2p_plain import (
+    MessageTooLong,
+    Node,
+    NotConnected,
+    NotRunning,
+    P2PError,
+    PeerBusy,
+    UsageError,
+)
 from p2p_plain.common.errors import CannotStart
 from p2p_plain.node import peers_file
-from tests.support import BUSY, RawListener, RawPeer, free_port, new_id, wait_until
+from tests.support import BUSY, PATIENCE, RawListener, RawPeer, free_port, new_id, wait_until
 
 
 def tasks():
@@ -31,11 +39,10 @@ linux = pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /
 def test_the_readmes_example_two_nodes_talk(make_node):
     """Said right after the start, before anyone is connected: heard all the same."""
     first = make_node()
-    with Node(port=0, bind="127.0.0.1", bootstrap=["127.0.0.1:%d" % first.port]) as node:
+    with Node(port=0, bind="127.0.0.1", bootstrap=first.addresses) as node:
         node.broadcast({"text": "hello, everyone"})
         heard = next(e for e in first.events(timeout=10) if e["event"] == "message")
         assert heard["body"] == {"text": "hello, everyone"}
-        assert heard["from"] == heard["nodeid"] == node.nodeid
         names = [event["event"] for event in node.events(timeout=0.1)]
         assert names[0] == "listening"
 
@@ -85,9 +92,9 @@ def test_send_reaches_one_peer_and_broadcast_everyone(make_node):
 
 def test_a_broadcast_reaches_nodes_that_are_not_neighbours_exactly_once(make_node):
     """A line of four, kept apart: each dials only its predecessor and has room for no more."""
-    line = [make_node(max_peers=2)]
-    for _ in range(3):
-        line.append(make_node(max_peers=2, bootstrap=line[-1]))
+    line = [make_node(max_peers=2, name="0")]
+    for number in range(1, 4):
+        line.append(make_node(max_peers=2, name=str(number), bootstrap=line[-1].addresses))
     heard = [[] for _ in line]
     for node, found in zip(line, heard):
         node.on("message", found.append)
@@ -103,8 +110,14 @@ def test_a_broadcast_reaches_nodes_that_are_not_neighbours_exactly_once(make_nod
         ["pass it on", "and back"],
         ["pass it on"],
     ]
-    assert heard[3][0]["from"] == line[0].nodeid
-    assert heard[3][0]["nodeid"] == line[2].nodeid  # who handed it to us
+    author_and_neighbour = ("from", "from_name", "nodeid", "name")
+    assert [heard[1][0][field] for field in author_and_neighbour] == [line[0].nodeid, "0"] * 2
+    assert [heard[3][0][field] for field in author_and_neighbour] == [
+        line[0].nodeid,
+        "",  # no peer of ours: its name is not known here
+        line[2].nodeid,
+        "2",
+    ]
 
 
 def test_sending_to_nobody_and_saying_what_json_cannot_are_errors_of_the_caller(make_node):
@@ -130,9 +143,6 @@ def test_dial_makes_a_peer_or_an_event_that_says_why_not(make_node):
             break
     else:
         pytest.fail("no event told that nobody is there")
-    for nobody in ("nonsense:port", "0.0.0.0:6000", "127.0.0.1:0", "224.0.0.1:6000"):
-        with pytest.raises(UsageError):
-            first.dial(nobody)
 
 
 def test_a_name_that_does_not_resolve_is_refused_as_unknown(make_node, monkeypatch):
@@ -147,13 +157,58 @@ def no_such_name(host, *args):
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
-def test_settings_that_cannot_be_meant_are_refused_by_name():
-    for setting, value in [("port", 70000), ("ping_interval", 0), ("max_peers", 0), ("name", "")]:
-        with pytest.raises(UsageError) as error:
-            Node(**{setting: value})
-        assert error.value.setting == setting
-    with pytest.raises(TypeError):
-        Node(colour="green")
+# -- what cannot be meant -------------------------------------------------------------------------
+
+
+def test_a_setting_that_does_not_exist_or_cannot_be_meant_is_refused_by_name():
+    with pytest.raises(TypeError, match="'prot'"):
+        Node(prot=0)
+    with pytest.raises(TypeError, match="positional"):
+        Node(6000)
+    with pytest.raises(UsageError, match="^port: ") as error:
+        Node(port=70000)
+    assert error.value.setting == "port"
+
+
+@pytest.mark.parametrize(
+    "argument, call",
+    [
+        ("address", lambda node: node.dial("nonsense:port")),
+        ("address", lambda node: node.dial("0.0.0.0:6000")),
+        ("address", lambda node: node.dial("127.0.0.1:0")),
+        ("address", lambda node: node.dial("a:1,b:2")),
+        ("address", lambda node: node.dial(("127.0.0.1", 6000))),
+        ("address", lambda node: node.dial(None)),
+        ("nodeid", lambda node: node.send(None, "x")),
+        ("nodeid", lambda node: node.send(node, "x")),
+        ("event", lambda node: node.on("peerup", print)),
+        ("event", lambda node: node.on(None, print)),
+        ("event", lambda node: node.on("log", print)),  # the logging module has those
+        ("event", lambda node: node.on("trace", print)),  # too late for it
+        ("callback", lambda node: node.on("peer_up", None)),
+        ("callback", lambda node: node.on("peer_up", print())),
+        ("count", lambda node: node.wait_for_peers(-1)),
+        ("count", lambda node: node.wait_for_peers("1")),
+        ("timeout", lambda node: node.wait_for_peers(1, "1")),
+        ("timeout", lambda node: node.wait_for_peers(1, -1)),
+        ("timeout", lambda node: node.events(timeout=-1)),
+        ("timeout", lambda node: node.events(float("nan"))),
+        ("timeout", lambda node: node.events(True)),
+        ("reason", lambda node: node.stop(5)),
+    ],
+)
+def test_an_argument_that_cannot_be_meant_is_refused_at_once_by_name(argument, call, make_node):
+    node = make_node()
+    with pytest.raises(UsageError) as error:
+        call(node)
+    assert error.value.setting == argument
+    assert len(str(error.value)) < 150
+    assert node.peers() == []  # it still runs
+
+
+def test_an_unknown_event_is_answered_with_those_that_there_are():
+    with pytest.raises(UsageError, match="peer_down, peer_up, .* and [*]"):
+        Node().on("peerup", print)
 
 
 def test_a_port_that_is_taken_cannot_be_listened_on(make_node):
@@ -198,7 +253,193 @@ def test_a_callback_that_fails_is_logged_and_disturbs_nobody(make_node, no_error
     del no_errors_logged[:]
 
 
+# -- life ----------------------------------------------------------------------------------------
+
+QUESTIONS = {
+    "port": lambda node: node.port,
+    "addresses": lambda node: node.addresses,
+    "peers": lambda node: node.peers(),
+    "rows": lambda node: node.rows(),
+    "matrix": lambda node: node.matrix(),
+    "counters": lambda node: node.counters(),
+    "lateness": lambda node: node.lateness(),
+    "stale_after": lambda node: node.stale_after(),
+    "events": lambda node: list(node.events(0)),
+}
+"""Answered from the start on, and after the stop too."""
+
+DOINGS = {
+    "dial": lambda node: node.dial("127.0.0.1:1"),
+    "send": lambda node: node.send(new_id(), "x"),
+    "broadcast": lambda node: node.broadcast("x"),
+    "wait_for_peers": lambda node: node.wait_for_peers(0),
+}
+"""Possible while it runs."""
+
+
+def test_what_is_possible_when_and_one_error_for_all_the_rest(make_node):
+    node = Node(port=0, bind="127.0.0.1")
+    assert len(node.nodeid) == 36
+    assert node.name
+    for name, call in dict(QUESTIONS, **DOINGS).items():
+        with pytest.raises(NotRunning, match="has not been started; call start"):
+            pytest.fail("%s answered %r" % (name, call(node)))
+    node.on("peer_up", print)
+    assert node.start() is node
+    with pytest.raises(NotRunning, match="runs already"):
+        node.start()
+    answers = {name: call(node) for name, call in QUESTIONS.items()}
+    node.stop()
+    after = {name: call(node) for name, call in QUESTIONS.items()}
+    for name in ("port", "addresses", "peers", "stale_after"):
+        assert after[name] == answers[name]
+    assert [event["event"] for event in after["events"]] == ["listening", "stopped"]
+    for name, call in DOINGS.items():
+        with pytest.raises(NotRunning, match="has been stopped; make another"):
+            pytest.fail("%s returned %r" % (name, call(node)))
+    with pytest.raises(NotRunning, match="stopped"):
+        node.on("peer_up", print)
+    with pytest.raises(NotRunning, match="was stopped and can be started only once"):
+        node.start()
+    assert isinstance(NotRunning(), RuntimeError)
+
+
+def test_repr_says_who_it_is_and_in_which_state(make_node):
+    first = make_node(name="first")
+    node = Node(port=0, bind="127.0.0.1", name="mine", bootstrap=first.addresses)
+    assert repr(node) == "<Node 'mine' %s, not started>" % node.nodeid[:8]
+    heard = []
+    with node:
+        node.wait_for_peers(1, timeout=10)
+        shown = "<Node 'mine' %s, at 127.0.0.1:%d, peers: 1>" % (node.nodeid[:8], node.port)
+        assert repr(node) == shown
+        node.on("stopped", lambda event: heard.append(repr(node)))
+    assert heard[0].endswith("stopping>")
+    assert repr(node).endswith(", stopped>")
+
+
+def test_wait_for_peers_returns_them_or_says_how_many_there_were(make_node):
+    first = make_node()
+    second = make_node(bootstrap=first.addresses)
+    (peer,) = first.wait_for_peers(1, timeout=10)
+    assert peer.nodeid == second.nodeid
+    with pytest.raises(TimeoutError, match="1 of 2 peers after 0.05 s"):
+        first.wait_for_peers(2, timeout=0.05)
+    stopper = threading.Timer(0.05, first.stop)
+    stopper.start()
+    with pytest.raises(NotRunning):
+        first.wait_for_peers(2)
+    stopper.join()
+
+
+def test_an_error_inside_the_with_statement_stops_the_node_and_passes():
+    with pytest.raises(ZeroDivisionError), Node(port=0, bind="127.0.0.1") as node:
+        1 / 0
+    assert repr(node).endswith("stopped>")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", node.port))
+
+
+def test_any_thread_may_call_any_method(make_node):
+    """Eight threads talk through one node, look at it and iterate over its events."""
+    first = make_node(max_rate=0)
+    second = make_node(bootstrap=first.addresses, max_rate=0)
+    for node in (first, second):
+        node.wait_for_peers(1, timeout=10)
+    heard, failed = [], []
+    second.on("message", lambda event: heard.append(event["body"]))
+
+    def use(number):
+        try:
+            events = first.events()
+            for count in range(50):
+                first.broadcast([number, count])
+                first.send(second.nodeid, [number, count])
+                for ask in (first.peers, first.matrix, first.counters, first.__repr__):
+                    ask()
+            assert next(events)["event"] == "listening"
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not failed
+    wait_until(lambda: len(heard) == 800)
+    for number in range(8):  # what one thread says keeps its order
+        assert [count for one, count in heard if one == number] == sorted(list(range(50)) * 2)
+
+
 # -- stopping ------------------------------------------------------------------------------------
+
+
+def test_a_broadcast_right_after_the_start_is_heard_though_the_node_stops_at_once(make_node):
+    first = make_node()
+    with Node(port=0, bind="127.0.0.1", bootstrap=first.addresses) as node:
+        node.broadcast("hello and goodbye")
+    said = [event["body"] for event in first.events(timeout=1) if event["event"] == "message"]
+    assert said == ["hello and goodbye"]
+
+
+def test_a_broadcast_that_nobody_could_hear_is_reported_at_the_stop(make_node, caplog):
+    node = make_node()
+    node.broadcast("is there anybody?")
+    node.stop()
+    (record,) = caplog.records
+    assert record.getMessage() == "broadcasts that nobody heard, for want of a peer: 1"
+
+
+def test_without_a_peer_the_latest_broadcasts_are_kept_and_a_loss_is_reported_once(make_node, caplog):
+    node = make_node()
+    for number in range(150):
+        node.broadcast(number)
+    wait_until(lambda: caplog.records)
+    other = make_node(bootstrap=node.addresses, max_rate=0)
+    heard = []
+    other.on("message", lambda event: heard.append(event["body"]))
+    wait_until(lambda: len(heard) == 100)
+    assert heard == list(range(50, 150))
+    node.stop()
+    (record,) = caplog.records
+    assert "older ones are dropped" in record.getMessage()
+
+
+def slow_reader(node):
+    """A peer that reads nothing and for which no more can wait, and how many messages it was sent."""
+    peer = RawPeer.dial(node)
+    peer.become_peer()
+    node.wait_for_peers(1, timeout=10)
+    for sent in range(1000):
+        try:
+            node.send(peer.nodeid, "x" * 50000)
+        except PeerBusy:
+            return peer, sent
+
+
+def test_stop_gives_a_slow_reader_a_moment_to_hear_everything(make_node, caplog):
+    node = make_node()
+    peer, sent = slow_reader(node)
+    stopper = threading.Timer(0.1, node.stop)
+    with peer:
+        stopper.start()
+        wait_until(lambda: "stopp" in repr(node))
+        heard = [message["msgtype"] for message in peer.hear_to_the_end()]
+        assert heard.count("message") == sent
+        assert heard[-1] == "bye"
+    stopper.join()
+    assert not caplog.records
+
+
+def test_stop_says_which_peer_has_not_read_what_it_was_sent(make_node, caplog):
+    node = make_node()
+    peer, _ = slow_reader(node)
+    place = peer.sock.getsockname()
+    with peer:
+        node.stop()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("%s:%d missed messages" % place)
 
 
 @linux
@@ -247,10 +488,11 @@ def test_stop_may_be_called_twice_before_start_and_from_two_threads(make_node):
     node.stop()
     never = Node(port=0)
     never.stop()
-    with pytest.raises(RuntimeError):
+    assert repr(never).endswith("stopped>")
+    with pytest.raises(NotRunning, match="stopped before it ran"):
+        never.peers()
+    with pytest.raises(NotRunning, match="only once"):
         never.start()
-    with pytest.raises(RuntimeError):
-        node.start()
 
 
 def test_stop_may_be_called_from_a_callback(make_node):
@@ -353,15 +595,6 @@ def test_peers_are_told_of_a_stop_and_do_not_redial(make_node):
     assert downs[0]["reason"] == "stopping"
     assert downs[0]["peers"] == 0
     assert next(e for e in second.events(timeout=1) if e["event"] == "stopped")["peers"] == 1
-
-
-def test_before_start_questions_are_errors_that_say_so():
-    node = Node(port=0)
-    asks = [node.peers, lambda: node.broadcast("x"), lambda: node.dial("127.0.0.1:1")]
-    for ask in [*asks, lambda: node.port, lambda: node.addresses]:
-        with pytest.raises(RuntimeError) as error:
-            ask()
-        assert "started" in str(error.value)
 
 
 # -- where it listens ----------------------------------------------------------------------------------
@@ -540,14 +773,6 @@ def test_a_damaged_file_that_cannot_be_moved_is_left_and_never_overwritten(
     (record,) = caplog.records
     assert "left there" in record.getMessage()
     assert path.read_bytes() == b"precious"
-
-
-def test_how_late_it_runs_is_known(make_node):
-    node = make_node()
-    assert 0 <= node.lateness() < 60
-    with pytest.raises(RuntimeError):
-        Node(port=0, bind="127.0.0.1").lateness()
-
 
 
 def test_a_disk_that_stays_full_is_complained_of_once(make_node, tmp_path, caplog, monkeypatch):
