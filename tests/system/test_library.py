@@ -165,7 +165,7 @@ def test_a_setting_that_does_not_exist_or_cannot_be_meant_is_refused_by_name():
         Node(prot=0)
     with pytest.raises(TypeError, match="positional"):
         Node(6000)
-    with pytest.raises(UsageError, match="^port: ") as error:
+    with pytest.raises(UsageError, match=r"^port: ") as error:
         Node(port=70000)
     assert error.value.setting == "port"
 
@@ -207,7 +207,7 @@ def test_an_argument_that_cannot_be_meant_is_refused_at_once_by_name(argument, c
 
 
 def test_an_unknown_event_is_answered_with_those_that_there_are():
-    with pytest.raises(UsageError, match="peer_down, peer_up, .* and [*]"):
+    with pytest.raises(UsageError, match=r"peer_down, peer_up, .* and [*]"):
         Node().on("peerup", print)
 
 
@@ -323,7 +323,7 @@ def test_wait_for_peers_returns_them_or_says_how_many_there_were(make_node):
     second = make_node(bootstrap=first.addresses)
     (peer,) = first.wait_for_peers(1, timeout=10)
     assert peer.nodeid == second.nodeid
-    with pytest.raises(TimeoutError, match="1 of 2 peers after 0.05 s"):
+    with pytest.raises(TimeoutError, match="1 of 2 peers after"):
         first.wait_for_peers(2, timeout=0.05)
     stopper = threading.Timer(0.05, first.stop)
     stopper.start()
@@ -334,7 +334,7 @@ def test_wait_for_peers_returns_them_or_says_how_many_there_were(make_node):
 
 def test_an_error_inside_the_with_statement_stops_the_node_and_passes():
     with pytest.raises(ZeroDivisionError), Node(port=0, bind="127.0.0.1") as node:
-        1 / 0
+        raise ZeroDivisionError
     assert repr(node).endswith("stopped>")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", node.port))
@@ -411,11 +411,12 @@ def slow_reader(node):
     peer = RawPeer.dial(node)
     peer.become_peer()
     node.wait_for_peers(1, timeout=10)
-    for sent in range(1000):
-        try:
+    sent = 0
+    with pytest.raises(PeerBusy):
+        while True:
             node.send(peer.nodeid, "x" * 50000)
-        except PeerBusy:
-            return peer, sent
+            sent += 1
+    return peer, sent
 
 
 def test_stop_gives_a_slow_reader_a_moment_to_hear_everything(make_node, caplog):
