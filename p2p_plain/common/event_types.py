@@ -4,8 +4,8 @@
 give an ``AnyEvent``, which ``event["event"]`` narrows down.  So a checker rejects
 ``event["nodeId"]``.  ``help options`` says what the fields mean.
 
-Events are plain dicts when the program runs: then every name here is ``dict``, and nothing is
-imported.
+Events are plain dicts when a program runs.  It need not import this module, where every name is
+``dict`` then.
 """
 
 TYPE_CHECKING = False
@@ -137,7 +137,3 @@ if TYPE_CHECKING:
 else:
     ListeningEvent = PeerUpEvent = PeerDownEvent = RttEvent = ReachEvent = SelfEvent = dict
     RefusedEvent = StoppedEvent = MessageEvent = AnyEvent = dict
-
-    def types_by_name(method):
-        """Return ``method`` as it is."""
-        return method

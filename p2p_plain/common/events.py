@@ -23,10 +23,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Deque, Dict, Final, Iterator, List, Optional, Tuple
 
+    from .event_types import types_by_name as types_by_name
+
     Event = Dict[str, Any]
     Callback = Callable[[Event], None]
     Emit = Callable[..., None]
     """``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
+else:
+
+    def types_by_name(method):
+        """Return ``method`` as it is.  Type checkers see one callback's type for each event's name."""
+        return method
+
 
 REMEMBERED_EVENTS = 1000
 """Past events with which a new ``Node.events()`` begins."""

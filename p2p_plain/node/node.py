@@ -27,8 +27,16 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable, seconds, whole
 from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
-from ..common.event_types import types_by_name
-from ..common.events import BESIDE, ERROR, EVENTS, EVERYTHING, TRACE, WARNING, Events
+from ..common.events import (
+    BESIDE,
+    ERROR,
+    EVENTS,
+    EVERYTHING,
+    TRACE,
+    WARNING,
+    Events,
+    types_by_name,
+)
 from ..common.interfaces import dialable_addresses
 from ..common.threads import Crew, end_a_first_thread
 from .address_book import AddressBook
