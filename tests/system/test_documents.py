@@ -2,7 +2,9 @@
 
 import ast
 import glob
+import inspect
 import os
+import pydoc
 import re
 import shutil
 import subprocess
@@ -11,6 +13,7 @@ import urllib.request
 
 import pytest
 
+import p2p_plain
 from p2p_plain import Node, PeerInfo, __version__, cli
 from p2p_plain.commands.help import DOCUMENTS, document
 from p2p_plain.common import outcomes
@@ -184,10 +187,6 @@ def test_the_defaults_that_are_listed_are_those_of_a_node():
 
 def test_every_event_has_the_fields_that_are_listed(make_node):
     """Seen on a node that all of it happens to."""
-    fields = {
-        name: {"event", "time"} | words(text.partition("\n\n")[0])
-        for name, text in entries(section("options", "Events")).items()
-    }
     node = make_node(name="a")
     other = make_node(name="b", bootstrap=node)
     wait_until(lambda: node.peers() and other.peers())
@@ -200,7 +199,15 @@ def test_every_event_has_the_fields_that_are_listed(make_node):
     other.stop()
     wait_until(lambda: not node.peers())
     node.stop()
-    assert {event["event"]: set(event) for event in node.events()} == fields
+    assert {event["event"]: set(event) for event in node.events()} == listed_events()
+
+
+def listed_events():
+    """The fields of each event, by its name."""
+    return {
+        name: {"event", "time"} | words(text.partition("\n\n")[0])
+        for name, text in entries(section("options", "Events")).items()
+    }
 
 
 def seen(node):
@@ -266,23 +273,47 @@ def test_every_reason_and_every_field_of_a_row_is_explained():
 # -- the library -----------------------------------------------------------------------------------
 
 
-def test_the_librarys_example_runs(make_node, capsys):
+def test_the_librarys_examples_run(make_node, capsys):
     other = make_node()
-    (code,) = re.findall(r"\.\. code:: python\n\n((?:    .*\n|\n)+)", ALL["library"])
-    code = re.sub("^    ", "", code, flags=re.M)
-    code = code.replace("6000", str(other.port)).replace("timeout=10", "timeout=0.5")
-    exec(compile(code, "library.rst", "exec"), {})
+    blocks = re.findall(r"\.\. code:: python\n\n((?:    .*\n|\n)+)", ALL["library"])
+    assert len(blocks) == 2
+    for code in blocks:
+        code = re.sub("^    ", "", code, flags=re.M)
+        code = code.replace("6000", str(other.port)).replace("timeout=10", "timeout=0.5")
+        exec(compile(code, "library.rst", "exec"), {})
     printed = capsys.readouterr().out
     assert "'listening'" in printed
     assert "'peer_up'" in printed
     assert "hello, everyone" in str(list(other.events(timeout=0.1)))
 
 
-def test_every_method_of_the_library_and_every_field_of_a_peer_is_named():
+def test_every_name_of_the_library_and_every_field_of_a_peer_is_mentioned():
     named = " ".join(words(ALL["library"]))
-    public = [name for name in dir(Node) if not name.startswith("_")]
-    for name in [*public, *PeerInfo._fields]:
+    for name in [*p2p_plain.__all__, *methods(Node), *PeerInfo._fields]:
         assert re.search(r"\b%s\b" % name, named), name
+
+
+def methods(thing):
+    return {name for name in dir(thing) if not name.startswith("_")}
+
+
+def test_the_help_of_a_node_lists_settings_methods_and_events_with_their_fields():
+    text = pydoc.plain(pydoc.render_doc(Node))
+    assert re.findall(r":param (\w+):", text) == list(inspect.signature(Node).parameters)
+    table = re.search(r"The methods, (.+?)\*\*Life", text, re.S).group(1)
+    assert methods(Node) <= set(re.findall(r"\w+", table))
+    shown = re.findall(r"^ \|      (\w+)  +([\w, ]+)$", text.partition("**Events**")[2], re.M)
+    events = {name: {"event", "time", *fields.split(", ")} for name, fields in shown}
+    assert events == listed_events()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 8), reason="typing.TypedDict came with Python 3.8")
+def test_the_types_of_events_have_the_fields_that_are_listed():
+    code = read(os.path.join(PACKAGE, "common", "event_types.py"))
+    found = {}
+    exec(code.replace("TYPE_CHECKING = False", "TYPE_CHECKING = True"), found)
+    types = [one.__annotations__ for one in found["AnyEvent"].__args__]
+    assert {fields["event"].__args__[0]: set(fields) for fields in types} == listed_events()
 
 
 # -- the status page -------------------------------------------------------------------------------

@@ -4,7 +4,10 @@ import errno
 import gc
 import logging
 import os
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 
@@ -21,7 +24,7 @@ from p2p_plain import (
 )
 from p2p_plain.common.errors import CannotStart
 from p2p_plain.node import peers_file
-from tests.support import BUSY, PATIENCE, RawListener, RawPeer, free_port, new_id, wait_until
+from tests.support import BUSY, PATIENCE, ROOT, RawListener, RawPeer, free_port, new_id, wait_until
 
 
 def tasks():
@@ -251,6 +254,53 @@ def test_a_callback_that_fails_is_logged_and_disturbs_nobody(make_node, no_error
     wait_until(lambda: no_errors_logged)
     assert "ZeroDivisionError" in no_errors_logged[0].getMessage()
     del no_errors_logged[:]
+
+
+# -- for type checkers ----------------------------------------------------------------------------
+
+PROGRAM = """
+from typing import List
+
+from p2p_plain import MessageEvent, Node, PeerUpEvent
+
+messages: List[MessageEvent] = []
+
+def met(event: PeerUpEvent) -> None:
+    print(event["nodeid"].upper(), event["peers"] + 1)
+    print(event["nodeId"])  # wrong: no such field
+
+node = Node(port=0, bootstrap=["127.0.0.1:6000"], name="mine")
+node.on("peer_up", met)
+node.on("peer_up", print)
+node.on("message", messages.append)
+node.on("message", lambda event: print(event["from"], event["body"]["anything"]))
+node.on("message", lambda event: print(event["form"]))  # wrong: no such field
+node.on("message", met)  # wrong: not what it takes
+node.on("peerup", print)  # wrong: no such event
+node.on("*", lambda event: print(event["time"], event["event"]))
+for event in node.events(timeout=1.5):
+    if event["event"] == "rtt":
+        print(event["rtt_ms"] / 1000)
+        print(event["rtt"])  # wrong: no such field
+    print(event["nodeid"])  # wrong: not every event has it
+print(node.peers()[0].rtt_ms, node.addresses[0].upper())
+node.wait_for_peers("one")  # wrong: not a number
+Node(prot=0)  # wrong: no such setting
+"""
+
+
+@pytest.mark.skipif(not shutil.which("mypy"), reason="needs mypy")
+def test_a_type_checker_finds_misspelt_events_fields_and_settings(tmp_path):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    run = subprocess.run(
+        ["mypy", "--strict", "--cache-dir", os.devnull, "program.py"],
+        cwd=str(tmp_path),
+        env=dict(os.environ, MYPYPATH=ROOT),
+        stdout=subprocess.PIPE,
+    )
+    found = set(re.findall(r"^program.py:(\d+): error", run.stdout.decode(), re.M))
+    lines = enumerate(PROGRAM.splitlines(), 1)
+    assert found == {str(number) for number, line in lines if "# wrong" in line}
 
 
 # -- life ----------------------------------------------------------------------------------------

@@ -81,6 +81,14 @@ def test_a_node_without_a_page_imports_neither_page_nor_tour():
     assert not others & (NEVER | {"gzip"})
 
 
+def test_the_articles_node_imports_nothing_that_stands_above_it():
+    ours, others = imported(AT_THE_END + "import p2p_plain.node.__main__")
+    assert ours > A_NODE
+    floors = ("p2p_plain.common", "p2p_plain.node")
+    assert {name for name in ours if not name.startswith(floors)} == {"p2p_plain"}
+    assert not others & NEVER
+
+
 def test_the_library_imports_a_node_when_a_program_uses_it():
     said = subprocess.check_output(
         [
