@@ -16,20 +16,12 @@ from types import ModuleType  # noqa: E402
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .common.event_types import (
-        AnyEvent,
-        ListeningEvent,
-        MessageEvent,
-        PeerDownEvent,
-        PeerUpEvent,
-        ReachEvent,
-        RefusedEvent,
-        RttEvent,
-        SelfEvent,
-        StoppedEvent,
-    )
     from .common.errors import (
         CannotStart, MessageTooLong, NotConnected, NotRunning, P2PError, PeerBusy, UsageError,
+    )
+    from .common.event_types import (
+        AnyEvent, ListeningEvent, MessageEvent, PeerDownEvent, PeerUpEvent, ReachEvent,
+        RefusedEvent, RttEvent, SelfEvent, StoppedEvent,
     )
     from .full_node import Node
     from .node.peer import PeerInfo

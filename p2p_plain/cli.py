@@ -15,12 +15,7 @@ from .common.output import let_go
 from .common.program import NO
 from .common.program import main as run_program
 from .common.signals import delayed
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, List, Optional
+from .common.typing import Any, List, Optional
 
 COMMANDS = {
     "ping": "commands.ping.ping",
@@ -54,7 +49,7 @@ Exit codes: 0 done, or stopped by a signal; 1 the answer is no; 2 wrong usage; 3
 """
 
 
-def main(argv: "Optional[List[str]]" = None) -> int:
+def main(argv: Optional[List[str]] = None) -> int:
     """Run the program.  Return its exit code."""
     return run_program(_run, sys.argv[1:] if argv is None else argv)
 
@@ -80,7 +75,7 @@ def node_parser() -> Parser:
     return parser
 
 
-def _run(words: "List[str]") -> int:
+def _run(words: List[str]) -> int:
     if not words or words[0].startswith("-"):
         settings = node_parser().settings(words)
         return int(_imported("commands.run.run")(settings))
@@ -95,7 +90,7 @@ def _run(words: "List[str]") -> int:
         return NO  # the question has no answer
 
 
-def _imported(path: str) -> "Any":
+def _imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     with delayed():
         return getattr(import_module("p2p_plain." + module), name)

@@ -9,18 +9,13 @@ import random
 import time
 
 from .common.address import Address
-from .common.config import DEFAULT_PORT, Config
+from .common.config import DEFAULT_PORT, Bootstrap, Config, PathName
+from .common.typing import Any, Dict, List, Optional, Tuple, Union
 from .monitor.row_messages import Links
 from .monitor.survey import Survey
 from .node import node
 from .node.hooks import Hooks
 from .node.peer import PeerInfo
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Tuple, Union
-
-    from .common.config import Bootstrap, PathName
 
 CLIENTS_SHARE = 1 / 4
 """The part of a process's descriptors that clients of the status page get, if there is one."""
@@ -74,18 +69,18 @@ class Node(node.Node):
         self,
         *,
         port: int = DEFAULT_PORT,
-        bind: "Optional[str]" = None,
-        bootstrap: "Bootstrap" = (),
-        advertise: "Optional[str]" = None,
-        name: "Optional[str]" = None,
+        bind: Optional[str] = None,
+        bootstrap: Bootstrap = (),
+        advertise: Optional[str] = None,
+        name: Optional[str] = None,
         network: str = "",
         ping_interval: float = 60.0,
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: "Optional[PathName]" = None,
-        http: "Union[int, str, None]" = None
+        peers_file: Optional[PathName] = None,
+        http: Union[int, str, None] = None
     ) -> None:
         """Make a node that does nothing yet.  The settings are the options of the command line.
 
@@ -151,22 +146,22 @@ class Node(node.Node):
         self._survey = Survey(self.config, self._events, time.monotonic, rng)
         return self._survey
 
-    def _http_port(self, addresses: "Tuple[Address, ...]") -> "Optional[int]":
+    def _http_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
         return None if self._page is None else self._page.public_port(addresses)
 
     # -- questions --------------------------------------------------------------------------
 
-    def peers(self) -> "List[PeerInfo]":
+    def peers(self) -> List[PeerInfo]:
         """Return a copy of the list of peers that are up now, the longest connected first."""
         self._started()
         return self._survey.peers()
 
-    def rows(self) -> "List[Links]":
+    def rows(self) -> List[Links]:
         """Return the matrix as far as it is known here: each node's row, this node's own first."""
         self._started()
         return self._survey.matrix()
 
-    def matrix(self) -> "List[Dict[str, Any]]":
+    def matrix(self) -> List[Dict[str, Any]]:
         """Return the rows as dicts with ``nodeid``, ``name``, ``age``, ``lag_ms`` and ``links``.
 
         ``age`` is in seconds since the row was measured, ``lag_ms`` how late its node itself ran,
@@ -175,7 +170,7 @@ class Node(node.Node):
         """
         return [row.as_dict() for row in self.rows()]
 
-    def counters(self) -> "Dict[str, Any]":
+    def counters(self) -> Dict[str, Any]:
         """Return what was counted since the start.
 
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures`` by

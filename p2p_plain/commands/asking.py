@@ -11,14 +11,9 @@ from ..common.errors import UsageError
 from ..common.escape import printable
 from ..common.options import Parser, as_typed, number, program, whole_number
 from ..common.program import complain
+from ..common.typing import Callable
 from ..node.messages import Hello
 from ..terminal.event_lines import SHORT_ID
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable
 
 
 def parser(command: str, description: str, example: str) -> Parser:
@@ -40,7 +35,7 @@ def parser(command: str, description: str, example: str) -> Parser:
     return made
 
 
-def seconds(least: float = 0.001) -> "Callable[[str], float]":
+def seconds(least: float = 0.001) -> Callable[[str], float]:
     """Return the ``type`` of an option that takes at least so many seconds."""
 
     def read(text: str) -> float:

@@ -12,17 +12,12 @@ from ..common.errors import P2PError
 from ..common.outcomes import IN_WORDS
 from ..common.output import Output
 from ..common.program import DONE, NO
+from ..common.typing import List, Optional, Tuple
 from ..common.words import duration
 from ..monitor.summary import summarize
 from ..monitor.view import Direction, State, View
 from .asking import complain_about, parser, positive, seconds
 from .guest import REQUEST_TIMEOUT, STALE_AFTER, Asker, Snapshot, in_words
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
 
 WITHIN = 30.0
 """Seconds that ``check`` waits.  A network that one script starts is complete in two or three."""
@@ -38,7 +33,7 @@ MANY = 100
 """Most directions that ``check`` lists; ``--json`` has all of them."""
 
 
-def check(argv: "List[str]") -> int:
+def check(argv: List[str]) -> int:
     """Wait until every direction is up.  Return ``NO`` if that takes too long."""
     options = parser(
         "check",
@@ -88,7 +83,7 @@ def check(argv: "List[str]") -> int:
     return DONE if good else NO
 
 
-def not_up(view: View) -> "List[Direction]":
+def not_up(view: View) -> List[Direction]:
     """Return every direction between two nodes that is not known to be up, in order of labels."""
     found = []
     for source in sorted(view.nodes, key=view.label.__getitem__):
@@ -101,8 +96,8 @@ def not_up(view: View) -> "List[Direction]":
 
 
 def _what_is_missing(
-    view: View, down: "List[Direction]", expected: int, problem: str, took: float
-) -> "List[str]":
+    view: View, down: List[Direction], expected: int, problem: str, took: float
+) -> List[str]:
     lines = ["not ok after %s: %s" % (duration(took), summarize(view).text())]
     if len(view.nodes) < expected:
         lines[0] += "; %d nodes are expected" % expected
@@ -118,7 +113,7 @@ def _what_is_missing(
 
 def _wait_for_all(
     address: Address, network: str, expected: int, deadline: float
-) -> "Tuple[Optional[Snapshot], str]":
+) -> Tuple[Optional[Snapshot], str]:
     """Return the last answer, if there was one, and why the last question had none."""
     asker = Asker(address, network, "check")
     answer, problem, pause = None, "", FIRST_PAUSE

@@ -26,22 +26,14 @@ from ..common.address import Address, from_sockaddr
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
 from ..common.escape import printable
 from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
-from ..common.record import Record
+from ..common.typing import Any, Dict, List, NamedTuple, Optional
 from ..monitor.row_messages import GETLINKS, LINK_FIELDS, Links
 from ..monitor.rows import MAX_ROWS, STALE_AFTER_INTERVALS
 from ..node import messages
 from ..node.codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from ..node.connector import dial
-from ..node.messages import Bye, Hello, Ping, Pong, new_uuid
+from ..node.messages import AnyMessage, Bye, Hello, Ping, Pong, new_uuid
 from ..node.transport import Transport
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
-
-    from ..node.messages import AnyMessage
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for connect and hello together, and for each request, unless the caller says otherwise."""
@@ -75,7 +67,7 @@ class Guest:
         network: str = "",
         timeout: float = REQUEST_TIMEOUT,
         name: str = "guest",
-        stopping: "Optional[Event]" = None,
+        stopping: Optional[Event] = None,
     ) -> None:
         """Connect and greet.  Raises ``DialFailed``, ``PeerLeft`` or ``PeerMisbehaved``."""
         self.address = address
@@ -117,7 +109,7 @@ class Guest:
 
     # -- requests ---------------------------------------------------------------------
 
-    def ping(self, timeout: "Optional[float]" = None) -> float:
+    def ping(self, timeout: Optional[float] = None) -> float:
         """Return the seconds from our ping to its pong."""
         deadline = self._begin(timeout)
         try:
@@ -130,7 +122,7 @@ class Guest:
             self.close()
             raise
 
-    def rows(self, timeout: "Optional[float]" = None) -> "List[Links]":
+    def rows(self, timeout: Optional[float] = None) -> List[Links]:
         """Return every row that the node has, its own first; at most one for each node."""
         deadline = self._begin(timeout)
         try:
@@ -152,7 +144,7 @@ class Guest:
 
     # -- inside -------------------------------------------------------------------------
 
-    def _begin(self, timeout: "Optional[float]") -> float:
+    def _begin(self, timeout: Optional[float]) -> float:
         """Return the deadline of a request that begins now."""
         if self.closed:
             raise DialFailed(RESET, "the connection is closed")
@@ -189,7 +181,7 @@ class Guest:
             # Broken.  Its last words may still be readable, and they say more.
             pass
 
-    def _next(self, deadline: float, wanted: str) -> "AnyMessage":
+    def _next(self, deadline: float, wanted: str) -> AnyMessage:
         """Return the next message.  Answers pings, and raises a ``bye``."""
         while True:
             while not self._waiting:
@@ -241,11 +233,11 @@ def _lean(row: Links) -> Links:
     return Links(row.nodeid, tuple(links), row.name, row.age, row.lag_ms)
 
 
-class Snapshot(Record):
+class Snapshot(NamedTuple):
     """What a node knew when it was asked: its hello, and every row that it has."""
 
     hello: Hello
-    rows: "List[Links]"
+    rows: List[Links]
     stale_after: float = STALE_AFTER
     """Seconds after which a row is too old."""
 
@@ -257,7 +249,7 @@ class Asker:
     """
 
     def __init__(
-        self, address: Address, network: str, name: str, stopping: "Optional[Event]" = None
+        self, address: Address, network: str, name: str, stopping: Optional[Event] = None
     ) -> None:
         self._address = address
         self._network = network

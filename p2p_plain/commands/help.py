@@ -11,12 +11,7 @@ from ..common.errors import UsageError
 from ..common.options import Parser, program
 from ..common.output import Output
 from ..common.program import DONE
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List
+from ..common.typing import List
 
 PACKAGE = __name__.partition(".")[0]
 
@@ -33,7 +28,7 @@ DOCUMENTS = {
 """Path in the package by name, in the order of the list."""
 
 
-def help_on(argv: "List[str]") -> int:
+def help_on(argv: List[str]) -> int:
     """Print the document that is named, or the list of all; returns the exit code.
 
     Raises ``UsageError`` if there is no such document.

@@ -10,6 +10,7 @@ import sys
 from ..common.errors import P2PError
 from ..common.output import Output
 from ..common.program import DONE, NO, complain
+from ..common.typing import Any, Dict, List
 from ..monitor.judge import judge
 from ..monitor.row_messages import Links
 from ..monitor.summary import summarize
@@ -18,17 +19,11 @@ from ..terminal.matrix_table import draw
 from .asking import complain_about, parser, positive
 from .guest import Asker, in_words
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List
-
 PIPE_WIDTH = 200
 """Columns of the matrix where stdout is not a terminal."""
 
 
-def matrix(argv: "List[str]") -> int:
+def matrix(argv: List[str]) -> int:
     """Print the matrix and the verdicts.  Return ``NO`` if the node does not answer."""
     options = parser(
         "matrix",
@@ -60,7 +55,7 @@ def matrix(argv: "List[str]") -> int:
     return NO if out.problem else DONE
 
 
-def as_dict(view: View, rows: "List[Links]") -> "Dict[str, Any]":
+def as_dict(view: View, rows: List[Links]) -> Dict[str, Any]:
     """Return what ``--json`` prints."""
     return {
         "nodes": [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],

@@ -15,19 +15,14 @@ from ..common.events import rfc3339
 from ..common.output import FAREWELL, Output, let_go
 from ..common.program import DONE, NO
 from ..common.signals import ignore_stop_signals
+from ..common.typing import Any, List, Optional, Tuple
 from ..common.words import milliseconds
 from ..node.peer import GUEST_TIMEOUT
 from .asking import parser, positive, seconds, who
 from .guest import REQUEST_TIMEOUT, Guest, in_words
 
-TYPE_CHECKING = False
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, List, Optional, Tuple
-
-
-def ping(argv: "List[str]") -> int:
+def ping(argv: List[str]) -> int:
     """Ping a node until the count is reached or Ctrl-C.  Return ``NO`` if nothing was answered."""
     options = parser(
         "ping",
@@ -179,7 +174,7 @@ class _Pings:
             connect_ms=connect_ms,
         )
 
-    def _print(self, text: str, event: str = "", **fields: "Any") -> bool:
+    def _print(self, text: str, event: str = "", **fields: Any) -> bool:
         """Print a line, or with ``--json`` an event.  A line without an event is for people only."""
         if self._as_json:
             text = json.dumps(dict(fields, event=event, time=rfc3339(time.time())))

@@ -6,21 +6,14 @@
 import sys
 import time
 
-from ..common.events import REPORTED
+from ..common.events import REPORTED, Event
 from ..common.options import program
 from ..common.output import Output
 from ..common.program import run_node, take_output_options
+from ..common.typing import Any, Dict
 from ..full_node import Node
 from ..node.lateness import LATE_SECONDS
 from ..terminal import event_lines
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict
-
-    from ..common.events import Event
 
 SWITCH_INTERVAL, WHEN_CROWDED = 0.005, 0.05
 """Seconds after which a waiting thread asks for the interpreter: Python's own value, and the value
@@ -28,7 +21,7 @@ for a node that runs late.  Each request is a wakeup of its own.  With 100 nodes
 on two cores, requests alone took all the time; with the larger value such nodes recover."""
 
 
-def run(settings: "Dict[str, Any]") -> int:
+def run(settings: Dict[str, Any]) -> int:
     """Run a node until a stop signal, or until nobody reads what it prints.  Return the exit code.
 
     ``settings`` are those of ``cli.node_parser``.  Raises ``UsageError`` and ``CannotStart``.
@@ -37,7 +30,7 @@ def run(settings: "Dict[str, Any]") -> int:
     node = Node(**settings)
     node.on(REPORTED, lambda _: ask_less_when_late(node.lateness()))
 
-    def event_line(event: "Event", out: Output) -> str:
+    def event_line(event: Event, out: Output) -> str:
         lines = [event_lines.human(event, time.localtime().tm_gmtoff, out.colour)]
         if event["event"] == "listening":
             network = node.config.network
@@ -55,6 +48,6 @@ def ask_less_when_late(lateness: float) -> None:
     sys.setswitchinterval(WHEN_CROWDED if lateness > LATE_SECONDS else SWITCH_INTERVAL)
 
 
-def trace_line(event: "Event", started_at: float, err: Output) -> str:
+def trace_line(event: Event, started_at: float, err: Output) -> str:
     """Return a line of the wire as wide as the terminal."""
     return event_lines.trace(event, started_at, err.colour, err.columns())

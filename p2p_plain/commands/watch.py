@@ -19,16 +19,11 @@ from ..common.errors import P2PError
 from ..common.output import Output, let_go
 from ..common.program import DONE
 from ..common.signals import Interrupted, SelfPipe
+from ..common.typing import Callable, List, Optional
 from ..terminal.screen import ENDING, RESHAPING, Screen, is_screen, stop_ourselves
 from .asking import parser, seconds
 from .guest import Asker, in_words
 from .watch_panel import COLUMNS, Chosen, Known, Report, picture_of
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, List, Optional
 
 INTERVAL = 1.0
 """Seconds between two questions, as in mtr."""
@@ -37,7 +32,7 @@ PIPE_WIDTH = 160
 """Columns of a block where stdout is not a terminal."""
 
 
-def watch(argv: "List[str]") -> int:
+def watch(argv: List[str]) -> int:
     """Show a node's view until ``q``, a signal, or the end of the pipe."""
     options = parser(
         "watch",
@@ -149,7 +144,7 @@ class Reporter:
     """The thread that asks the node, and its latest report that nobody has taken yet."""
 
     def __init__(
-        self, address: Address, network: str, interval: float, wake: "Callable[[], None]"
+        self, address: Address, network: str, interval: float, wake: Callable[[], None]
     ) -> None:
         self._interval = interval
         self._wake = wake
@@ -169,7 +164,7 @@ class Reporter:
         """Stop asking.  Does not wait for an answer that is under way."""
         self._stopping.set()
 
-    def take(self) -> "List[Report]":
+    def take(self) -> List[Report]:
         """Return the latest report once; empty if there is no new one.  Main thread."""
         with self._lock:
             latest, self._latest = self._latest, None

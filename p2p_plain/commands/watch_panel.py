@@ -10,7 +10,7 @@ from collections import deque
 from ..common.address import Address
 from ..common.escape import printable
 from ..common.outcomes import FAILURES, IN_WORDS, UNKNOWN
-from ..common.record import Record
+from ..common.typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 from ..common.words import column_duration, column_ms, count_of, duration, natural
 from ..monitor.judge import judge
 from ..monitor.summary import summarize
@@ -20,12 +20,6 @@ from ..terminal.matrix_table import draw
 from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
 from .asking import who
 from .guest import STALE_AFTER, Snapshot
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, List, Optional
 
 SAMPLES = 200
 """Round trips remembered for each node: more than fit on a terminal."""
@@ -40,10 +34,10 @@ DOWN = "!"
 """In a sparkline: the connection was down."""
 
 
-class Report(Record):
+class Report(NamedTuple):
     """An answer, or the problem instead of one; ``at`` is a monotonic time."""
 
-    answer: "Optional[Snapshot]"
+    answer: Optional[Snapshot]
     problem: str
     at: float
 
@@ -94,7 +88,7 @@ class Known:
         for nodeid in set(self.samples) - there:
             del self.samples[nodeid]
 
-    def links(self) -> "List[Dict[str, Any]]":
+    def links(self) -> List[Dict[str, Any]]:
         """Return the watched node's own row, with the names that the matrix and verdicts use."""
         if self.answer is None:
             return []
@@ -122,20 +116,20 @@ class Chosen:
 # -- the lines -------------------------------------------------------------------------
 
 
-class Column(Record):
+class Column(NamedTuple):
     """A column of the table: ``value`` sorts it (``None`` goes last), and ``show`` prints it."""
 
     key: str
     title: str
-    value: "Callable[[Dict[str, Any]], Any]"
-    show: "Callable[[Any], str]"
+    value: Callable[[Dict[str, Any]], Any]
+    show: Callable[[Any], str]
     right: bool = False
 
 
 _DIRECTIONS = {"outbound": "out", "inbound": "in", "none": "-"}
 
 
-def _name_of(link: "Dict[str, Any]") -> str:
+def _name_of(link: Dict[str, Any]) -> str:
     return str(link.get("name") or link["nodeid"][:SHORT_ID])
 
 
@@ -143,7 +137,7 @@ def _text(value: str) -> str:
     return printable(value, 64)
 
 
-def _up_since(link: "Dict[str, Any]") -> "Any":
+def _up_since(link: Dict[str, Any]) -> Any:
     return link.get("up_s") if link.get("direction", "none") != "none" else None
 
 
@@ -174,10 +168,10 @@ def picture_of(
     chosen: Chosen,
     now: float,
     columns: int,
-    lines: "Optional[int]",
+    lines: Optional[int],
     colour: bool,
     encoding: str,
-) -> "List[str]":
+) -> List[str]:
     """Return the picture as at most ``lines`` lines (``None``: any number) of ``columns`` columns."""
     head = _header(known, now, columns, colour)
     below: List[str] = []
@@ -202,7 +196,7 @@ def picture_of(
     return [clip(as_encoded(line, encoding), columns) for line in made[:lines]]
 
 
-def _header(known: Known, now: float, columns: int, colour: bool) -> "List[str]":
+def _header(known: Known, now: float, columns: int, colour: bool) -> List[str]:
     name = known.address
     if known.answer is not None:
         name = "%s  %s" % (who(known.answer.hello), known.address)
@@ -235,7 +229,7 @@ def _footer(chosen: Chosen, columns: int) -> str:
 
 def _table(
     known: Known, chosen: Chosen, columns: int, colour: bool, encoding: str
-) -> "List[str]":
+) -> List[str]:
     """Return a heading, and a line for each node that the watched one knows."""
     if known.answer is None:
         return []
@@ -277,7 +271,7 @@ def _table(
     return made
 
 
-def _in_order(links: "List[Dict[str, Any]]", chosen: Chosen) -> "List[Dict[str, Any]]":
+def _in_order(links: List[Dict[str, Any]], chosen: Chosen) -> List[Dict[str, Any]]:
     """Return the links sorted as chosen.  Those without a value go last in both directions."""
     (value,) = (c.value for c in COLUMNS if c.key == chosen.sort)
     links = sorted(links, key=lambda link: (natural(_name_of(link)), link["nodeid"]))
@@ -286,12 +280,12 @@ def _in_order(links: "List[Dict[str, Any]]", chosen: Chosen) -> "List[Dict[str, 
     return have + [link for link in links if value(link) is None]
 
 
-def _rank(value: "Any") -> "Any":
+def _rank(value: Any) -> Any:
     """Return a sort key that puts 10.0.0.2 before 10.0.0.10."""
     return natural(value) if isinstance(value, str) else value
 
 
-def _page(body: "List[str]", room: int, chosen: Chosen) -> "List[str]":
+def _page(body: List[str], room: int, chosen: Chosen) -> List[str]:
     """Return the chosen page of ``body``; its first line, the heading, is on every page."""
     if len(body) <= room or room < 2:
         chosen.page, chosen.pages = 0, 1
@@ -303,7 +297,7 @@ def _page(body: "List[str]", room: int, chosen: Chosen) -> "List[str]":
     return body[:1] + body[begin : begin + size]
 
 
-def sparkline(samples: "List[Optional[float]]", blocks: str) -> str:
+def sparkline(samples: List[Optional[float]], blocks: str) -> str:
     """Return one character for each sample; the largest sample is a full block."""
     most = max((sample for sample in samples if sample is not None), default=0.0) or 1.0
     return "".join(

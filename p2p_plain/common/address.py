@@ -11,13 +11,7 @@ import functools
 import ipaddress
 
 from .errors import UsageError
-from .record import Record
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple
+from .typing import Any, NamedTuple, Optional, Tuple
 
 MAX_HOST_LENGTH = 253
 """Longest host name, in characters, that DNS can carry (RFC 1035 section 2.3.4)."""
@@ -27,7 +21,7 @@ MAX_HOST_LENGTH = 253
 _ASKED_AGAIN = functools.lru_cache(maxsize=1024)
 
 
-class Address(Record):
+class Address(NamedTuple):
     """Where a node listens: ``host`` (an IP address in canonical form, or a name), TCP ``port``."""
 
     host: str
@@ -37,7 +31,7 @@ class Address(Record):
         return ("[%s]:%d" if ":" in self.host else "%s:%d") % (self.host, self.port)
 
 
-def parse(text: str, default_port: "Optional[int]" = None, setting: str = "address") -> Address:
+def parse(text: str, default_port: Optional[int] = None, setting: str = "address") -> Address:
     """Read an address that a person typed: ``host:port``, ``[v6]:port``, or ``host`` with a default.
 
     Raises ``UsageError``, which names ``setting``.
@@ -82,7 +76,7 @@ def _parse_wire(text: str) -> Address:
     return Address(canonical, port)
 
 
-def from_sockaddr(sockaddr: "Any") -> Address:
+def from_sockaddr(sockaddr: Any) -> Address:
     """Convert what ``getpeername`` or ``accept`` returns: a pair for IPv4, four values for IPv6."""
     return Address(_canonical(sockaddr[0]), sockaddr[1])
 
@@ -127,7 +121,7 @@ def is_ip(host: str) -> bool:
     return _ip(host) is not None
 
 
-def _split(text: str) -> "Tuple[str, Optional[str]]":
+def _split(text: str) -> Tuple[str, Optional[str]]:
     """Return the host, and the text of the port, ``None`` if there is none."""
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
@@ -140,7 +134,7 @@ def _split(text: str) -> "Tuple[str, Optional[str]]":
     return host, port if colon else None
 
 
-def _port_number(text: str) -> "Optional[int]":
+def _port_number(text: str) -> Optional[int]:
     # str.isdigit() alone says yes to superscripts and to other scripts' digits.
     if 0 < len(text) <= 5 and all(c in "0123456789" for c in text) and int(text) <= 65535:
         return int(text)
@@ -152,7 +146,7 @@ def _may_be_in_host(character: str) -> bool:
 
 
 @_ASKED_AGAIN
-def _ip(host: str) -> "Any":
+def _ip(host: str) -> Any:
     """Return the ``ipaddress`` object of ``host`` without its zone; ``None`` for a name."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])

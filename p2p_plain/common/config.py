@@ -8,13 +8,10 @@ import os
 
 from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError
+from .typing import Any, Iterable, List, Optional, Tuple, Union
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Iterable, List, Optional, Tuple, Union
-
-    PathName = Union[str, os.PathLike[str]]
-    Bootstrap = Union[None, str, Address, Iterable[Union[str, Address]]]
+PathName = Union[str, "os.PathLike[str]"]
+Bootstrap = Union[None, str, Address, Iterable[Union[str, Address]]]
 
 DEFAULT_PORT = 6000
 """TCP port when none is given: that of the examples.  Nothing but X11 is registered there."""
@@ -32,18 +29,18 @@ class Config:
     def __init__(
         self,
         port: int = DEFAULT_PORT,
-        bind: "Optional[str]" = None,
-        bootstrap: "Bootstrap" = (),
-        advertise: "Optional[str]" = None,
-        name: "Optional[str]" = None,
+        bind: Optional[str] = None,
+        bootstrap: Bootstrap = (),
+        advertise: Optional[str] = None,
+        name: Optional[str] = None,
         network: str = "",
         ping_interval: float = 60.0,
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
         max_rate: float = 200.0,
-        peers_file: "Optional[PathName]" = None,
-        http: "Union[int, str, None]" = None,
+        peers_file: Optional[PathName] = None,
+        http: Union[int, str, None] = None,
     ) -> None:
         self.port = whole("port", port, 0, 65535)
         self.bind = None if bind is None else _bind(bind)
@@ -102,7 +99,7 @@ def _name(value: object) -> str:
     return _text("name", value, 1)
 
 
-def _path(setting: str, value: "Any") -> str:
+def _path(setting: str, value: Any) -> str:
     path = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(path, str) or not path or "\0" in path:
         raise UsageError(setting, "%r is not the name of a file" % (value,))
@@ -150,9 +147,9 @@ def _advertise(text: object, port: int) -> Address:
     return address
 
 
-def _bootstrap(given: "Bootstrap", port: int) -> "Tuple[Address, ...]":
+def _bootstrap(given: Bootstrap, port: int) -> Tuple[Address, ...]:
     """Return a flat list without repeats, in the order given; a text may hold several, by comma."""
-    each: "Any" = [given] if isinstance(given, (str, bytes, Address)) else given
+    each: Any = [given] if isinstance(given, (str, bytes, Address)) else given
     try:
         each = [] if each is None else list(each)
     except TypeError:

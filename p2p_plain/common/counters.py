@@ -7,11 +7,7 @@ itself, on a thread or under a lock that it has anyway; a reader adds up all con
 from bisect import bisect_left
 from threading import Lock
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Tuple
+from .typing import Dict, List, Tuple
 
 BUCKETS = (
     0.00005,
@@ -71,7 +67,7 @@ class Tally:
         with self._lock:
             self._counts[word] = self._counts.get(word, 0) + 1
 
-    def counts(self) -> "Dict[str, int]":
+    def counts(self) -> Dict[str, int]:
         """Return a copy: how often each word was counted."""
         with self._lock:
             return dict(self._counts)
@@ -92,7 +88,7 @@ class Histogram:
             self._counts[bisect_left(BUCKETS, seconds)] += 1
             self._sum += seconds
 
-    def read(self) -> "Tuple[List[Tuple[float, int]], float, int]":
+    def read(self) -> Tuple[List[Tuple[float, int]], float, int]:
         """Return the number of round trips up to each bound, their sum in seconds, and how many."""
         with self._lock:
             counts, total = list(self._counts), self._sum

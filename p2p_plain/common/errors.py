@@ -9,12 +9,7 @@
 ``PeerLeft`` is no fault at all: the other end said ``bye``.
 """
 
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Sequence
+from .typing import Sequence
 
 
 class P2PError(Exception):
@@ -67,7 +62,7 @@ class Refused(P2PError):
     nodes.
     """
 
-    def __init__(self, reason: str, detail: str = "", last_words: "Sequence[bytes]" = ()) -> None:
+    def __init__(self, reason: str, detail: str = "", last_words: Sequence[bytes] = ()) -> None:
         super().__init__(detail or reason)
         self.reason = reason
         self.detail = detail

@@ -10,7 +10,9 @@ Events are plain dicts when a program runs.  It need not import this module, whe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Literal, Protocol, TypedDict, TypeVar, Union, overload
+    from typing import (
+        Any, Callable, Dict, List, Literal, Protocol, TypedDict, TypeVar, Union, overload,
+    )
 
     class _Event(TypedDict):
         time: str

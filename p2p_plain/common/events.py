@@ -18,23 +18,23 @@ from threading import Condition, get_ident
 from weakref import WeakSet
 
 from .escape import printable
+from .typing import (
+    TYPE_CHECKING, Any, Callable, Deque, Dict, Final, Iterator, List, Optional, Tuple,
+)
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Deque, Dict, Final, Iterator, List, Optional, Tuple
-
     from .event_types import types_by_name as types_by_name
-
-    Event = Dict[str, Any]
-    Callback = Callable[[Event], None]
-    Emit = Callable[..., None]
-    """``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
 else:
 
     def types_by_name(method):
         """Return ``method`` as it is.  Type checkers see one callback's type for each event's name."""
         return method
 
+
+Event = Dict[str, Any]
+Callback = Callable[[Event], None]
+Emit = Callable[..., None]
+"""``emit(event, **fields)``: any thread, never blocks, may be called while holding a lock."""
 
 REMEMBERED_EVENTS = 1000
 """Past events with which a new ``Node.events()`` begins."""
@@ -65,13 +65,13 @@ EVENTS = frozenset(
 )
 """The names of all events."""
 
-EVERYTHING: "Final" = "*"
+EVERYTHING: Final = "*"
 """The name to listen under for every event.  Trace lines are not events."""
 
-REPORTED: "Final" = "reported"
+REPORTED: Final = "reported"
 """The name to listen under for the end of each batch: a listener that buffers can flush now."""
 
-TRACE: "Final" = "trace"
+TRACE: Final = "trace"
 """The name to listen under for every line on the wire."""
 
 BESIDE = (TRACE, REPORTED)
@@ -104,7 +104,7 @@ class Backlog:
         self._events: Deque[Tuple[Event, int]] = deque()
         self._bytes = 0
 
-    def append(self, event: "Event", size: int = 0) -> int:
+    def append(self, event: Event, size: int = 0) -> int:
         """Add an event with ``size`` bytes of a peer's line in it; return how many were dropped."""
         self._events.append((event, size))
         self._bytes += size
@@ -114,7 +114,7 @@ class Backlog:
             dropped += 1
         return dropped
 
-    def take(self) -> "List[Event]":
+    def take(self) -> List[Event]:
         """Return all events and keep none."""
         taken = [event for event, _ in self._events]
         self._events.clear()
@@ -128,7 +128,7 @@ class Backlog:
 class Events:
     """The queue, its listeners, and the dispatcher's loop.  Any thread, unless a method says more."""
 
-    def __init__(self, wall_clock: "Callable[[], float]" = time.time) -> None:
+    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._lock = Condition()
         # Guarded by _lock, all below.  Nothing is called while it is held, so emit() may be called
@@ -144,7 +144,7 @@ class Events:
         self._closed = False
         self._dispatcher: Optional[int] = None
 
-    def on(self, name: str, callback: "Callback") -> None:
+    def on(self, name: str, callback: Callback) -> None:
         """Call ``callback(event)`` on the dispatcher thread for each event of that name."""
         with self._lock:
             self._listeners.setdefault(name, []).append(callback)
@@ -154,7 +154,7 @@ class Events:
         with self._lock:
             return name in self._listeners
 
-    def emit(self, event: str, **fields: "Any") -> None:
+    def emit(self, event: str, **fields: Any) -> None:
         """Queue an event.  Never blocks; may be called while holding any lock.
 
         The field ``size``, the bytes of a peer's line in the event, is not reported.  It bounds the
@@ -239,7 +239,7 @@ class Events:
         for stream in streams:
             stream.end()
 
-    def _report(self, event: "Event", listeners: "Dict[str, List[Callback]]") -> None:
+    def _report(self, event: Event, listeners: Dict[str, List[Callback]]) -> None:
         name = event["event"]
         if name == "log":
             _log(event["level"], event["text"])
@@ -275,7 +275,7 @@ class Stream:
         self.waiting = Backlog()
         self.ended = False
 
-    def put(self, event: "Event", size: int = 0) -> None:
+    def put(self, event: Event, size: int = 0) -> None:
         """Add an event.  The dispatcher's thread only."""
         with self._lock:
             self.waiting.append(event, size)
@@ -287,7 +287,7 @@ class Stream:
             self.ended = True
             self._lock.notify_all()
 
-    def read(self, timeout: "Optional[float]") -> "Iterator[Any]":
+    def read(self, timeout: Optional[float]) -> Iterator[Any]:
         """Yield events as they come, for ``timeout`` seconds in all, or until the node stops."""
         deadline = None if timeout is None else time.monotonic() + timeout
         try:

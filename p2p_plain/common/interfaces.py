@@ -3,16 +3,10 @@
 import socket
 
 from .address import Address, from_sockaddr
-from .record import Record
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Tuple
+from .typing import List, NamedTuple, Tuple
 
 
-class Listening(Record):
+class Listening(NamedTuple):
     """Where a node listens.
 
     ``wildcard`` has the IP versions (4, 6) accepted on every local address, and is empty if the node
@@ -21,10 +15,10 @@ class Listening(Record):
 
     port: int
     host: str
-    wildcard: "Tuple[int, ...]"
+    wildcard: Tuple[int, ...]
 
 
-def dialable_addresses(listening: Listening) -> "Tuple[Address, ...]":
+def dialable_addresses(listening: Listening) -> Tuple[Address, ...]:
     """Return where others reach us; a loopback address only if there is no other."""
     if not listening.wildcard:
         return (Address(listening.host, listening.port),)
@@ -40,7 +34,7 @@ def dialable_addresses(listening: Listening) -> "Tuple[Address, ...]":
 _ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
 
 
-def _own_hosts(version: int) -> "List[str]":
+def _own_hosts(version: int) -> List[str]:
     """Return the address that this machine would send from to the rest of the world.
 
     "Connecting" a UDP socket sends nothing; the kernel only chooses a route, and with it our own
@@ -55,7 +49,7 @@ def _own_hosts(version: int) -> "List[str]":
         return _interface_hosts() if version == 4 else _interface_hosts_of_ipv6()
 
 
-def _interface_hosts_of_ipv6() -> "List[str]":
+def _interface_hosts_of_ipv6() -> List[str]:
     """Return the global IPv6 addresses of all interfaces.  Linux only; elsewhere none."""
     try:
         with open("/proc/net/if_inet6", encoding="ascii") as file:
@@ -71,7 +65,7 @@ def _interface_hosts_of_ipv6() -> "List[str]":
     ]
 
 
-def _interface_hosts() -> "List[str]":
+def _interface_hosts() -> List[str]:
     """Return the IPv4 address of each interface but loopback.  Linux only; elsewhere none."""
     try:
         import fcntl

@@ -12,12 +12,7 @@ import sys
 from .. import __commit__, __version__
 from .errors import CannotStart, UsageError
 from .output import Output
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, NoReturn
+from .typing import Any, Dict, List, NoReturn
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -35,7 +30,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
 
-    def settings(self, words: "List[str]") -> "Dict[str, Any]":
+    def settings(self, words: List[str]) -> Dict[str, Any]:
         """Return the options given in ``words``: ``ping_interval`` for ``--ping-interval``.
 
         Raises ``UsageError``, or ``SystemExit`` after ``--help`` and ``--version``.
@@ -43,10 +38,10 @@ class Parser(argparse.ArgumentParser):
         given = vars(self.parse_args(words))
         return {name: value for name, value in given.items() if value is not None}
 
-    def _print_message(self, message: str, file: "Any" = None) -> None:
+    def _print_message(self, message: str, file: Any = None) -> None:
         Output(file or sys.stdout).write(message.rstrip("\n"))
 
-    def error(self, message: str) -> "NoReturn":
+    def error(self, message: str) -> NoReturn:
         """Raise ``UsageError`` with the option's name, where argparse gives one."""
         found = re.match(r"argument (\S+): (.*)", message, re.DOTALL)
         name, problem = found.groups() if found else ("", message)
@@ -113,7 +108,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     add("--version", action="version", version=version(), help="print the version")
 
 
-def expand_files(argv: "List[str]") -> "List[str]":
+def expand_files(argv: List[str]) -> List[str]:
     """Return ``argv`` with each ``@file`` replaced by the options in it; ``#`` begins a comment.
 
     Raises ``CannotStart`` if a file cannot be read, ``UsageError`` if it cannot be understood.

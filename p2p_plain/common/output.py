@@ -9,12 +9,7 @@ import os
 import select
 
 from ..common.errors import why
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Mapping, Optional, TextIO
+from .typing import Mapping, Optional, TextIO
 
 FAREWELL = 1.0
 """Seconds that a stopped terminal or pipe gets to take the last lines."""
@@ -23,7 +18,7 @@ FAREWELL = 1.0
 class Output:
     """stdout or stderr, whatever state it is in.  ``None`` stands for a closed one."""
 
-    def __init__(self, stream: "Optional[TextIO]") -> None:
+    def __init__(self, stream: Optional[TextIO]) -> None:
         self._stream = stream
         self.colour = stream is not None and wants_colour(stream, os.environ)
         self.problem = ""
@@ -67,7 +62,7 @@ class Output:
         except (OSError, ValueError):
             return True  # on Windows, select works on sockets only
 
-    def columns(self) -> "Optional[int]":
+    def columns(self) -> Optional[int]:
         """Return the width of the terminal now; ``None`` if there is none, or it is unknown."""
         try:
             return os.get_terminal_size(self._stream.fileno()).columns or None  # type: ignore[union-attr]
@@ -75,7 +70,7 @@ class Output:
             return None
 
 
-def finish(stream: "Optional[TextIO]") -> None:
+def finish(stream: Optional[TextIO]) -> None:
     """Flush ``stream`` before Python does, which would turn a full disk into exit code 120."""
     try:
         if stream is not None:
@@ -84,7 +79,7 @@ def finish(stream: "Optional[TextIO]") -> None:
         let_go(stream)
 
 
-def let_go(stream: "Optional[TextIO]") -> None:
+def let_go(stream: Optional[TextIO]) -> None:
     """Discard everything that is waiting and that will be written.
 
     Python flushes once more at exit.  It would complain if the reader is gone, and never end if the
@@ -108,7 +103,7 @@ def on_windows() -> bool:
     return os.name == "nt"
 
 
-def wants_colour(stream: "TextIO", environ: "Mapping[str, str]") -> bool:
+def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """True on a terminal with colours, unless NO_COLOR is set (no-color.org)."""
     if environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not stream.isatty():
         return False

@@ -12,24 +12,17 @@ import time
 
 from .errors import CannotStart, UsageError
 from .escape import printable
-from .events import EVERYTHING, REPORTED
+from .events import EVERYTHING, REPORTED, Event
 from .options import expand_files
 from .output import Output, finish, let_go
 from .signals import SelfPipe, stop_signals, treat_all_like_ctrl_c
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List
-
-    from .events import Event
+from .typing import Any, Callable, Dict, List
 
 DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
 """Exit codes.  ``NO`` is the answer of a command that asks, for example ``check``."""
 
 
-def main(program: "Callable[[List[str]], int]", argv: "List[str]") -> int:
+def main(program: Callable[[List[str]], int], argv: List[str]) -> int:
     """Run ``program`` with the words of ``argv``, each ``@file`` replaced.  Return its exit code.
 
     Reports a ``UsageError`` or ``CannotStart`` in one line on stderr.
@@ -58,25 +51,25 @@ def complain(text: str) -> None:
     Output(sys.stderr).write("p2p_plain: " + printable(text, 1000))
 
 
-def plain_fields(event: "Event") -> str:
+def plain_fields(event: Event) -> str:
     """Return the fields of an event as ``name=value``, safe to print."""
     fields = ["%s=%s" % item for item in event.items() if item[0] not in ("event", "time")]
     return printable("  ".join(fields), 1000)
 
 
-def plain_event(event: "Event", out: Output) -> str:
+def plain_event(event: Event, out: Output) -> str:
     """Return an event as one line: time, name, fields."""
     return "%s  %-10s %s" % (event["time"], event["event"], plain_fields(event))
 
 
-def plain_trace(event: "Event", started_at: float, err: Output) -> str:
+def plain_trace(event: Event, started_at: float, err: Output) -> str:
     """Return a line of the wire as one line: seconds since the start, thread, peer, direction."""
     seconds = event["time"] - started_at
     words = (seconds, event["thread"], event["peer"], event["direction"], event["line"])
     return printable("%9.4f  %-14s %-21s %s %s" % words, 1000)
 
 
-def json_event(event: "Event", out: Output) -> str:
+def json_event(event: Event, out: Output) -> str:
     """Return an event as one line of JSON."""
     return json.dumps(event)
 
@@ -86,9 +79,9 @@ class Printer:
 
     def __init__(
         self,
-        event_line: "Callable[[Event, Output], str]",
-        trace_line: "Callable[[Event, float, Output], str]",
-        stdout_closed: "Callable[[], None]",
+        event_line: Callable[[Event, Output], str],
+        trace_line: Callable[[Event, float, Output], str],
+        stdout_closed: Callable[[], None],
     ) -> None:
         self._event_line = event_line
         self._trace_line = trace_line
@@ -100,33 +93,33 @@ class Printer:
         self.done = False
         """True once the last event is written."""
 
-    def event(self, event: "Event") -> None:
+    def event(self, event: Event) -> None:
         """Write one event, to be flushed with its batch."""
         if not self._out.write(self._event_line(event, self._out), now=False):
             self._stdout_closed()
         self._stopped = event["event"] == "stopped"
 
-    def flush(self, _: "Event") -> None:
+    def flush(self, _: Event) -> None:
         """Flush a batch of events with one write."""
         if not self._out.flush():
             self._stdout_closed()
         self.done = self._stopped
 
-    def trace(self, event: "Event") -> None:
+    def trace(self, event: Event) -> None:
         """Write one line of the wire to stderr."""
         self._err.write(self._trace_line(event, self._started_at, self._err))
 
 
-def take_output_options(settings: "Dict[str, Any]") -> "Dict[str, Any]":
+def take_output_options(settings: Dict[str, Any]) -> Dict[str, Any]:
     """Remove the options of ``add_output_options`` from ``settings`` and return them."""
     return {name: settings.pop(name, None) for name in ("json", "trace", "log_level")}
 
 
 def run_node(
-    node: "Any",
-    output: "Dict[str, Any]",
-    event_line: "Callable[[Event, Output], str]" = plain_event,
-    trace_line: "Callable[[Event, float, Output], str]" = plain_trace,
+    node: Any,
+    output: Dict[str, Any],
+    event_line: Callable[[Event, Output], str] = plain_event,
+    trace_line: Callable[[Event, float, Output], str] = plain_trace,
 ) -> int:
     """Run ``node`` until a stop signal, or until nobody reads stdout.  Return the exit code.
 

@@ -13,18 +13,14 @@ import signal
 import socket
 from contextlib import contextmanager
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Iterator, List, Optional, Sequence, Set, Tuple
+from .typing import Any, Iterator, List, Optional, Sequence, Set, Tuple
 
 
 class Interrupted(Exception):
     """A stop signal came while the main thread was in a call that might never return."""
 
 
-def stop_signals() -> "Tuple[int, ...]":
+def stop_signals() -> Tuple[int, ...]:
     """Return the numbers of the signals that ask a program to stop.
 
     Windows never delivers SIGTERM: a process there is ended without being asked.  It has
@@ -47,7 +43,7 @@ def treat_all_like_ctrl_c() -> None:
 
 
 @contextmanager
-def delayed() -> "Iterator[None]":
+def delayed() -> Iterator[None]:
     """Delay ``KeyboardInterrupt`` to the end of the block.  Use it around imports.
 
     An exception raised in the middle of an import can end up in one of Python's own callbacks,
@@ -79,7 +75,7 @@ class SelfPipe:
     ``wake`` writes a zero byte.  ``wait`` reads that socket.
     """
 
-    def __init__(self, ending: "Sequence[int]", others: "Sequence[int]" = ()) -> None:
+    def __init__(self, ending: Sequence[int], others: Sequence[int] = ()) -> None:
         """``ending`` are the signals that end the program, ``others`` are only reported."""
         self._ending = tuple(ending)
         self._signals = self._ending + tuple(others)
@@ -119,8 +115,8 @@ class SelfPipe:
             pass  # full, so ``wait`` will return; or closed, and nobody waits
 
     def wait(
-        self, timeout: "Optional[float]" = None, keyboard: "Optional[int]" = None
-    ) -> "Tuple[Optional[bytes], Set[int]]":
+        self, timeout: Optional[float] = None, keyboard: Optional[int] = None
+    ) -> Tuple[Optional[bytes], Set[int]]:
         """Wait at most ``timeout`` seconds.  Return the keys typed and the signals that came.
 
         ``keyboard`` is a descriptor; the keys are ``None`` once it has reached its end.
@@ -137,7 +133,7 @@ class SelfPipe:
         return keys, set(numbers) - {0}
 
     @contextmanager
-    def interruptible(self) -> "Iterator[None]":
+    def interruptible(self) -> Iterator[None]:
         """In this block an ending signal raises ``Interrupted``, as does one that came before it.
 
         For calls that may never return: a write to a terminal stopped with Ctrl-S, for example.

@@ -12,12 +12,7 @@ import sys
 import threading
 
 from .threads import Crew
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Tuple
+from .typing import Any, Callable, Tuple
 
 ACCEPT_PAUSE = 0.1
 """Seconds to wait when no descriptor or thread is left for another connection.  Without a pause the
@@ -50,7 +45,7 @@ class Server(socketserver.ThreadingTCPServer):
         # means "even if another program listens there".
         self.allow_reuse_address = not exclusive_ports()
 
-    def bind_to(self, place: "Tuple[str, int]") -> None:
+    def bind_to(self, place: Tuple[str, int]) -> None:
         """Take the port; ``address_family`` is set.  Raises ``OSError``."""
         super().__init__(place, socketserver.BaseRequestHandler)  # of which none is ever made
 
@@ -74,7 +69,7 @@ class Server(socketserver.ThreadingTCPServer):
         """Drop a connection because no descriptor is left; True if one was dropped."""
         return False
 
-    def start_thread(self, prefix: str, function: "Callable[..., None]", *args: "Any") -> bool:
+    def start_thread(self, prefix: str, function: Callable[..., None], *args: Any) -> bool:
         """Run ``function(*args)`` on a thread of its own; False, after a pause, if there is none."""
         self._accepted += 1
         try:
@@ -97,7 +92,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     # -- what socketserver calls -------------------------------------------------------
 
-    def get_request(self) -> "Tuple[socket.socket, Any]":
+    def get_request(self) -> Tuple[socket.socket, Any]:
         """Accept one connection; if no descriptor is left, wait a moment and raise ``OSError``."""
         try:
             return super().get_request()
@@ -106,7 +101,7 @@ class Server(socketserver.ThreadingTCPServer):
                 self._stopping.wait(EVICTION_PAUSE if self.make_room() else ACCEPT_PAUSE)
             raise
 
-    def handle_error(self, request: "Any", client_address: "Any") -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Log a bug of ours; socketserver would print it on the user's terminal."""
         self._crew.report("serving %s" % (client_address,))
 

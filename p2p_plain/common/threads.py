@@ -13,17 +13,13 @@ import sys
 import threading
 import time
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List
+from .typing import Any, Callable, Dict, List
 
 
 class Crew:
     """Threads that are counted and named.  Any thread may call any method."""
 
-    def __init__(self, complain: "Callable[[str], None]") -> None:
+    def __init__(self, complain: Callable[[str], None]) -> None:
         self._complain = complain
         """Called with a traceback when a thread ends with an exception: always our bug."""
         # A Condition is a lock with a bell: wait() lets go of it until notify_all() rings.
@@ -34,7 +30,7 @@ class Crew:
         self._running = 0
         """Counted before the thread begins, so that ``wait`` overlooks none."""
 
-    def start(self, name: str, function: "Callable[..., None]", *args: "Any") -> None:
+    def start(self, name: str, function: Callable[..., None], *args: Any) -> None:
         """Run ``function(*args)`` on a new thread.  Raises ``RuntimeError`` if there can be none.
 
         Such a thread must not call ``threading.current_thread`` or use ``logging``, which does.
@@ -56,7 +52,7 @@ class Crew:
         name = self._names.get(_thread.get_ident())  # our own entry: nobody else changes it
         return threading.current_thread().name if name is None else name
 
-    def names(self) -> "List[str]":
+    def names(self) -> List[str]:
         """Return the names of the threads that are running now."""
         with self._lock:
             return list(self._names.values())
@@ -79,7 +75,7 @@ class Crew:
 
         self._complain("%s failed:\n%s" % (doing, traceback.format_exc()))
 
-    def _run(self, name: str, function: "Callable[..., None]", args: "Any") -> None:
+    def _run(self, name: str, function: Callable[..., None], args: Any) -> None:
         with self._lock:
             self._names[_thread.get_ident()] = name
         try:

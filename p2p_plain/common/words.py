@@ -5,11 +5,7 @@ Pure functions, for everything that prints.  Any thread.
 
 import re
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List, Optional, Tuple
+from .typing import List, Optional, Tuple
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -25,14 +21,14 @@ def brief_ms(value: float, unit: str = " ms") -> str:
     return "%.*f%s" % (2 if value < 0.095 else 1 if value < 9.95 else 0, value, unit)
 
 
-def milliseconds(value: "Optional[float]") -> str:
+def milliseconds(value: Optional[float]) -> str:
     """``0.31 ms``, ``12.4 ms``, ``153 ms``, ``1.20 s``: three digits, for a single measurement."""
     if value is None:
         return "-"
     return "%.2f s" % (value / 1000) if value >= 999.5 else _three_digits(value) + " ms"
 
 
-def column_ms(value: "Optional[float]") -> str:
+def column_ms(value: Optional[float]) -> str:
     """``0.31``, ``12.4``, ``15300``: milliseconds in a column whose heading names the unit."""
     if value is None:
         return "-"
@@ -55,7 +51,7 @@ def duration(seconds: float) -> str:
     return " ".join("%d %s" % part for part in _in_units(seconds + 0.5) if part[0])
 
 
-def column_duration(seconds: "Optional[float]") -> str:
+def column_duration(seconds: Optional[float]) -> str:
     """``12s``, ``3m02s``, ``1h05m``, ``2d03h``: a duration in a column."""
     if seconds is None:
         return "-"
@@ -63,7 +59,7 @@ def column_duration(seconds: "Optional[float]") -> str:
     return "%d%s" % (first, unit[0]) + "".join("%02d%s" % (n, unit[0]) for n, unit in rest)
 
 
-def _in_units(seconds: float) -> "List[Tuple[int, str]]":
+def _in_units(seconds: float) -> List[Tuple[int, str]]:
     """Return whole seconds in the largest unit that is not zero, and in the one below it."""
     rest = int(min(seconds, 9999 * 86400))
     parts: List[Tuple[int, str]] = []
@@ -79,7 +75,7 @@ def count_of(number: int, noun: str) -> str:
     return "%d %s%s" % (number, noun, "" if number == 1 else "s")
 
 
-def natural(label: str) -> "Tuple[List[Tuple[int, str]], str]":
+def natural(label: str) -> Tuple[List[Tuple[int, str]], str]:
     """Return a sort key that puts ``web-2`` before ``web-10``."""
     # Words and numbers alternate, a word first (perhaps empty), so that like compares with like.
     parts = re.split("([0-9]+)", label.lower())

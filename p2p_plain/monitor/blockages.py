@@ -9,21 +9,12 @@ from collections import Counter
 from ..common.outcomes import (
     IN_WORDS, OK, REFUSED, SILENT, TIMEOUT, UNREACHABLE, WRONG_PEER, explain,
 )
-from .verdict import Kind, Verdict, names_of, set_of, tally
-from .view import State, View
+from ..common.typing import Dict, List, Set, Tuple
+from .verdict import Failures, Kind, Verdict, names_of, set_of, tally
+from .view import Pair, State, View
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Set, Tuple
-
-    from .verdict import Failures
-    from .view import Pair
-
-    Cause = Tuple[str, str]
-
-    """``INBOUND_BLOCKED`` or ``OUTBOUND_BLOCKED``, and the nodeid that this would be true of."""
+Cause = Tuple[str, str]
+"""``INBOUND_BLOCKED`` or ``OUTBOUND_BLOCKED``, and the nodeid that this would be true of."""
 
 
 MOST_GROUPS = 16
@@ -36,7 +27,7 @@ _ON_THE_WAY = {
 """What a failure means in one direction while the other one works."""
 
 
-def blockages(view: View, failed: "Failures") -> "List[Verdict]":
+def blockages(view: View, failed: Failures) -> List[Verdict]:
     """Return verdicts on all failures that are left, and explain all of them."""
     known = _Known(view, failed)
     found = _everywhere(view, failed) or _nodes(view, failed, known) + _groups(view, failed, known)
@@ -50,7 +41,7 @@ class _Known:
     say whether a port is closed.
     """
 
-    def __init__(self, view: View, failed: "Failures") -> None:
+    def __init__(self, view: View, failed: Failures) -> None:
         self.into: Dict[str, Set[Pair]] = {}
         self.out_of: Dict[str, Set[Pair]] = {}
         self.up: Set[Pair] = set()
@@ -63,7 +54,7 @@ class _Known:
                     self.up.add(pair)
 
 
-def _everywhere(view: View, failed: "Failures") -> "List[Verdict]":
+def _everywhere(view: View, failed: Failures) -> List[Verdict]:
     """Return the one verdict where no dial at all is known to work, else none."""
     sources = {pair[0] for pair in failed}
     targets = {pair[1] for pair in failed}
@@ -79,7 +70,7 @@ def _everywhere(view: View, failed: "Failures") -> "List[Verdict]":
 # -- one node --------------------------------------------------------------------------
 
 
-def _nodes(view: View, failed: "Failures", known: _Known) -> "List[Verdict]":
+def _nodes(view: View, failed: Failures, known: _Known) -> List[Verdict]:
     """Return verdicts on nodes that nobody can dial, and on nodes that can dial nobody."""
     # Only where two or more dials failed: a single failure would blame both of its ends.
     causes: Dict[Cause, Set[Pair]] = {
@@ -113,7 +104,7 @@ def _nodes(view: View, failed: "Failures", known: _Known) -> "List[Verdict]":
     return found
 
 
-def _drop_needless(causes: "Dict[Cause, Set[Pair]]") -> None:
+def _drop_needless(causes: Dict[Cause, Set[Pair]]) -> None:
     """Remove each cause whose failures the other causes explain without it.
 
     If a, b and c can all dial nobody, then nobody can dial d, but nothing is wrong with d.  Two
@@ -135,7 +126,7 @@ def _share(some: int, total: int, all_of_them: str, some_of_them: str) -> str:
 # -- groups ----------------------------------------------------------------------------
 
 
-def _groups(view: View, failed: "Failures", known: _Known) -> "List[Verdict]":
+def _groups(view: View, failed: Failures, known: _Known) -> List[Verdict]:
     """Return verdicts on groups: all of some sources fail to dial all of some targets.
 
     Three that cannot dial one target, or one that cannot dial three, are a group as well.
@@ -156,7 +147,7 @@ def _groups(view: View, failed: "Failures", known: _Known) -> "List[Verdict]":
 
 
 def _group_text(
-    view: View, known: _Known, sources: "Set[str]", targets: "Set[str]", both_ways: bool, outcomes: str
+    view: View, known: _Known, sources: Set[str], targets: Set[str], both_ways: bool, outcomes: str
 ) -> str:
     source, target = min(sources), min(targets)
     left, right = set_of(view, sources), set_of(view, targets)
@@ -175,7 +166,7 @@ def _group_text(
     return "%s -> %s: every dial fails (%s)%s" % (left, right, outcomes, other_way)
 
 
-def _largest_group(failed: "Failures") -> "Tuple[Set[str], Set[str]]":
+def _largest_group(failed: Failures) -> Tuple[Set[str], Set[str]]:
     """Return sources and targets between which all dials failed: as many pairs as can be found.
 
     Finding the very largest is a hard problem.  Beginning with the eight sources and the eight
@@ -199,7 +190,7 @@ def _largest_group(failed: "Failures") -> "Tuple[Set[str], Set[str]]":
 # -- pairs -----------------------------------------------------------------------------
 
 
-def _pairs(view: View, failed: "Failures") -> "List[Verdict]":
+def _pairs(view: View, failed: Failures) -> List[Verdict]:
     """Return a verdict for each pair that is left, both directions in one."""
     found = []
     for source, target in sorted(failed, key=lambda p: (view.label[p[0]], view.label[p[1]])):

@@ -8,26 +8,19 @@ clock: the same view gives the same verdicts.  Any thread.
 """
 
 
+from ..common.typing import List
 from ..common.words import ago
 from . import outages, slowness
 from .blockages import blockages
 from .summary import summarize
-from .verdict import KINDS, Kind, Verdict, names_of
+from .verdict import KINDS, Failures, Kind, Verdict, names_of
 from .view import State, View
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List
-
-    from .verdict import Failures
 
 MOST_ALIKE = 8
 """Verdicts of one kind before the rest of them share a line: what fits on a screen."""
 
 
-def judge(view: View) -> "List[Verdict]":
+def judge(view: View) -> List[Verdict]:
     """Return one verdict for each cause of trouble, the gravest first; or the one that all is well."""
     failed: Failures = {
         pair: d.dial for pair, d in view.directions.items() if d.state == State.DOWN
@@ -58,7 +51,7 @@ def _nothing_wrong(view: View) -> Verdict:
     return Verdict(Kind.WELL, (), text)
 
 
-def _shortened(view: View, found: "List[Verdict]") -> "List[Verdict]":
+def _shortened(view: View, found: List[Verdict]) -> List[Verdict]:
     """Return the verdicts by kind, where a kind has too many the rest of it in one line."""
     kept: List[Verdict] = []
     for kind in KINDS:

@@ -4,12 +4,7 @@ import re
 
 from ..common.config import MAX_NAME
 from ..common.escape import printable
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Set
+from ..common.typing import Dict, List, Set
 
 LABEL_LIMIT = 32
 """Characters of a name that are shown; shorter than a nodeid, which a name then cannot imitate."""
@@ -21,7 +16,7 @@ _DIGITS = (4, 8, 13, 36)
 """Characters of the nodeid that are tried in turn, to tell nodes of the same name apart."""
 
 
-def make_labels(names: "Dict[str, str]", here: "Set[str]") -> "Dict[str, str]":
+def make_labels(names: Dict[str, str], here: Set[str]) -> Dict[str, str]:
     """Return a label for each nodeid in ``names``: safe to print, and no two the same.
 
     A name may be empty.  Of several nodes with one name, the only one that is in ``here`` keeps the
@@ -38,7 +33,7 @@ def make_labels(names: "Dict[str, str]", here: "Set[str]") -> "Dict[str, str]":
     return labels
 
 
-def alike(labels: "Dict[str, str]") -> "List[List[str]]":
+def alike(labels: Dict[str, str]) -> List[List[str]]:
     """Return the nodeids that share a label, in groups of two or more, in a fixed order."""
     groups: Dict[str, List[str]] = {}
     for nodeid in sorted(labels):

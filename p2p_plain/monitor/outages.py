@@ -2,20 +2,13 @@
 
 
 from ..common.outcomes import FAILURES, OK, SILENT, explain
+from ..common.typing import Dict, List, Set
 from ..common.words import ago
-from .verdict import Kind, Verdict, set_of, tally
+from .verdict import Failures, Kind, Verdict, set_of, tally
 from .view import View
 
-TYPE_CHECKING = False
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Set
-
-    from .verdict import Failures
-
-
-def down_nodes(view: View, failed: "Failures") -> "List[Verdict]":
+def down_nodes(view: View, failed: Failures) -> List[Verdict]:
     """Return a verdict for each node that is down, or one for all that fell silent together.
 
     If several fall silent at once, and their hosts give no answer, that has one cause.  From this
@@ -51,13 +44,13 @@ def down_nodes(view: View, failed: "Failures") -> "List[Verdict]":
     return found
 
 
-def _symptom(dials: "List[str]") -> str:
+def _symptom(dials: List[str]) -> str:
     if not dials:
         return "nobody can dial it"
     return explain(max(FAILURES, key=dials.count))
 
 
-def _vanished_together(view: View, gone: "List[str]", dials: "Dict[str, List[str]]") -> Verdict:
+def _vanished_together(view: View, gone: List[str], dials: Dict[str, List[str]]) -> Verdict:
     age = ago(view.age(gone[0]))
     if len(view.live) == 1:
         (alone,) = view.live
@@ -72,7 +65,7 @@ def _vanished_together(view: View, gone: "List[str]", dials: "Dict[str, List[str
     return Verdict(Kind.SPLIT, tuple(sorted(view.live) + sorted(gone)), text)
 
 
-def separate_parts(view: View, failed: "Failures") -> "List[Verdict]":
+def separate_parts(view: View, failed: Failures) -> List[Verdict]:
     """Return verdicts on parts of the network with failed dials and no connection between them.
 
     Larger parts make one verdict together, and each node that is alone makes one of its own.
@@ -99,7 +92,7 @@ def separate_parts(view: View, failed: "Failures") -> "List[Verdict]":
     return found
 
 
-def _parts(view: View) -> "List[Set[str]]":
+def _parts(view: View) -> List[Set[str]]:
     """Return the live nodes, grouped by who is connected, or can dial whom by the younger row."""
     near: Dict[str, Set[str]] = {
         nodeid: view.neighbours.get(nodeid, set()) & view.live for nodeid in view.live
@@ -122,7 +115,7 @@ def _parts(view: View) -> "List[Set[str]]":
     return parts
 
 
-def _cut_off(view: View, failed: "Failures", nodeid: str) -> Verdict:
+def _cut_off(view: View, failed: Failures, nodeid: str) -> Verdict:
     inward = [dial for pair, dial in failed.items() if pair[1] == nodeid]
     outward = [dial for pair, dial in failed.items() if pair[0] == nodeid]
     symptoms = []

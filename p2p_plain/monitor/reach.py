@@ -17,19 +17,12 @@ from random import Random
 from threading import Lock
 
 from ..common.address import Address
+from ..common.events import Emit
 from ..common.outcomes import OK, TIMEOUT, UNKNOWN
-from ..common.record import Record
+from ..common.typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, List, Optional, Sequence, Set, Tuple
-
-    from ..common.events import Emit
 
 MAX_PROBES = 8
 """Probes under way at once: half of the connector's pool.  A hundred peers behind firewalls must leave
@@ -46,7 +39,7 @@ PATIENT_WITH = 3
 """Failures in a row from which on more of them make no difference for whose turn it is."""
 
 
-class Probe(Record):
+class Probe(NamedTuple):
     """What to dial, and the node that should be found there."""
 
     nodeid: str
@@ -55,13 +48,13 @@ class Probe(Record):
     """True if that node has been found before, there or elsewhere."""
 
 
-class Reachable(Record):
+class Reachable(NamedTuple):
     """The last outcome for one node."""
 
     dial: str
-    seconds: "Optional[float]" = None
+    seconds: Optional[float] = None
     """The time that the TCP connect took, if the outcome is ``ok``."""
-    address: "Optional[Address]" = None
+    address: Optional[Address] = None
     """Where the node was found or looked for, if there is a place to look."""
     name: str = ""
 
@@ -99,7 +92,7 @@ class Met:
 class Reach:
     """The nodes that one node has met, by nodeid.  Any thread may call any method."""
 
-    def __init__(self, probe_interval: float, rng: Random, emit: "Emit") -> None:
+    def __init__(self, probe_interval: float, rng: Random, emit: Emit) -> None:
         self._probe_interval = probe_interval
         self._rng = rng
         # Called under _lock on purpose: it never blocks, and so changes are reported in the order
@@ -145,7 +138,7 @@ class Reach:
             met.addresses.insert(1, address)  # behind the best one
             met.claims.add(address)
 
-    def lost(self, nodeid: str, proven: "Sequence[Address]", now: float) -> None:
+    def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
         """The node is not connected any more: probe it at once where it was found, if it ever was.
 
         The outcome of the last probe, perhaps a minute ago, is no longer to be believed.
@@ -168,7 +161,7 @@ class Reach:
 
     # -- rounds -------------------------------------------------------------------------
 
-    def due(self, now: float, connected: "FrozenSet[str]") -> "List[Probe]":
+    def due(self, now: float, connected: FrozenSet[str]) -> List[Probe]:
         """Return what to probe now, noted as begun: as many as there is room for.
 
         Each node has a round once an interval.  Besides, missing nodes are *scouted*, one after the
@@ -216,7 +209,7 @@ class Reach:
 
     # -- questions ----------------------------------------------------------------------
 
-    def all(self) -> "Dict[str, Reachable]":
+    def all(self) -> Dict[str, Reachable]:
         """Return the last outcome for each node met, by nodeid."""
         with self._lock:
             return {
@@ -234,8 +227,8 @@ class Reach:
     # -- inside; the caller holds _lock ---------------------------------------------------
 
     def _scouted_locked(
-        self, idle: "List[Met]", connected: "FrozenSet[str]", now: float
-    ) -> "Optional[Met]":
+        self, idle: List[Met], connected: FrozenSet[str], now: float
+    ) -> Optional[Met]:
         """Return the missing node that has waited longest, if it is time for one."""
         if now < self._scout_at:
             return None
@@ -293,7 +286,7 @@ class Reach:
         met.next_probe_at = now + self._probe_interval * self._rng.uniform(least, 1.0)
 
     def _found_locked(
-        self, met: Met, address: Address, seconds: "Optional[float]", now: float
+        self, met: Met, address: Address, seconds: Optional[float], now: float
     ) -> None:
         """The node has answered at ``address``: that is tried first from now on."""
         met.found = met.proven = True
@@ -305,7 +298,7 @@ class Reach:
         self._judge_locked(met, address, OK, seconds)
 
     def _judge_locked(
-        self, met: Met, address: Address, dial: str, seconds: "Optional[float]"
+        self, met: Met, address: Address, dial: str, seconds: Optional[float]
     ) -> None:
         """Note an outcome, and report it if it changed.  That all is well at first is no news."""
         was, met.dial, met.seconds = met.dial, dial, seconds

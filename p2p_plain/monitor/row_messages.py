@@ -10,20 +10,13 @@ import functools
 from ..common.address import parse_wire
 from ..common.errors import MessageTooLong
 from ..common.outcomes import OUTCOMES
-from ..common.record import Record
+from ..common.typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 from ..node import codec
 from ..node.fields import Fields, is_name, is_nodeid
 from ..node.messages import Bare, register
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Optional, Tuple
-
-    Link = Dict[str, Any]
-
-    """A link of a row: the fields of ``LINK_FIELDS``, those that are known."""
+Link = Dict[str, Any]
+"""A link of a row: the fields of ``LINK_FIELDS``, those that are known."""
 
 MAX_LINKS = 256
 """Links in one row: as many as a node has peers."""
@@ -33,23 +26,23 @@ class GetLinks(Bare):
     """Asks for every row of the matrix that the receiver has."""
 
 
-class Links(Record):
+class Links(NamedTuple):
     """One node's row of the matrix; with ``end``, the last line of an answer to ``getlinks``."""
 
     nodeid: str
-    links: "Tuple[Link, ...]"
-    name: "Optional[str]" = None
+    links: Tuple[Link, ...]
+    name: Optional[str] = None
     age: float = 0.0
     """Seconds since it was measured."""
-    lag_ms: "Optional[float]" = None
+    lag_ms: Optional[float] = None
     """How late its node itself ran."""
     end: bool = False
     line: bytes = b""
     """The line that it came in, without its newline."""
-    stale_after: "Optional[float]" = None
+    stale_after: Optional[float] = None
     """Only with ``end``: the age in seconds from which on a row says nothing about now."""
 
-    def as_dict(self) -> "Dict[str, Any]":
+    def as_dict(self) -> Dict[str, Any]:
         """Return the row for JSON."""
         return {
             "nodeid": self.nodeid,
@@ -124,7 +117,7 @@ def _read_links(said: Fields) -> Links:
     )
 
 
-def _check(link: "Link") -> None:
+def _check(link: Link) -> None:
     """Raise ``PeerMisbehaved`` if something is wrong with a link."""
     if "nodeid" not in link:
         raise Fields("links", link).wrong("nodeid", "")
@@ -146,7 +139,7 @@ def _is_measured(value: object) -> bool:
     return value is None or (type(value) in (int, float) and value >= 0)  # type: ignore[operator]
 
 
-_SOUND: "Dict[str, Callable[[Any], bool]]" = {
+_SOUND: Dict[str, Callable[[Any], bool]] = {
     "nodeid": is_nodeid,
     "name": is_name,
     "address": lambda value: isinstance(value, str) and _is_address(value),

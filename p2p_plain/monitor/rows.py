@@ -16,15 +16,9 @@ with it.  The others are read when somebody asks.
 
 from threading import Lock
 
-from ..common.record import Record
+from ..common.typing import Dict, FrozenSet, List, NamedTuple
 from ..node import messages
 from .row_messages import Links, beginning_of_row
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, List
 
 MAX_ROWS = 512
 """Rows kept, those of nodes that are gone included.  At the longest (64 KiB) they take 32 MiB; a
@@ -43,14 +37,14 @@ READ_EVERY = 300.0
 times as long each time, up to ``READ_EVERY``."""
 
 
-class Row(Record):
+class Row(NamedTuple):
     """One node's row as it came."""
 
     nodeid: str
     line: bytes
     measured_at: float
     """On the clock of this node."""
-    connected: "FrozenSet[str]"
+    connected: FrozenSet[str]
     """The nodeids to which it has a connection, as of ``read_at``."""
     read_at: float
     unread_for: float
@@ -65,7 +59,7 @@ class Rows:
         # Guarded by _lock.
         self._rows: Dict[str, Row] = {}
 
-    def heard(self, row: Links, source: str, peers: "FrozenSet[str]", now: float) -> bool:
+    def heard(self, row: Links, source: str, peers: FrozenSet[str], now: float) -> bool:
         """Note a row that the peer ``source`` sent; True if it is believed."""
         if row.nodeid == self._nodeid or (row.nodeid != source and row.nodeid in peers):
             return False
@@ -104,7 +98,7 @@ class Rows:
         with self._lock:
             self._rows.pop(nodeid, None)
 
-    def all(self, now: float) -> "List[Row]":
+    def all(self, now: float) -> List[Row]:
         """Return the rows that are at most a day old."""
         with self._lock:
             old = [n for n, row in self._rows.items() if now - row.measured_at > FORGET_AFTER]
@@ -112,13 +106,13 @@ class Rows:
                 del self._rows[nodeid]
             return list(self._rows.values())
 
-    def is_larger_than(self, peers: "FrozenSet[str]") -> bool:
+    def is_larger_than(self, peers: FrozenSet[str]) -> bool:
         """True if somebody is connected to a node that is neither one of ``peers`` nor this one."""
         with self._lock:
             seen = [row.connected for row in self._rows.values()]
         return any(connected - peers - {self._nodeid} for connected in seen)
 
-    def _make_room_locked(self, peers: "FrozenSet[str]") -> bool:
+    def _make_room_locked(self, peers: FrozenSet[str]) -> bool:
         """Drop the oldest row of a node that is no peer."""
         others = [nodeid for nodeid in self._rows if nodeid not in peers]
         if not others:

@@ -2,23 +2,14 @@
 
 
 from ..common.outcomes import RESET, TIMEOUT
+from ..common.typing import Dict, List, Tuple
 from ..common.words import brief_ms, natural
 from .summary import median
-from .verdict import Kind, Verdict
-from .view import View
+from .verdict import Failures, Kind, Verdict
+from .view import Pair, View
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Tuple
-
-    from .verdict import Failures
-    from .view import Pair
-
-    Times = Dict[str, Dict[str, float]]
-
-    """Milliseconds between two nodes; ``[a][b]`` is ``[b][a]``."""
+Times = Dict[str, Dict[str, float]]
+"""Milliseconds between two nodes; ``[a][b]`` is ``[b][a]``."""
 
 
 TOO_LATE_MS = 1000.0
@@ -35,7 +26,7 @@ def is_slow(ms: float, usual_ms: float) -> bool:
     return ms > SLOW_FACTOR * usual_ms and ms > usual_ms + SLOW_MS
 
 
-def late_nodes(view: View, failed: "Failures") -> "List[Verdict]":
+def late_nodes(view: View, failed: Failures) -> List[Verdict]:
     """Return a verdict for each live node that runs late.
 
     If it is late enough, that explains why dials of it time out.
@@ -51,7 +42,7 @@ def late_nodes(view: View, failed: "Failures") -> "List[Verdict]":
     return found
 
 
-def slow_nodes_and_pairs(view: View) -> "List[Verdict]":
+def slow_nodes_and_pairs(view: View) -> List[Verdict]:
     """Return verdicts on nodes that are slow to everyone, and on pairs slower than a detour.
 
     Two sites far from each other are neither: each node is near to its own site, and no third node
@@ -87,7 +78,7 @@ def slow_nodes_and_pairs(view: View) -> "List[Verdict]":
     return found + _slow_pairs(view, p50, steady, suspects)
 
 
-def _round_trips(view: View) -> "Tuple[Times, Times, Times]":
+def _round_trips(view: View) -> Tuple[Times, Times, Times]:
     """Return ``p50_ms``, ``sure_ms`` and ``steady_ms``: of the two ends' values the smaller."""
     p50: Times = {}
     sure: Times = {}
@@ -104,7 +95,7 @@ def _round_trips(view: View) -> "Tuple[Times, Times, Times]":
     return p50, sure, steady
 
 
-def _slow_pairs(view: View, p50: "Times", steady: "Times", suspects: "List[Pair]") -> "List[Verdict]":
+def _slow_pairs(view: View, p50: Times, steady: Times, suspects: List[Pair]) -> List[Verdict]:
     """Return verdicts on the suspects with a much shorter way by a third node, the slowest first."""
     # A shorter way leads by a near node.  Eight of each are enough; all would take too long.
     near = {n: sorted(times, key=lambda m: (times[m], m))[:8] for n, times in p50.items()}

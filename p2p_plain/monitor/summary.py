@@ -1,18 +1,12 @@
 """The network in one line: how many nodes, how many directions are up, how fast."""
 
 
-from ..common.record import Record
+from ..common.typing import Iterable, NamedTuple, Optional
 from ..common.words import brief_ms, count_of
 from .view import Direction, State, View
 
-TYPE_CHECKING = False
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Iterable, Optional
-
-
-class Summary(Record):
+class Summary(NamedTuple):
     """Counts of nodes and of the directions between them."""
 
     nodes: int
@@ -24,9 +18,9 @@ class Summary(Record):
     down: int
     unknown: int
     """Directions, stale ones included: ``up + down + unknown == nodes * (nodes - 1)``."""
-    p50_ms: "Optional[float]"
+    p50_ms: Optional[float]
     """The median of all round trips, if any was measured."""
-    worst: "Optional[Direction]"
+    worst: Optional[Direction]
     """The slowest direction."""
     worst_arrow: str
     """Its nodes: ``a -> b``."""
@@ -71,7 +65,7 @@ def summarize(view: View) -> Summary:
     )
 
 
-def median(values: "Iterable[float]") -> float:
+def median(values: Iterable[float]) -> float:
     """Return the middle one; of two, the smaller.  ``values`` is not empty."""
     ordered = sorted(values)
     return ordered[(len(ordered) - 1) // 2]

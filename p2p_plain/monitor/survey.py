@@ -15,22 +15,15 @@ from ..common.config import Config
 from ..common.errors import PeerMisbehaved
 from ..common.events import Events
 from ..common.outcomes import SILENT, WRONG_PEER
-from ..node.hooks import DialEnd, Hooks
+from ..common.typing import Any, Callable, Dict, List, Tuple
+from ..node.hooks import DialEnd, Hooks, Lines
 from ..node.lateness import LATE_SECONDS
+from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
 from ..node.peer import UP, Link, Peer, PeerInfo, in_ms
 from .reach import Reach
 from .row_messages import BEGINNING, GETLINKS, GetLinks, Links, encode_end_of_links, encode_links
 from .rows import STALE_AFTER_INTERVALS, Rows, read_row
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Tuple
-
-    from ..node.hooks import Lines
-    from ..node.messages import AnyMessage
 
 ROW_AFTER_CHANGE = 1.0
 """Seconds between two rows of ours at the least: what changes together is sent together."""
@@ -54,7 +47,7 @@ class Survey(Hooks):
     unread_prefix = BEGINNING
 
     def __init__(
-        self, config: Config, events: Events, clock: "Callable[[], float]", rng: Random
+        self, config: Config, events: Events, clock: Callable[[], float], rng: Random
     ) -> None:
         self.reach = Reach(config.probe_interval, rng, events.emit)
         self._config = config
@@ -87,7 +80,7 @@ class Survey(Hooks):
             return False
         return self.rows.keep(line, link.peer.nodeid, self._clock())
 
-    def received(self, link: Link, message: "AnyMessage") -> "Lines":
+    def received(self, link: Link, message: AnyMessage) -> Lines:
         """Note a row, or answer ``getlinks``."""
         if isinstance(message, GetLinks):
             return self._all_rows()
@@ -138,7 +131,7 @@ class Survey(Hooks):
 
     # -- what the library asks ------------------------------------------------------------
 
-    def peers(self) -> "List[PeerInfo]":
+    def peers(self) -> List[PeerInfo]:
         """Return what is known of each peer that is up; copies."""
         found = self.reach.all()
         return self._table.snapshot({n: (one.dial, one.seconds) for n, one in found.items()})
@@ -186,7 +179,7 @@ class Survey(Hooks):
             ),
         )
 
-    def matrix(self) -> "List[Links]":
+    def matrix(self) -> List[Links]:
         """Return the whole matrix as far as it is known here, this node's own row first."""
         now = self._clock()
         found = [self.own_row()]
@@ -224,7 +217,7 @@ class Survey(Hooks):
             if not probes:
                 return
 
-    def _all_rows(self) -> "List[bytes]":
+    def _all_rows(self) -> List[bytes]:
         """Return the answer to ``getlinks``; a new one twice a second at the most."""
         now = self._clock()
         with self._lock:

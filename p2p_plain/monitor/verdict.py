@@ -3,23 +3,13 @@
 from collections import Counter
 
 from ..common.outcomes import IN_WORDS
-from ..common.record import Record
+from ..common.typing import Any, Collection, Dict, Iterable, List, NamedTuple, Tuple
 from ..common.words import natural
-from .view import View
+from .view import Pair, View
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Collection, Dict, Iterable, List, Tuple
-
-    from .view import Pair
-
-    Failures = Dict[Pair, str]
-
-    """Directions that are down and not explained yet, with the outcome of the dial.  ``judge`` passes one
-    such dict from step to step, and each step removes from it what its verdicts explain."""
-
+Failures = Dict[Pair, str]
+"""Directions that are down and not explained yet, with the outcome of the dial.  ``judge`` passes one
+such dict from step to step, and each step removes from it what its verdicts explain."""
 
 MOST_NAMES = 8
 """Names in one list before the rest is counted."""
@@ -46,28 +36,28 @@ class Kind:
 KINDS = tuple(value for name, value in vars(Kind).items() if name.isupper())
 
 
-class Verdict(Record):
+class Verdict(NamedTuple):
     """One sentence: ``text`` for people, ``kind`` and ``nodes`` for programs."""
 
     kind: str
     """One of ``Kind``."""
-    nodes: "Tuple[str, ...]"
+    nodes: Tuple[str, ...]
     """Nodeids: for ``split``, ``group`` and ``pair`` all that take part, else the ones at fault."""
     text: str
 
-    def as_dict(self) -> "Dict[str, Any]":
+    def as_dict(self) -> Dict[str, Any]:
         """Return it for JSON."""
         return {"kind": self.kind, "nodes": list(self.nodes), "text": self.text}
 
 
-def tally(dials: "Collection[str]") -> str:
+def tally(dials: Collection[str]) -> str:
     """``5 of 5 timed out``, ``3 of 5 timed out, 2 refused``: outcomes counted, the most first."""
     (n, most), *others = sorted(((n, dial) for dial, n in Counter(dials).items()), reverse=True)
     first = "%d of %d %s" % (n, len(dials), IN_WORDS[most])
     return ", ".join([first] + ["%d %s" % (n, IN_WORDS[dial]) for n, dial in others])
 
 
-def names_of(view: View, nodes: "Iterable[str]") -> str:
+def names_of(view: View, nodes: Iterable[str]) -> str:
     """``a, b, c``: labels in order; where there are too many, the last is ``4 more``."""
     labels: List[str] = sorted((view.label[nodeid] for nodeid in nodes), key=natural)
     if len(labels) > MOST_NAMES:
@@ -76,6 +66,6 @@ def names_of(view: View, nodes: "Iterable[str]") -> str:
     return ", ".join(labels)
 
 
-def set_of(view: View, nodes: "Iterable[str]") -> str:
+def set_of(view: View, nodes: Iterable[str]) -> str:
     """``{a, b, c}``."""
     return "{%s}" % names_of(view, nodes)

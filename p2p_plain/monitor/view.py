@@ -41,20 +41,13 @@ No sockets, threads or clock: the same rows give the same view.  Any thread.
 
 
 from ..common.outcomes import OK, REFUSED, UNKNOWN, WRONG_PEER
-from ..common.record import Record
+from ..common.typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..common.words import natural
 from .labels import make_labels
 from .row_messages import MAX_LINKS, Links
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
-
-    Pair = Tuple[str, str]
-
-    """The nodeids of a direction: source, target."""
+Pair = Tuple[str, str]
+"""The nodeids of a direction: source, target."""
 
 
 LATE_MS = 100.0
@@ -78,7 +71,7 @@ class Fate:
     LEFT = "left"
 
 
-class Direction(Record):
+class Direction(NamedTuple):
     """What is known of source -> target (nodeids)."""
 
     source: str
@@ -89,7 +82,7 @@ class Direction(Record):
     """The outcome of the source's last dial."""
     connected: bool = False
     """True if a connection stands between the two, whichever end dialed it."""
-    p50_ms: "Optional[float]" = None
+    p50_ms: Optional[float] = None
     """Median round trip on that connection, measured by the source; ``None`` if it is unusable."""
     sure_ms: float = 0.0
     """How much of that is surely the network's: the smaller one of the median and the last round
@@ -104,7 +97,7 @@ class View:
     ``rows`` has at most one row of each node, ``stale_after`` is in seconds.
     """
 
-    def __init__(self, rows: "Sequence[Links]", stale_after: float) -> None:
+    def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.stale_after = stale_after
         self.rows: Dict[str, Links] = {row.nodeid: row for row in rows}
         self._entries: Dict[str, Dict[str, _Entry]] = {
@@ -150,7 +143,7 @@ class View:
         """True if a connection stands between the two."""
         return b in self.neighbours.get(a, ())
 
-    def in_order(self) -> "List[str]":
+    def in_order(self) -> List[str]:
         """Return the nodeids in the order in which the matrix numbers them: by label.
 
         Nodes that have been restarted since are left out: their old rows would be in the way.
@@ -162,7 +155,7 @@ class View:
         """Return ``a -> b``, the labels of a direction's nodes."""
         return "%s %s %s" % (self.label[source], sign, self.label[target])
 
-    def node_as_dict(self, nodeid: str) -> "Dict[str, Any]":
+    def node_as_dict(self, nodeid: str) -> Dict[str, Any]:
         """Return what is known of a node itself, for JSON."""
         row = self.rows.get(nodeid)
         return {
@@ -183,7 +176,7 @@ class View:
                 found.setdefault(target, {})[source] = entry
         return found
 
-    def _outdated(self, about: "Dict[str, Dict[str, _Entry]]") -> "Set[str]":
+    def _outdated(self, about: "Dict[str, Dict[str, _Entry]]") -> Set[str]:
         """Return the nodes whose row is young, but was written before their program ended.
 
         A refused dial that is younger than the row shows that, if nobody at all is connected or
@@ -199,7 +192,7 @@ class View:
                 outdated.add(nodeid)
         return outdated
 
-    def _neighbours(self) -> "Dict[str, Set[str]]":
+    def _neighbours(self) -> Dict[str, Set[str]]:
         found: Dict[str, Set[str]] = {}
         for source in self.current:
             mine = found.setdefault(source, set())
@@ -220,14 +213,14 @@ class View:
         youngest = min((age for age, _ in claims), default=0.0)
         return any(stands for age, stands in claims if age == youngest)
 
-    def _claims_connection(self, source: str, target: str) -> "Optional[bool]":
+    def _claims_connection(self, source: str, target: str) -> Optional[bool]:
         """Return what a current row says; ``None`` if it is full, and had no room to say it."""
         entry = self._entries[source].get(target)
         if entry is not None:
             return bool(entry.direction)
         return None if len(self._entries[source]) >= MAX_LINKS else False
 
-    def _known(self) -> "List[str]":
+    def _known(self) -> List[str]:
         """Return the nodes with a row, and those that more than one stranger's row names."""
         named = {
             nodeid: len(entries)
@@ -238,7 +231,7 @@ class View:
         believed = sorted(named, key=lambda nodeid: (-named[nodeid], nodeid))[:MAX_LINKS]
         return sorted(self.rows) + believed
 
-    def _with_fate(self, fate: str) -> "Set[str]":
+    def _with_fate(self, fate: str) -> Set[str]:
         return {nodeid for nodeid, its in self.fate.items() if its == fate}
 
     def _fate(self, nodeid: str) -> str:
@@ -273,7 +266,7 @@ class View:
                 votes[entry.name] = votes.get(entry.name, 0) + 1
         return min(votes, key=lambda name: (-votes[name], name)) if votes else ""
 
-    def _replaced(self, names: "Dict[str, str]") -> "Set[str]":
+    def _replaced(self, names: Dict[str, str]) -> Set[str]:
         in_use = {names[nodeid] for nodeid in self.nodes} - {""}
         return {
             nodeid
@@ -284,7 +277,7 @@ class View:
 
     # -- directions ----------------------------------------------------------------------
 
-    def _directions(self) -> "Dict[Pair, Direction]":
+    def _directions(self) -> Dict[Pair, Direction]:
         found: Dict[Pair, Direction] = {}
         for source in sorted(self.rows):
             if source in self.nodes:
@@ -330,7 +323,7 @@ class View:
 class _Entry:
     """One link of a row, with a default for each field that is missing."""
 
-    def __init__(self, link: "Dict[str, Any]") -> None:
+    def __init__(self, link: Dict[str, Any]) -> None:
         self.dial: str = link.get("dial", UNKNOWN)
         direction = link.get("direction", "none")
         self.direction: str = "" if direction == "none" else direction

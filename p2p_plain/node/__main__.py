@@ -9,13 +9,8 @@ import sys
 from ..common.config import Config
 from ..common.options import Parser, add_node_options, add_output_options
 from ..common.program import main, run_node, take_output_options
+from ..common.typing import List
 from .node import Node
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List
 
 EPILOG = """\
 examples:
@@ -24,7 +19,7 @@ examples:
 """
 
 
-def run(words: "List[str]") -> int:
+def run(words: List[str]) -> int:
     """Run a node until a stop signal.  Return the exit code."""
     parser = Parser("python3 -m p2p_plain.node", "The node of the article, alone.", EPILOG)
     add_node_options(parser)

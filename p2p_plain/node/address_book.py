@@ -21,12 +21,10 @@ import random
 from threading import Lock
 
 from ..common.address import Address, is_shareable
-from ..common.record import Record
 from ..common.token_bucket import TokenBucket
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, FrozenSet, Iterable, List, Optional, Sequence, Set, Tuple
+from ..common.typing import (
+    Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple,
+)
 
 MAX_BOOK = 4096
 """Addresses in the book.  Each takes about half a kilobyte, so strangers can fill 2 MiB."""
@@ -104,7 +102,7 @@ class Entry:
         self.next_try_at = now
 
 
-class KeptAddress(Record):
+class KeptAddress(NamedTuple):
     """A proven address in the peers file; ``age`` is the seconds since it was proven."""
 
     address: Address
@@ -112,19 +110,19 @@ class KeptAddress(Record):
     age: float
 
 
-class HeardAddress(Record):
+class HeardAddress(NamedTuple):
     """An unproven address in the peers file: its node, if known, and the peer that named it."""
 
     address: Address
-    nodeid: "Optional[str]"
+    nodeid: Optional[str]
     source: str
 
 
-class Kept(Record):
+class Kept(NamedTuple):
     """The content of the peers file."""
 
-    proven: "Sequence[KeptAddress]" = ()
-    heard: "Sequence[HeardAddress]" = ()
+    proven: Sequence[KeptAddress] = ()
+    heard: Sequence[HeardAddress] = ()
 
 
 class AddressBook:
@@ -149,7 +147,7 @@ class AddressBook:
 
     # -- what we learn ------------------------------------------------------------
 
-    def add_bootstrap(self, addresses: "Iterable[Address]", now: float) -> None:
+    def add_bootstrap(self, addresses: Iterable[Address], now: float) -> None:
         """Add our user's addresses, which are never dropped."""
         with self._lock:
             for address in addresses:
@@ -172,7 +170,7 @@ class AddressBook:
         for told in kept.heard:
             self.heard(told.address, told.nodeid, told.source, now)
 
-    def heard(self, address: Address, nodeid: "Optional[str]", source: str, now: float) -> None:
+    def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> None:
         """Note that the peer ``source`` (a nodeid) says that ``nodeid`` is at ``address``."""
         with self._lock:
             entry = self._entries.get(address)
@@ -327,7 +325,7 @@ class AddressBook:
         with self._lock:
             return now >= self._next_due
 
-    def due(self, now: float, connected: "FrozenSet[str]", most: int) -> "List[Address]":
+    def due(self, now: float, connected: FrozenSet[str], most: int) -> List[Address]:
         """Return up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
         with self._lock:
             if now < self._next_due or most <= 0:
@@ -368,7 +366,7 @@ class AddressBook:
         with self._lock:
             self._next_due = float("-inf")
 
-    def proven(self, nodeids: "Iterable[str]") -> "List[Tuple[Address, str]]":
+    def proven(self, nodeids: Iterable[str]) -> List[Tuple[Address, str]]:
         """Return every proven address of ``nodeids``."""
         with self._lock:
             return [
@@ -388,7 +386,7 @@ class AddressBook:
             entry = self._entries.get(address)
             return entry is not None and entry.mine
 
-    def nodeid_at(self, address: Address) -> "Optional[str]":
+    def nodeid_at(self, address: Address) -> Optional[str]:
         """Return the node that was found, or is said to be, at ``address``."""
         with self._lock:
             entry = self._entries.get(address)
@@ -425,7 +423,7 @@ class AddressBook:
         self._next_due = min(self._next_due, now)
         return entry
 
-    def _entry_locked(self, address: Address, now: float) -> "Optional[Entry]":
+    def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
         """Return the entry of ``address``, a new one if need be; ``None`` if the book is full."""
         entry = self._entries.get(address)
         if entry is None and self._room_locked():
@@ -444,7 +442,7 @@ class AddressBook:
                     return True
         return False
 
-    def _replace_locked(self, theirs: "Dict[Address, None]", now: float) -> bool:
+    def _replace_locked(self, theirs: Dict[Address, None], now: float) -> bool:
         """Drop the oldest of one peer's addresses if it has failed for long; return whether it had.
 
         Otherwise it goes to the end, so that the next call looks at another one.  An ``addr`` with a
@@ -476,7 +474,7 @@ class AddressBook:
         self._unprove_locked(entry)
         self._own_locked(entry, None)
 
-    def _own_locked(self, entry: Entry, source: "Optional[str]") -> None:
+    def _own_locked(self, entry: Entry, source: Optional[str]) -> None:
         """Count an unproven entry among those of ``source``, or of nobody."""
         if entry.source is not None:
             theirs = self._heard_from[entry.source]

@@ -12,15 +12,9 @@ from random import Random
 from threading import Lock
 
 from ..common.address import Address
-from ..common.record import Record
 from ..common.token_bucket import TokenBucket
+from ..common.typing import Dict, List, NamedTuple, Set
 from .address_book import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List, Set
 
 CLAIMS_A_PEER = 4
 """Addresses that are probed because one peer claims them.  With more, a stranger could make us
@@ -38,7 +32,7 @@ LEISURE = (0.5, 3.0)
 once each finds the others in 1.3 s instead of 1.9 if not all dial each other back meanwhile."""
 
 
-class Claim(Record):
+class Claim(NamedTuple):
     """An address that the peer ``nodeid`` says is its own."""
 
     nodeid: str
@@ -83,7 +77,7 @@ class Claims:
             delay = self._rng.uniform(*LEISURE) if at_leisure else 0.0
             claimant.waiting[claim.address] = now + delay
 
-    def due(self, now: float) -> "List[Claim]":
+    def due(self, now: float) -> List[Claim]:
         """Return the claims to probe now, noted as begun: a peer's first claim before second ones."""
         with self._lock:
             ready = [

@@ -23,12 +23,7 @@ import json
 import math
 
 from ..common.errors import MessageTooLong, PeerMisbehaved
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Tuple
+from ..common.typing import Any, Dict, List, Tuple
 
 MAX_LINE = 64 * 1024
 """Longest line on the wire, in bytes, newline included.  A hundred addresses take 8 KiB.  Without a
@@ -58,7 +53,7 @@ class LineSplitter:
         self.held = bytearray()
         """The beginning of a line whose newline has not arrived yet: fewer than ``limit`` bytes."""
 
-    def feed(self, chunk: bytes) -> "List[bytes]":
+    def feed(self, chunk: bytes) -> List[bytes]:
         r"""Return the lines that ``chunk`` completes, without ``\n`` or ``\r\n``; blank ones too.
 
         Raises ``PeerMisbehaved`` if a line is longer than ``limit``.
@@ -84,7 +79,7 @@ class LineSplitter:
             raise PeerMisbehaved("the stream ended inside a line, after %d bytes" % len(self.held))
 
 
-def encode(message: "Dict[str, Any]") -> bytes:
+def encode(message: Dict[str, Any]) -> bytes:
     """Return the message as a line of UTF-8, newline included.
 
     Raises ``MessageTooLong``, and ``TypeError`` or ``ValueError`` for values that JSON does not have.
@@ -100,7 +95,7 @@ def encode(message: "Dict[str, Any]") -> bytes:
     return line + b"\n"
 
 
-def decode(line: bytes) -> "Dict[str, Any]":
+def decode(line: bytes) -> Dict[str, Any]:
     """Return the JSON object on a line.  Raises ``PeerMisbehaved`` for anything else."""
     try:
         text = line.decode("utf-8")
@@ -157,7 +152,7 @@ def _no_constant(name: str) -> None:
     raise PeerMisbehaved("%s is not JSON" % name)
 
 
-def _no_key_twice(pairs: "List[Tuple[str, Any]]") -> "Dict[str, Any]":
+def _no_key_twice(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise PeerMisbehaved("the same key twice in one object")

@@ -21,15 +21,9 @@ from threading import Event, Lock
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.errors import DialFailed, why
 from ..common.outcomes import REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE
-from ..common.record import Record
 from ..common.threads import Crew
+from ..common.typing import Any, Callable, NamedTuple, Optional, Tuple
 from .transport import POLL_SLICE, wait
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple
 
 DIAL_TIMEOUT = 5.0
 """Seconds that a TCP connect may take.  A lost SYN is sent again after 1 s and after 2 s more
@@ -58,13 +52,13 @@ _OUTCOMES = {
 """What a failed ``connect`` means."""
 
 
-class Order(Record):
+class Order(NamedTuple):
     """An address to dial."""
 
     address: Address
     probe: bool
     """True to see only which node answers, and not to become its peer."""
-    wanted: "Optional[str]"
+    wanted: Optional[str]
     """The nodeid that should be found there, if that is known."""
 
 
@@ -75,9 +69,9 @@ class Connector:
         self,
         crew: Crew,
         most_threads: int,
-        connected: "Callable[[Order, socket.socket, float], None]",
-        failed: "Callable[[Order, DialFailed], None]",
-        is_mine: "Callable[[Address], bool]",
+        connected: Callable[[Order, socket.socket, float], None],
+        failed: Callable[[Order, DialFailed], None],
+        is_mine: Callable[[Address], bool],
     ) -> None:
         self._crew = crew
         self._most_threads = most_threads
@@ -97,7 +91,7 @@ class Connector:
         self._idle = 0
         self._numbers = itertools.count(1)
 
-    def order(self, address: Address, probe: bool, wanted: "Optional[str]") -> None:
+    def order(self, address: Address, probe: bool, wanted: Optional[str]) -> None:
         """Have ``address`` dialed soon.  Never blocks, and calls nobody back on this thread."""
         self._orders.put(Order(address, probe, wanted))
         self.attend()
@@ -160,9 +154,9 @@ class Connector:
 def dial(
     address: Address,
     timeout: float,
-    stopping: "Optional[Event]" = None,
-    is_mine: "Callable[[Address], bool]" = lambda address: False,
-) -> "Tuple[socket.socket, float]":
+    stopping: Optional[Event] = None,
+    is_mine: Callable[[Address], bool] = lambda address: False,
+) -> Tuple[socket.socket, float]:
     """Connect to ``address``; return the socket, and the seconds that its connect took.
 
     A name is looked up, and each of its addresses is tried in turn, except those that ``is_mine``
@@ -189,7 +183,7 @@ def dial(
     raise failure
 
 
-def _connect(place: "Any", deadline: float, stopping: "Optional[Event]") -> socket.socket:
+def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
     family, kind, protocol, _, sockaddr = place
     try:
         sock = socket.socket(family, kind, protocol)

@@ -21,6 +21,7 @@ from random import Random
 from threading import Lock
 
 from ..common.address import Address, is_loopback, is_shareable
+from ..common.typing import Callable, Iterable, List, Optional, Set, Tuple
 from . import messages
 from .address_book import ENOUGH_PEERS, AddressBook
 from .claims import Claim, Claims
@@ -29,16 +30,9 @@ from .messages import MAX_ADDRESSES, Addr
 from .peer import INBOUND, Link, Peer
 from .peer_table import PeerTable
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Iterable, List, Optional, Set, Tuple
-
-    Dial = Callable[[Address, bool, Optional[str]], None]
-
-    """``dial(address, probe, wanted nodeid)`` queues a dial and never blocks.  Its end is reported to
-    the overlay: by ``receive`` and ``closed`` of a link, or by ``dial_failed``."""
+Dial = Callable[[Address, bool, Optional[str]], None]
+"""``dial(address, probe, wanted nodeid)`` queues a dial and never blocks.  Its end is reported to
+the overlay: by ``receive`` and ``closed`` of a link, or by ``dial_failed``."""
 
 
 MAX_DIALS = 16
@@ -66,7 +60,7 @@ class Discovery:
         most_peers: int,
         table: PeerTable,
         book: AddressBook,
-        dial: "Dial",
+        dial: Dial,
         rng: Random,
         hooks: Hooks,
     ) -> None:
@@ -290,7 +284,7 @@ class Discovery:
         """
         return all(peer.link.direction == INBOUND for peer in self._table.up())
 
-    def _knows(self, nodeid: str, others: "Iterable[str]") -> None:
+    def _knows(self, nodeid: str, others: Iterable[str]) -> None:
         """Note that peer ``nodeid`` knows ``others``: it named them to us, or heard of them from us."""
         with self._lock:
             if self._newcomers:
@@ -298,7 +292,7 @@ class Discovery:
                     if other in self._newcomers:
                         self._newcomers[other][1].add(nodeid)
 
-    def _advertise(self, news: "List[str]") -> None:
+    def _advertise(self, news: List[str]) -> None:
         """Send the addresses of ``news`` to peers that may not know them: to all, or to a few."""
         peers = self._table.up()
         here = {peer.nodeid for peer in peers}
@@ -323,8 +317,8 @@ class Discovery:
 
 
 def _without_loopback(
-    link: Link, entries: "List[Tuple[Address, str]]"
-) -> "List[Tuple[Address, str]]":
+    link: Link, entries: List[Tuple[Address, str]]
+) -> List[Tuple[Address, str]]:
     """Leave out loopback addresses unless ``link`` leads to this machine: only there they mean us."""
     if is_loopback(link.remote.host):
         return entries

@@ -9,12 +9,7 @@ import re
 from ..common.address import Address, parse_wire
 from ..common.config import MAX_NAME
 from ..common.errors import PeerMisbehaved
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional
+from ..common.typing import Any, Dict, List, Optional
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
@@ -36,7 +31,7 @@ class Fields:
     ``array``).
     """
 
-    def __init__(self, msgtype: str, said: "Dict[str, Any]", line: bytes = b"") -> None:
+    def __init__(self, msgtype: str, said: Dict[str, Any], line: bytes = b"") -> None:
         self._msgtype = msgtype
         self._said = said
         self.line = line
@@ -51,7 +46,7 @@ class Fields:
         """True if the message has ``field``, whatever its value."""
         return field in self._said
 
-    def raw(self, field: str) -> "Any":
+    def raw(self, field: str) -> Any:
         """Return any JSON value."""
         if field not in self._said:
             raise self.wrong(field, "")
@@ -64,11 +59,11 @@ class Fields:
             raise self.wrong(field, "a UUID")
         return str(value).lower()
 
-    def optional_uuid(self, field: str) -> "Optional[str]":
+    def optional_uuid(self, field: str) -> Optional[str]:
         """Return a UUID in lower case, if there is one."""
         return self.uuid(field) if field in self._said else None
 
-    def port(self, field: str) -> "Optional[int]":
+    def port(self, field: str) -> Optional[int]:
         """Return a port from 1 to 65535."""
         value = self._said.get(field)
         if field not in self._said:
@@ -78,7 +73,7 @@ class Fields:
             raise self.wrong(field, "a port from 1 to 65535")
         return value
 
-    def integer(self, field: str) -> "Optional[int]":
+    def integer(self, field: str) -> Optional[int]:
         """Return an integer of 0 or more."""
         value = self._said.get(field)
         if field not in self._said:
@@ -94,7 +89,7 @@ class Fields:
             raise self.wrong(field, "true or false")
         return value
 
-    def text(self, field: str, limit: int, least: int = 0) -> "Optional[str]":
+    def text(self, field: str, limit: int, least: int = 0) -> Optional[str]:
         """Return a string of ``least`` to ``limit`` characters."""
         value = self._said.get(field)
         if field not in self._said:
@@ -103,14 +98,14 @@ class Fields:
             raise self.wrong(field, "a string of %d to %d characters" % (least, limit))
         return value
 
-    def name(self) -> "Optional[str]":
+    def name(self) -> Optional[str]:
         """Return the field ``name``: a printable label."""
         value = self.text("name", MAX_NAME, 1)
         if value is not None and not is_name(value):
             raise self.wrong("name", "printable")
         return value
 
-    def number(self, field: str) -> "Optional[float]":
+    def number(self, field: str) -> Optional[float]:
         """Return a number of 0 or more.  Null counts as absent: a row says null if nothing was measured."""
         value = self._said.get(field)
         if value is None:
@@ -119,14 +114,14 @@ class Fields:
             raise self.wrong(field, "a number of 0 or more")
         return float(value)
 
-    def array(self, field: str, limit: int) -> "List[Any]":
+    def array(self, field: str, limit: int) -> List[Any]:
         """Return a list of at most ``limit`` values."""
         value = self._said.get(field)
         if not isinstance(value, list) or len(value) > limit:
             raise self.wrong(field, "a list of at most %d" % limit)
         return value
 
-    def address(self, field: str) -> "Optional[Address]":
+    def address(self, field: str) -> Optional[Address]:
         """Return an ``ip:port``."""
         if field not in self._said:
             return None

@@ -9,32 +9,27 @@ No lock of the node is held during a call.  ``now`` is seconds of the node's clo
 
 
 from ..common.address import Address
-from ..common.record import Record
+from ..common.typing import TYPE_CHECKING, Iterable, NamedTuple, Optional
+from .messages import AnyMessage
 from .peer import Link, Peer
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Optional
-
-    from .messages import AnyMessage
     from .overlay import Overlay
 
-    Lines = Iterable[bytes]
 
-    """Encoded lines, each with its newline."""
+Lines = Iterable[bytes]
+"""Encoded lines, each with its newline."""
 
 
-class DialEnd(Record):
+class DialEnd(NamedTuple):
     """A dial or a probe has ended, well or not."""
 
     nodeid: str
     """The node that should have been found there."""
     address: Address
-    outcome: "Optional[str]"
+    outcome: Optional[str]
     """A word of ``common.outcomes``; ``None`` if the dial has shown nothing about the other end."""
-    seconds: "Optional[float]"
+    seconds: Optional[float]
     """The time that the TCP connect took, if there was a connection."""
     probe: bool
 
@@ -53,7 +48,7 @@ class Hooks:
         """Take a line unparsed; True if that is all that is to be done with it."""
         return False
 
-    def received(self, link: Link, message: "AnyMessage") -> "Lines":
+    def received(self, link: Link, message: AnyMessage) -> Lines:
         """Return the answer to a message of a registered type.  ``link.peer`` is None for guests."""
         return ()
 

@@ -8,11 +8,7 @@ how much it comes late is how late the node runs.
 
 from collections import deque
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Deque, Iterable
+from ..common.typing import Deque, Iterable
 
 LATE_PERCENTILE = 90
 """The beat whose lateness counts as the node's own, of the last ``LATE_BEATS`` in ascending order.
@@ -56,7 +52,7 @@ class Lateness:
         return is_own_fault(round_trip, self.recent)
 
 
-def own_lateness(beats: "Iterable[float]") -> float:
+def own_lateness(beats: Iterable[float]) -> float:
     """Return how late (seconds) a node runs whose last beats were that late (seconds)."""
     ordered = sorted(beats)
     return ordered[(len(ordered) - 1) * LATE_PERCENTILE // 100] if ordered else 0.0

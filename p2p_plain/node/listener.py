@@ -26,14 +26,9 @@ from ..common.errors import CannotStart, why
 from ..common.interfaces import Listening
 from ..common.tcp_server import Server
 from ..common.threads import Crew
+from ..common.typing import Any, Callable, List, Optional, Tuple
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, List, Optional, Tuple
-
-    _Place = Tuple[int, str, Tuple[int, ...]]
+_Place = Tuple[int, str, Tuple[int, ...]]
 
 
 STOP_POLL = 1.0 if sys.platform.startswith("linux") else 0.1
@@ -51,11 +46,11 @@ class Listener(Server):
 
     def __init__(
         self,
-        bind: "Optional[str]",
+        bind: Optional[str],
         port: int,
         crew: Crew,
-        serve: "Callable[[socket.socket, Any], None]",
-        make_room: "Callable[[], bool]" = lambda: False,
+        serve: Callable[[socket.socket, Any], None],
+        make_room: Callable[[], bool] = lambda: False,
     ) -> None:
         """Take the port.  Raises ``CannotStart``.
 
@@ -97,7 +92,7 @@ class Listener(Server):
         """Ask the node to drop a connection, since no descriptor is left for another one."""
         return self._make_room()
 
-    def process_request(self, request: "Any", client_address: "Any") -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread, and do not wait for it.
 
         socketserver would make a handler object there whose constructor serves the connection.
@@ -106,7 +101,7 @@ class Listener(Server):
             self.shutdown_request(request)
 
 
-def _places(bind: "Optional[str]") -> "List[_Place]":
+def _places(bind: Optional[str]) -> List[_Place]:
     """Return the places to try to listen on, the best first.
 
     Without ``bind``: one IPv6 socket that takes IPv4 too, or else IPv4 alone.  IPv6 may be compiled
@@ -131,7 +126,7 @@ def _places(bind: "Optional[str]") -> "List[_Place]":
     return [(int(socket.AF_INET), bind, (4,) if bind == "0.0.0.0" else ())]
 
 
-def _why(bind: "Optional[str]", port: int, error: OSError) -> str:
+def _why(bind: Optional[str], port: int, error: OSError) -> str:
     place = Address(bind or "*", port)
     if error.errno == errno.EADDRINUSE:
         return "port %d is taken (%s); choose another with --port, or 0 for a free one" % (

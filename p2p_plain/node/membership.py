@@ -48,23 +48,16 @@ from ..common.counters import Histogram
 from ..common.errors import PeerLeft, Refused
 from ..common.events import DEBUG, INFO, Events
 from ..common.outcomes import OK
+from ..common.typing import Callable, List, Optional, Tuple
 from . import messages
 from .address_book import MAX_BOOK, AddressBook
 from .discovery import Discovery
-from .hooks import DialEnd
+from .hooks import DialEnd, Lines
 from .lateness import Lateness
 from .messages import Hello
 from .myself import Myself
 from .peer import ADMITTED, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, PROBED, SUPERSEDED, Link, Peer
 from .peer_table import PeerTable
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Tuple
-
-    from .hooks import Lines
 
 SECOND_PING_AFTER = 1.0
 """Seconds (at most) from the first ping to the second.  The first travels with the hello and waits
@@ -94,7 +87,7 @@ class Membership:
         discovery: Discovery,
         events: Events,
         lateness: Lateness,
-        clock: "Callable[[], float]",
+        clock: Callable[[], float],
         rng: Random,
         tick_interval: float,
     ) -> None:
@@ -146,7 +139,7 @@ class Membership:
 
     # -- hello ----------------------------------------------------------------------------
 
-    def accepted(self, link: Link, hello: Hello) -> "Lines":
+    def accepted(self, link: Link, hello: Hello) -> Lines:
         """Answer the hello of a node that dialed us: let it in, or raise ``Refused``."""
         # Said before the peer gets its place.  From then on other threads may forward messages to
         # it, and our hello must be the first.  But sent together with the first words: one packet
@@ -175,7 +168,7 @@ class Membership:
         self._discovery.met(peer, now)
         return self._first_words(peer)
 
-    def dialed(self, link: Link, hello: Hello) -> "Lines":
+    def dialed(self, link: Link, hello: Hello) -> Lines:
         """Continue where a node that we dialed has answered hello; a welcome or ``bye`` follows.
 
         Raises ``Refused``, and ``PeerLeft`` if this was a probe.
@@ -243,7 +236,7 @@ class Membership:
             detail = "network %r here, %r there" % (self.myself.network, hello.network)
             raise Refused("network", detail)
 
-    def _first_words(self, peer: Peer) -> "List[bytes]":
+    def _first_words(self, peer: Peer) -> List[bytes]:
         """Return what each side says after hello: where I am; whom do you know; are you there?"""
         own = self.myself.address_for(peer.link)
         return [_addr_of(own, self.myself.nodeid), messages.GETADDR, messages.PING]
@@ -316,6 +309,6 @@ class Membership:
 
 
 @functools.lru_cache(maxsize=16)  # the same line for each peer, for as many as we have addresses
-def _addr_of(own: "Optional[Address]", nodeid: str) -> bytes:
+def _addr_of(own: Optional[Address], nodeid: str) -> bytes:
     """Return the line that says where ``nodeid`` is; empty if that means nothing to others."""
     return b"" if own is None or not is_shareable(own) else messages.encode_addr([(own, nodeid)])

@@ -21,11 +21,9 @@ from random import Random
 from ..common.address import Address, parse_wire
 from ..common.errors import PeerMisbehaved
 from ..common.escape import printable
-from ..common.record import Record
+from ..common.typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple, Union
 from . import codec
 from .fields import Fields, is_nodeid
-
-TYPE_CHECKING = False
 
 VERSION = 1
 """The ``version`` in our hello."""
@@ -54,23 +52,23 @@ class Bare:
         return hash(type(self))
 
 
-class Hello(Record):
+class Hello(NamedTuple):
     """The first message each way: the sender introduces itself."""
 
     nodeid: str
-    port: "Optional[int]" = None
+    port: Optional[int] = None
     """The port on which it listens; absent if it does not."""
-    name: "Optional[str]" = None
+    name: Optional[str] = None
     network: str = ""
-    version: "Optional[int]" = None
+    version: Optional[int] = None
     """Absent in programs that know only the article."""
-    agent: "Optional[str]" = None
+    agent: Optional[str] = None
     """The program and its version, for people."""
     probe: bool = False
     """True if the sender only wants to see who answers, and does not become a peer."""
-    observed: "Optional[Address]" = None
+    observed: Optional[Address] = None
     """The address from which the receiver's connection comes."""
-    http: "Optional[int]" = None
+    http: Optional[int] = None
     """The port of its status page, if others may open it."""
 
 
@@ -86,47 +84,42 @@ class GetAddr(Bare):
     """Asks for addresses."""
 
 
-class Addr(Record):
+class Addr(NamedTuple):
     """Addresses, each with the nodeid that was found there, if the sender says it."""
 
-    peers: "Tuple[Tuple[Address, Optional[str]], ...]"
+    peers: Tuple[Tuple[Address, Optional[str]], ...]
 
 
-class Message(Record):
+class Message(NamedTuple):
     """A message of an application, to one peer (``to``) or to everyone."""
 
     id: str
     author: str
-    body: "Any"
-    to: "Optional[str]" = None
+    body: Any
+    to: Optional[str] = None
     line: bytes = b""
     """The line that it came in, newline included.  It is forwarded byte for byte, so that fields
     which we do not know survive and it cannot outgrow the wire on its way."""
 
 
-class Bye(Record):
+class Bye(NamedTuple):
     """The sender closes after this, for this reason."""
 
     reason: str
     detail: str = ""
 
 
-class Unknown(Record):
+class Unknown(NamedTuple):
     """A message of a type that we do not know; to be ignored."""
 
     msgtype: str
 
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Set, Tuple, Union
-
-    AnyMessage = Union[Hello, Addr, Message, Bye, Unknown, Bare, Tuple[Any, ...]]
-
-    """One of the classes above, or of a registered type: a named tuple or a ``Bare``."""
+AnyMessage = Union[Hello, Addr, Message, Bye, Unknown, Bare, Tuple[Any, ...]]
+"""One of the classes above, or of a registered type: a named tuple or a ``Bare``."""
 
 
-def name_of(message: "AnyMessage") -> str:
+def name_of(message: AnyMessage) -> str:
     """Return the msgtype of a message, ``unknown`` for types that we do not know."""
     return _NAMES[type(message)]
 
@@ -163,12 +156,12 @@ def encode_hello(hello: Hello) -> bytes:
     return codec.encode(said)
 
 
-def encode_addr(peers: "List[Tuple[Address, str]]") -> bytes:
+def encode_addr(peers: List[Tuple[Address, str]]) -> bytes:
     """Return the line of an addr, for at most ``MAX_ADDRESSES`` addresses and their nodeids."""
     return codec.encode({"msgtype": "addr", "peers": [[str(a), nodeid] for a, nodeid in peers]})
 
 
-def encode_message(id: str, author: str, body: "Any", to: "Optional[str]" = None) -> bytes:
+def encode_message(id: str, author: str, body: Any, to: Optional[str] = None) -> bytes:
     """Return the line of an application's message.
 
     Raises ``MessageTooLong``; ``TypeError`` or ``ValueError`` for a body that JSON cannot say.
@@ -207,12 +200,12 @@ def new_uuid(rng: Random) -> str:
 # -- in -----------------------------------------------------------------------
 
 
-def parse(line: bytes) -> "AnyMessage":
+def parse(line: bytes) -> AnyMessage:
     """Return the message on a line (without its newline).  Raises ``PeerMisbehaved``."""
     return FREQUENT.get(line) or _parse(line)
 
 
-def register(msgtype: str, kind: type, read: "Callable[[Fields], AnyMessage]") -> None:
+def register(msgtype: str, kind: type, read: Callable[[Fields], AnyMessage]) -> None:
     """Have messages of a further type read by ``read``, which returns a ``kind``.
 
     While a module is imported: there is no lock.
@@ -222,7 +215,7 @@ def register(msgtype: str, kind: type, read: "Callable[[Fields], AnyMessage]") -
     REGISTERED.add(kind)
 
 
-def _parse(line: bytes) -> "AnyMessage":
+def _parse(line: bytes) -> AnyMessage:
     said = codec.decode(line)
     msgtype = said.get("msgtype")
     if not isinstance(msgtype, str):
@@ -278,7 +271,7 @@ def _read_bye(said: Fields) -> Bye:
     return Bye(str(reason), said.text("detail", DETAIL_LIMIT) or "")
 
 
-_READERS: "Dict[str, Callable[[Fields], AnyMessage]]" = {
+_READERS: Dict[str, Callable[[Fields], AnyMessage]] = {
     "hello": _read_hello,
     "ping": lambda said: Ping(),
     "pong": lambda said: Pong(),
@@ -288,17 +281,17 @@ _READERS: "Dict[str, Callable[[Fields], AnyMessage]]" = {
     "bye": _read_bye,
 }
 
-_NAMES: "Dict[type, str]" = {
+_NAMES: Dict[type, str] = {
     kind: kind.__name__.lower()
     for kind in (Hello, Ping, Pong, GetAddr, Addr, Message, Bye, Unknown)
 }
 
-REGISTERED: "Set[type]" = set()
+REGISTERED: Set[type] = set()
 """The classes of further types, which ``register`` has added."""
 
 A_PING = Ping()
 
-FREQUENT: "Dict[bytes, AnyMessage]" = {
+FREQUENT: Dict[bytes, AnyMessage] = {
     b'{"msgtype":"ping"}': A_PING,
     b'{"msgtype": "ping"}': A_PING,
     b'{"msgtype":"pong"}': Pong(),

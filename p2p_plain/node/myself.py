@@ -2,18 +2,12 @@
 
 
 from ..common.address import Address, is_ip, is_loopback, is_shareable
-from ..common.record import Record
+from ..common.typing import NamedTuple, Optional, Tuple
 from .messages import Hello, encode_hello
 from .peer import INBOUND, Link
 
-TYPE_CHECKING = False
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Optional, Tuple
-
-
-class Myself(Record):
+class Myself(NamedTuple):
     """The node's name, and where it can be reached; immutable once it runs."""
 
     nodeid: str
@@ -22,13 +16,13 @@ class Myself(Record):
     network: str
     port: int
     """The port on which it listens."""
-    advertise: "Optional[Address]"
+    advertise: Optional[Address]
     """The address that our user told it to advertise."""
-    wildcard: "Tuple[int, ...]"
+    wildcard: Tuple[int, ...]
     """The IP versions (4, 6) for which it listens on every local address."""
-    addresses: "Tuple[Address, ...]"
+    addresses: Tuple[Address, ...]
     """Where others can dial it, as far as it knows; the best first."""
-    http: "Optional[int]" = None
+    http: Optional[int] = None
     """The port of the status page, if others may open it."""
 
     def hello(self, link: Link) -> bytes:
@@ -46,7 +40,7 @@ class Myself(Record):
             )
         )
 
-    def address_for(self, link: Link) -> "Optional[Address]":
+    def address_for(self, link: Link) -> Optional[Address]:
         """Return where the peer at the other end of ``link`` should dial us.
 
         That is never the wildcard: 0.0.0.0 answers "where do you listen?", not "where are you?".

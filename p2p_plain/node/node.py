@@ -28,17 +28,11 @@ from ..common.address import Address, from_sockaddr, is_ip
 from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable, seconds, whole
 from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
 from ..common.events import (
-    BESIDE,
-    ERROR,
-    EVENTS,
-    EVERYTHING,
-    TRACE,
-    WARNING,
-    Events,
-    types_by_name,
+    BESIDE, ERROR, EVENTS, EVERYTHING, TRACE, WARNING, Callback, Events, types_by_name,
 )
 from ..common.interfaces import dialable_addresses
 from ..common.threads import Crew, end_a_first_thread
+from ..common.typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple, Union
 from .address_book import AddressBook
 from .connector import Connector, Order
 from .discovery import MAX_DIALS
@@ -55,12 +49,9 @@ from .session import LINGER, Session
 from .sessions import Sessions
 from .transport import POLL_SLICE
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, List, Optional, Tuple, Union
-
     from ..common.event_types import AnyEvent
-    from ..common.events import Callback
+
 
 TICK = 0.2
 """Seconds between two ticks of the pinger.  A ping, a timeout or a retry is at most that late;
@@ -323,7 +314,7 @@ class Node:
         """Return what listens to the rules."""
         return Hooks()
 
-    def _http_port(self, addresses: "Tuple[Address, ...]") -> "Optional[int]":
+    def _http_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
         """Return the port of the status page that our hello gives."""
         return None
 
@@ -335,17 +326,17 @@ class Node:
         return self._started().myself.port
 
     @property
-    def addresses(self) -> "Tuple[str, ...]":
+    def addresses(self) -> Tuple[str, ...]:
         """The addresses that others can dial (``"host:port"``), the best first."""
         myself = self._started().myself
         own = myself.addresses if myself.advertise is None else (myself.advertise,)
         return tuple(str(address) for address in own)
 
-    def peers(self) -> "List[PeerInfo]":
+    def peers(self) -> List[PeerInfo]:
         """Return a copy of the list of peers that are up now, the longest connected first."""
         return self._started().table.snapshot({})
 
-    def wait_for_peers(self, count: int = 1, timeout: "Optional[float]" = None) -> "List[PeerInfo]":
+    def wait_for_peers(self, count: int = 1, timeout: Optional[float] = None) -> List[PeerInfo]:
         """Wait until at least ``count`` peers are up, and return all that are.
 
         Raises ``TimeoutError`` after ``timeout`` seconds, which says how many there were, and
@@ -362,7 +353,7 @@ class Node:
 
     # -- talk -------------------------------------------------------------------------------
 
-    def dial(self, address: "Union[str, Address]") -> None:
+    def dial(self, address: Union[str, Address]) -> None:
         """Dial ``"host:port"`` and return at once; the event ``peer_up``, ``refused`` or ``self`` follows.
 
         No event follows if a peer lives there already.  A host alone means port 6000.  Raises
@@ -370,7 +361,7 @@ class Node:
         """
         self._live().dial(dialable("address", address, DEFAULT_PORT))
 
-    def send(self, nodeid: str, body: "Any") -> str:
+    def send(self, nodeid: str, body: Any) -> str:
         """Say ``body`` (any JSON value, a little under 64 KiB) to one peer.  Return the message's id.
 
         The message is on its way then, which is not yet arrived.  Raises ``NotConnected`` if that
@@ -381,7 +372,7 @@ class Node:
             raise UsageError("nodeid", "%.60r is not a text; see peers()" % (nodeid,))
         return self._live().talk.send(nodeid.lower(), body)
 
-    def broadcast(self, body: "Any") -> str:
+    def broadcast(self, body: Any) -> str:
         """Say ``body`` to every node, peer of this one or not.  Return the message's id.
 
         While there is no peer, the last hundred broadcasts are kept for the next one.  A peer that
@@ -390,7 +381,7 @@ class Node:
         """
         return self._live().talk.broadcast(body)
 
-    def events(self, timeout: "Optional[float]" = None) -> "Iterator[AnyEvent]":
+    def events(self, timeout: Optional[float] = None) -> "Iterator[AnyEvent]":
         """Iterate over events as they happen, beginning with the last thousand before.
 
         Ends after ``timeout`` seconds in all, or when the node has stopped.  Any number of threads
@@ -401,7 +392,7 @@ class Node:
         return self._events.stream().read(timeout)
 
     @types_by_name
-    def on(self, event: str, callback: "Callback") -> None:
+    def on(self, event: str, callback: Callback) -> None:
         """Call ``callback(event)`` for each event of that name from now on; ``"*"`` means every event.
 
         All callbacks run on one thread, one after the other: a slow one delays the others, and no
@@ -434,7 +425,7 @@ class Node:
 
     # -- the parts meet ---------------------------------------------------------------------
 
-    def _serve_inbound(self, sock: socket.socket, place: "Any") -> None:
+    def _serve_inbound(self, sock: socket.socket, place: Any) -> None:
         """Serve a connection that comes from ``place``.  Its own thread."""
         self._serve(sock, from_sockaddr(place))
 
@@ -450,9 +441,9 @@ class Node:
     def _serve(
         self,
         sock: socket.socket,
-        remote: "Optional[Address]" = None,
-        order: "Optional[Order]" = None,
-        connect_seconds: "Optional[float]" = None,
+        remote: Optional[Address] = None,
+        order: Optional[Order] = None,
+        connect_seconds: Optional[float] = None,
     ) -> None:
         try:
             session = Session(
@@ -506,7 +497,7 @@ class Node:
             )
 
 
-def _timeout(value: "Optional[float]") -> "Optional[float]":
+def _timeout(value: Optional[float]) -> Optional[float]:
     return None if value is None else seconds("timeout", value, 0)
 
 

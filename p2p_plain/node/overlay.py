@@ -29,27 +29,18 @@ from ..common.counters import Tally
 from ..common.errors import PeerLeft, PeerMisbehaved
 from ..common.events import DEBUG, INFO, Events
 from ..common.outcomes import OK, RESET, TIMEOUT, WRONG_PEER
+from ..common.typing import Callable, Optional
 from . import messages
 from .address_book import AddressBook
-from .discovery import Discovery
-from .hooks import DialEnd, Hooks
+from .discovery import Dial, Discovery
+from .hooks import DialEnd, Hooks, Lines
 from .lateness import Lateness
 from .membership import Membership
-from .messages import Addr, Bye, GetAddr, Hello, Message, Ping, Pong, Unknown
+from .messages import Addr, AnyMessage, Bye, GetAddr, Hello, Message, Ping, Pong, Unknown
 from .myself import Myself
 from .peer import ADMITTED, GREETING, OUTBOUND, OVER, SUPERSEDED, UP, Link
 from .peer_table import PeerTable
 from .talk import Talk
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Optional
-
-    from .discovery import Dial
-    from .hooks import Lines
-    from .messages import AnyMessage
 
 
 class Overlay:
@@ -62,11 +53,11 @@ class Overlay:
         table: PeerTable,
         book: AddressBook,
         events: Events,
-        dial: "Dial",
-        clock: "Callable[[], float]",
+        dial: Dial,
+        clock: Callable[[], float],
         rng: Random,
         tick_interval: float,
-        hooks: "Optional[Hooks]" = None,
+        hooks: Optional[Hooks] = None,
     ) -> None:
         # Immutable; each of the objects has its own lock.
         self.myself = myself
@@ -111,7 +102,7 @@ class Overlay:
 
     # -- what the plumbing reports --------------------------------------------------------
 
-    def receive(self, link: Link, message: "AnyMessage") -> "Lines":
+    def receive(self, link: Link, message: AnyMessage) -> Lines:
         """Return what to answer, as encoded lines.
 
         Raises ``PeerMisbehaved`` or another ``Refused`` to end the connection with a ``bye``, and
@@ -167,7 +158,7 @@ class Overlay:
         self,
         target: Address,
         probe: bool,
-        wanted: "Optional[str]",
+        wanted: Optional[str],
         reason: str,
         detail: str = "",
     ) -> None:
@@ -201,7 +192,7 @@ class Overlay:
         self.hooks.ticked(now)
         self.discovery.tick(now)
 
-    def _greet(self, link: Link, message: "AnyMessage") -> "Lines":
+    def _greet(self, link: Link, message: AnyMessage) -> Lines:
         """Take the first message of a link, or a hello or bye at any time."""
         if isinstance(message, Bye):
             link.said_bye = True
@@ -226,7 +217,7 @@ class Overlay:
             self.discovery.dial(address, self._clock())
 
 
-def _outcome(link: Link, reason: str) -> "Optional[str]":
+def _outcome(link: Link, reason: str) -> Optional[str]:
     """Return what a dial has shown that led to a connection; None if nothing."""
     if link.said_bye and link.found is None:
         return None  # we were too late for it, perhaps

@@ -7,14 +7,8 @@ links of their own, which is why everything above ``session`` speaks of a ``Link
 from collections import deque
 
 from ..common.address import Address
-from ..common.record import Record
+from ..common.typing import Deque, NamedTuple, Optional, Sequence
 from .messages import Hello
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Deque, Optional, Sequence
 
 INBOUND = "inbound"
 OUTBOUND = "outbound"
@@ -48,10 +42,10 @@ class Link:
     def __init__(
         self,
         remote: Address,
-        target: "Optional[Address]" = None,
+        target: Optional[Address] = None,
         probe: bool = False,
-        wanted: "Optional[str]" = None,
-        connect_seconds: "Optional[float]" = None,
+        wanted: Optional[str] = None,
+        connect_seconds: Optional[float] = None,
     ) -> None:
         # Immutable.
         self.remote = remote
@@ -134,7 +128,7 @@ class Peer:
         return self.hello.name or ""
 
 
-def claimed_address(link: Link, hello: Hello) -> "Optional[Address]":
+def claimed_address(link: Link, hello: Hello) -> Optional[Address]:
     """Return where the node at the other end of ``link`` says that it listens.
 
     That is the address which we dialed, or the port of its hello on the host that it connects
@@ -145,7 +139,7 @@ def claimed_address(link: Link, hello: Hello) -> "Optional[Address]":
     return None if hello.port is None else Address(link.remote.host, hello.port)
 
 
-class PeerInfo(Record):
+class PeerInfo(NamedTuple):
     """A copy of what is known of one peer, for the library's users.
 
     Round trips are in milliseconds, ``None`` before there are any.  ``rtt_ms`` is the last one.
@@ -157,29 +151,29 @@ class PeerInfo(Record):
     name: str
     address: str
     direction: str
-    rtt_ms: "Optional[float]"
-    rtt_p50_ms: "Optional[float]"
-    rtt_max_ms: "Optional[float]"
-    jitter_ms: "Optional[float]"
+    rtt_ms: Optional[float]
+    rtt_p50_ms: Optional[float]
+    rtt_max_ms: Optional[float]
+    jitter_ms: Optional[float]
     up_seconds: float
     """Seconds since the connection was made."""
     dial: str
     """The outcome of the last probe: a word of ``common.outcomes``."""
-    dial_ms: "Optional[float]"
+    dial_ms: Optional[float]
     """The time that its TCP connect took, if the outcome was ``ok``."""
 
 
-class Spread(Record):
+class Spread(NamedTuple):
     """A few round trips in figures, in seconds; ``None`` where there are too few."""
 
-    last: "Optional[float]" = None
-    median: "Optional[float]" = None
-    worst: "Optional[float]" = None
-    jitter: "Optional[float]" = None
+    last: Optional[float] = None
+    median: Optional[float] = None
+    worst: Optional[float] = None
+    jitter: Optional[float] = None
     """The mean difference between one and the next."""
 
 
-def spread(samples: "Sequence[float]") -> Spread:
+def spread(samples: Sequence[float]) -> Spread:
     """Return the figures of round trips that are given in the order of their measurement."""
     if not samples:
         return Spread()
@@ -193,6 +187,6 @@ def spread(samples: "Sequence[float]") -> Spread:
     )
 
 
-def in_ms(seconds: "Optional[float]") -> "Optional[float]":
+def in_ms(seconds: Optional[float]) -> Optional[float]:
     """Return milliseconds, rounded to a microsecond, as reports give them."""
     return None if seconds is None else round(seconds * 1000, 3)

@@ -12,36 +12,29 @@ nodeid.  (If each end kept the first, each might keep another one, and close bot
 from threading import Condition
 from time import monotonic
 
+from ..common.events import Emit
 from ..common.outcomes import UNKNOWN
-from ..common.record import Record
+from ..common.typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 from .lateness import Lateness
 from .peer import HANDSHAKE_TIMEOUT, OUTBOUND, SUPERSEDED, UP, Peer, PeerInfo, in_ms, spread
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Dict, FrozenSet, List, Mapping, Optional, Tuple
-
-    from ..common.events import Emit
 
 NOT_TRIED = (UNKNOWN, None)
 """The dial outcome of a peer that nobody has dialed since."""
 
 
-class Admission(Record):
+class Admission(NamedTuple):
     """The decision of ``PeerTable.admit``: let in (perhaps in place of ``loser``), or why not."""
 
-    refusal: "Optional[str]" = None
-    loser: "Optional[Peer]" = None
-    incumbent: "Optional[Peer]" = None
+    refusal: Optional[str] = None
+    loser: Optional[Peer] = None
+    incumbent: Optional[Peer] = None
 
 
 class PeerTable:
     """The peers of one node.  Any thread may call any method."""
 
     def __init__(
-        self, nodeid: str, max_peers: int, clock: "Callable[[], float]", emit: "Emit"
+        self, nodeid: str, max_peers: int, clock: Callable[[], float], emit: Emit
     ) -> None:
         self._nodeid = nodeid
         self._max_peers = max_peers
@@ -154,7 +147,7 @@ class PeerTable:
 
     # -- pings ------------------------------------------------------------------
 
-    def ping_due(self, now: float) -> "List[Peer]":
+    def ping_due(self, now: float) -> List[Peer]:
         """Return the peers whose next ping is due and who have answered the last one."""
         with self._lock:
             return [
@@ -177,7 +170,7 @@ class PeerTable:
 
     def pong(
         self, peer: Peer, now: float, lateness: Lateness, again_at: float = float("inf")
-    ) -> "Optional[float]":
+    ) -> Optional[float]:
         """Return the round trip in seconds that this pong ends; None if no ping was outstanding.
 
         The round trip is not remembered if this node itself ran late meanwhile.  Then, if none is
@@ -194,7 +187,7 @@ class PeerTable:
                 peer.next_ping_at = min(peer.next_ping_at, again_at)
             return now - sent_at
 
-    def silent(self, patience: float) -> "List[Peer]":
+    def silent(self, patience: float) -> List[Peer]:
         """Return the peers whose ping has timed out, on the clock ``Lateness.patience``."""
         with self._lock:
             return [
@@ -203,7 +196,7 @@ class PeerTable:
                 if peer.ping_sent_at is not None and peer.ping_patience <= patience
             ]
 
-    def answered_since(self, moment: float) -> "Dict[str, Peer]":
+    def answered_since(self, moment: float) -> Dict[str, Peer]:
         """Return the peers that are up and had a pong at or after ``moment``, by nodeid."""
         with self._lock:
             return {
@@ -221,23 +214,23 @@ class PeerTable:
 
     # -- questions ----------------------------------------------------------------
 
-    def get(self, nodeid: str) -> "Optional[Peer]":
+    def get(self, nodeid: str) -> Optional[Peer]:
         """Return the peer of that nodeid if it is up."""
         with self._lock:
             peer = self._peers.get(nodeid)
             return peer if peer is not None and peer.up else None
 
-    def holder(self, nodeid: str) -> "Optional[Peer]":
+    def holder(self, nodeid: str) -> Optional[Peer]:
         """Return the peer that holds the place of that nodeid, up or about to be."""
         with self._lock:
             return self._peers.get(nodeid)
 
-    def up(self) -> "List[Peer]":
+    def up(self) -> List[Peer]:
         """Return the peers that are up."""
         with self._lock:
             return [peer for peer in self._peers.values() if peer.up]
 
-    def nodeids(self) -> "FrozenSet[str]":
+    def nodeids(self) -> FrozenSet[str]:
         """Return every nodeid in the table, up or about to be: none of these need be dialed."""
         with self._lock:
             return frozenset(self._peers)
@@ -247,7 +240,7 @@ class PeerTable:
         with self._lock:
             return self._up
 
-    def wait_for(self, count: int, deadline: "Optional[float]") -> bool:
+    def wait_for(self, count: int, deadline: Optional[float]) -> bool:
         """Wait until ``count`` peers are up; False after ``deadline`` (monotonic) or ``close``."""
         with self._lock:
             while self._up < count and not self._closed:
@@ -262,7 +255,7 @@ class PeerTable:
         with self._lock:
             return len(self._peers)
 
-    def snapshot(self, dials: "Mapping[str, Tuple[str, Optional[float]]]") -> "List[PeerInfo]":
+    def snapshot(self, dials: Mapping[str, Tuple[str, Optional[float]]]) -> List[PeerInfo]:
         """Return a copy for the library's users, the longest connected first.
 
         ``dials`` has the outcome of the last probe and the seconds of its connect, by nodeid.

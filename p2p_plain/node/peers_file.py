@@ -16,14 +16,9 @@ from time import monotonic, time
 from ..common.address import Address, is_shareable, parse_wire
 from ..common.errors import CannotStart, why
 from ..common.events import WARNING, Events
+from ..common.typing import Any, Optional
 from .address_book import MAX_BOOK, AddressBook, HeardAddress, Kept, KeptAddress
 from .fields import is_nodeid
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Optional
 
 SAVE_INTERVAL = 60.0
 """Seconds between two saves: the most that a crash can lose."""
@@ -168,7 +163,7 @@ def load(path: str, wall_now: float) -> Kept:
     )
 
 
-def _read_proven(entry: "Any", wall_now: float) -> KeptAddress:
+def _read_proven(entry: Any, wall_now: float) -> KeptAddress:
     address = _read_address(entry)
     if not is_nodeid(entry.get("nodeid")):
         raise ValueError("an entry without a nodeid")
@@ -180,7 +175,7 @@ def _read_proven(entry: "Any", wall_now: float) -> KeptAddress:
     return KeptAddress(address, entry["nodeid"].lower(), max(0.0, wall_now - proven))
 
 
-def _read_heard(entry: "Any") -> HeardAddress:
+def _read_heard(entry: Any) -> HeardAddress:
     address = _read_address(entry)
     nodeid, source = entry.get("nodeid"), entry.get("from")
     if not is_nodeid(source) or not (nodeid is None or is_nodeid(nodeid)):
@@ -188,7 +183,7 @@ def _read_heard(entry: "Any") -> HeardAddress:
     return HeardAddress(address, nodeid and nodeid.lower(), source.lower())
 
 
-def _read_address(entry: "Any") -> Address:
+def _read_address(entry: Any) -> Address:
     if not isinstance(entry, dict):
         raise ValueError("an entry that is not an object")
     address = parse_wire(entry.get("address"))

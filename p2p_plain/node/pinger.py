@@ -10,11 +10,7 @@ exception would end the chain.  So ``run`` is a loop.
 
 import threading
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable
+from ..common.typing import Callable
 
 
 class Pinger(threading.Timer):
@@ -24,7 +20,7 @@ class Pinger(threading.Timer):
     """
 
     def __init__(
-        self, interval: float, function: "Callable[[], None]", report: "Callable[[str], None]"
+        self, interval: float, function: Callable[[], None], report: Callable[[str], None]
     ) -> None:
         super().__init__(interval, function)
         self.name = "pinger"

@@ -27,21 +27,15 @@ from ..common.address import Address, from_sockaddr
 from ..common.counters import Traffic
 from ..common.errors import PeerLeft, Refused, why
 from ..common.token_bucket import TokenBucket
+from ..common.typing import Callable, List, Optional, Tuple
 from . import messages
 from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from .overlay import Overlay
 from .peer import ADMITTED, GREETING, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, PROBED, UP, Link
 from .transport import RECEIVE_BYTES, Transport
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Tuple
-
-    Trace = Callable[[str, "Session", bytes], None]
-
-    """``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
+Trace = Callable[[str, "Session", bytes], None]
+"""``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
 
 
 MAX_UNSENT = 1024 * 1024
@@ -76,12 +70,12 @@ class Session(Link):
         overlay: Overlay,
         ping_timeout: float,
         max_rate: float,
-        trace: "Optional[Trace]" = None,
-        remote: "Optional[Address]" = None,
-        target: "Optional[Address]" = None,
+        trace: Optional[Trace] = None,
+        remote: Optional[Address] = None,
+        target: Optional[Address] = None,
         probe: bool = False,
-        wanted: "Optional[str]" = None,
-        connect_seconds: "Optional[float]" = None,
+        wanted: Optional[str] = None,
+        connect_seconds: Optional[float] = None,
     ) -> None:
         """``remote`` is the other end, if that is known already.  The others: see ``Link``.
 

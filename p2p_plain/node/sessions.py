@@ -9,14 +9,9 @@ from threading import Lock
 
 from ..common.address import is_loopback
 from ..common.counters import Traffic
+from ..common.typing import Dict, List
 from .peer import GREETING, INBOUND, PROBED
 from .session import Session
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List
 
 MAX_UNGREETED = 64
 """Inbound connections that have not said hello, and guests.  At the bound the oldest one is cut, so
@@ -77,7 +72,7 @@ class Sessions:
                 if not self._inbound_by_ip[host]:
                     del self._inbound_by_ip[host]
 
-    def all(self) -> "List[Session]":
+    def all(self) -> List[Session]:
         """Return the sessions that are open now."""
         with self._lock:
             return list(self._open)

@@ -13,14 +13,11 @@ from time import monotonic
 
 from ..common.errors import NotConnected, PeerBusy
 from ..common.events import WARNING, Events
+from ..common.typing import Any, Deque
 from . import messages
 from .messages import Message
 from .peer import Link, Peer
 from .peer_table import PeerTable
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Deque
 
 MAX_SEEN = 10000
 """Ids of messages remembered, so that a flooded message is forwarded once and stops."""
@@ -53,7 +50,7 @@ class Talk:
         self._overflowed = False
         """True if some of them were dropped since the last peer came up."""
 
-    def send(self, nodeid: str, body: "Any") -> str:
+    def send(self, nodeid: str, body: Any) -> str:
         """Say ``body`` to one connected peer; return the message's id.
 
         Raises ``NotConnected``, ``PeerBusy``, ``MessageTooLong``; ``TypeError`` or ``ValueError``
@@ -68,7 +65,7 @@ class Talk:
             raise PeerBusy("%s does not read what it was sent before" % (peer.address,))
         return id
 
-    def broadcast(self, body: "Any") -> str:
+    def broadcast(self, body: Any) -> str:
         """Say ``body`` to everyone; return the message's id.  A peer that is too slow misses it.
 
         If no peer takes it, it is kept for the next one that comes up.  Raises ``MessageTooLong``;

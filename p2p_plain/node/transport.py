@@ -23,11 +23,7 @@ import select
 import socket
 import time
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Optional, Tuple, Union
+from ..common.typing import Any, Optional, Tuple, Union
 
 RECEIVE_BYTES = 4 * 1024
 """Bytes that one ``recv`` asks for.  With 64 KiB a flood is parsed in longer turns, and pings of
@@ -62,7 +58,7 @@ class Transport:
         if (sock.gettimeout() is None) != self._blocking:
             sock.setblocking(self._blocking)
 
-    def receive(self, timeout: "Optional[float]" = None) -> bytes:
+    def receive(self, timeout: Optional[float] = None) -> bytes:
         """Wait until bytes arrive and return them; ``b""`` is the end of the stream.
 
         Raises ``socket.timeout`` after ``timeout`` seconds (``None``: never), ``OSError`` if the
@@ -84,7 +80,7 @@ class Transport:
         except OSError:  # nothing yet, or the connection broke: the next receive() finds out
             return b""
 
-    def send(self, data: "Union[bytes, bytearray]") -> int:
+    def send(self, data: Union[bytes, bytearray]) -> int:
         """Return how many bytes of ``data`` the kernel took; it may be none.  Never blocks.
 
         Raises ``OSError`` if the connection broke.  Any thread, one at a time.
@@ -94,11 +90,11 @@ class Transport:
         except BlockingIOError:
             return 0
 
-    def local(self) -> "Any":
+    def local(self) -> Any:
         """Return our end's address, as ``getsockname`` does.  Reader thread only; raises ``OSError``."""
         return self._sock.getsockname()
 
-    def wait(self, read: bool, write: bool, timeout: "Optional[float]") -> "Tuple[bool, bool]":
+    def wait(self, read: bool, write: bool, timeout: Optional[float]) -> Tuple[bool, bool]:
         """Wait for this socket; see the function ``wait``.  Reader thread only."""
         return wait(self._sock, read, write, timeout)
 
@@ -122,8 +118,8 @@ class Transport:
 
 
 def wait(
-    sock: socket.socket, read: bool, write: bool, timeout: "Optional[float]"
-) -> "Tuple[bool, bool]":
+    sock: socket.socket, read: bool, write: bool, timeout: Optional[float]
+) -> Tuple[bool, bool]:
     """Wait until ``sock`` can be read or written; return which of the two, if they were asked for.
 
     A broken connection counts as both.  If neither is asked for, only a break ends the wait before
@@ -144,8 +140,8 @@ def wait(
 
 
 def _wait_with_select(
-    sock: socket.socket, read: bool, write: bool, timeout: "Optional[float]"
-) -> "Tuple[bool, bool]":
+    sock: socket.socket, read: bool, write: bool, timeout: Optional[float]
+) -> Tuple[bool, bool]:
     """Do the same on Windows, whose ``select`` has no such limit but cannot wait for nothing."""
     if not read and not write:
         time.sleep(POLL_SLICE if timeout is None else min(timeout, POLL_SLICE))

@@ -8,18 +8,12 @@ import json
 
 from ..common.address import is_loopback, parse
 from ..common.escape import printable
+from ..common.events import Event
 from ..common.outcomes import FAILURES, OK, explain
 from ..common.program import plain_fields
+from ..common.typing import Callable, Dict, List, Optional
 from ..common.words import count_of, duration, milliseconds
 from .text import clip, columns_of, paint
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Dict, List, Optional
-
-    from ..common.events import Event
 
 SHORT_ID = 8
 """Characters of a nodeid that are shown: the first group of the UUID."""
@@ -60,7 +54,7 @@ _REFUSALS = {
 """Reasons of ``refused`` that are no outcome of a dial, where the word alone does not explain."""
 
 
-def human(event: "Event", utc_offset: int = 0, colour: bool = False) -> str:
+def human(event: Event, utc_offset: int = 0, colour: bool = False) -> str:
     """Return an event as one line.  ``utc_offset`` is that of the local clock, in seconds."""
     name = event["event"]
     line = "%-10s %s" % (name.replace("_", " "), _FORMS.get(name, plain_fields)(event))
@@ -76,7 +70,7 @@ def clock(moment: str, utc_offset: int) -> str:
 
 
 def trace(
-    event: "Event", started_at: float, colour: bool = False, width: "Optional[int]" = None
+    event: Event, started_at: float, colour: bool = False, width: Optional[int] = None
 ) -> str:
     """Return a line of the wire in columns: seconds since the start, thread, peer, direction, line.
 
@@ -94,20 +88,20 @@ def trace(
     return paint(head + text, "2" if event["direction"] == ">" else "36", colour)
 
 
-def _who(event: "Event") -> str:
+def _who(event: Event) -> str:
     return "%-*s  %-16s" % (SHORT_ID, event["nodeid"][:SHORT_ID], printable(event["name"], 64))
 
 
-def _listening(event: "Event") -> str:
+def _listening(event: Event) -> str:
     return "%s  on %s" % (_who(event), ", ".join(event["addresses"]))
 
 
-def _peer_up(event: "Event") -> str:
+def _peer_up(event: Event) -> str:
     peers = count_of(event["peers"], "peer")
     return "%s  %-21s  %-8s  %s" % (_who(event), event["address"], event["direction"], peers)
 
 
-def _peer_down(event: "Event") -> str:
+def _peer_down(event: Event) -> str:
     return "%s  %-21s  %-8s  %s left; was up %s" % (
         _who(event),
         event["address"],
@@ -117,32 +111,32 @@ def _peer_down(event: "Event") -> str:
     )
 
 
-def _rtt(event: "Event") -> str:
+def _rtt(event: Event) -> str:
     return "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))
 
 
-def _self(event: "Event") -> str:
+def _self(event: Event) -> str:
     return "%s is this node itself; not dialed again" % event["address"]
 
 
-def _refused(event: "Event") -> str:
+def _refused(event: Event) -> str:
     reason = event["reason"]
     shown = explain(reason) if reason in FAILURES else _REFUSALS.get(reason, reason)
     return "%s  %s" % (event["address"], shown)
 
 
-def _reach(event: "Event") -> str:
+def _reach(event: Event) -> str:
     dial = event["dial"]
     shown = "can be dialed" if dial == OK else "cannot be dialed, " + explain(dial)
     return "%s  %-21s  %s (was %s)" % (_who(event), event["address"], shown, event["was"])
 
 
-def _message(event: "Event") -> str:
+def _message(event: Event) -> str:
     body = json.dumps(event["body"], ensure_ascii=False)
     return "%s  %s" % (event["from"][:SHORT_ID], printable(body, BODY_WIDTH))
 
 
-def _stopped(event: "Event") -> str:
+def _stopped(event: Event) -> str:
     return "%s, after %s; said goodbye to %s" % (
         event["reason"],
         duration(event["uptime_seconds"]),
@@ -150,7 +144,7 @@ def _stopped(event: "Event") -> str:
     )
 
 
-_FORMS: "Dict[str, Callable[[Event], str]]" = {
+_FORMS: Dict[str, Callable[[Event], str]] = {
     "listening": _listening,
     "peer_up": _peer_up,
     "peer_down": _peer_down,
@@ -163,7 +157,7 @@ _FORMS: "Dict[str, Callable[[Event], str]]" = {
 }
 
 
-def invitation(addresses: "List[str]", network: str, program: str) -> "List[str]":
+def invitation(addresses: List[str], network: str, program: str) -> List[str]:
     """Return the lines under ``listening``: the command with which other nodes join."""
     if not addresses:
         return []

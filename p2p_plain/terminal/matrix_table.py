@@ -24,23 +24,17 @@ escaped, and cut with ``~`` where they do not fit.
 
 
 from ..common.outcomes import IN_WORDS, MARKS
-from ..common.record import Record
+from ..common.typing import Dict, List, NamedTuple
 from ..common.words import ago, brief_ms
 from ..monitor.slowness import is_slow
 from ..monitor.summary import summarize
 from ..monitor.view import State, View
 from .text import as_encoded, columns_of, pad, paint, shorten
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Dict, List
-
 NARROWEST = 30
 """Columns.  On a narrower terminal, lines are longer than it is wide."""
 
-_LEGEND: "Dict[str, str]" = {
+_LEGEND: Dict[str, str] = {
     mark: " or ".join(IN_WORDS[dial] for dial in MARKS if MARKS[dial] == mark)
     for mark in MARKS.values()
 }
@@ -52,7 +46,7 @@ _CORNER = "from\\to"
 _RED, _YELLOW, _GREEN, _FAINT, _BOLD = "31", "33", "32", "2", "1"
 
 
-class Cell(Record):
+class Cell(NamedTuple):
     """The text of one cell, and the code of its colour (``""``: none)."""
 
     text: str
@@ -61,7 +55,7 @@ class Cell(Record):
 
 def draw(
     view: View, width: int, colour: bool = False, encoding: str = "utf-8"
-) -> "List[str]":
+) -> List[str]:
     """Return the lines of the table, none wider than ``width`` columns of the terminal.
 
     Where the targets do not fit, they stand in several blocks, one under the other.  A node's number
@@ -137,7 +131,7 @@ def _age(view: View, nodeid: str) -> str:
     return ("late " if nodeid in view.late else "") + ago(age)
 
 
-def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> "List[range]":
+def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> List[range]:
     """Divide the columns into as few blocks as possible; the last one has room for the ages."""
     most = max(room // cell_width, 1)
     in_the_last = max((room - age_width) // cell_width, 1)
@@ -149,7 +143,7 @@ def _blocks(columns: int, room: int, cell_width: int, age_width: int) -> "List[r
     return [range(start, end) for start, end in zip(starts, starts[1:])]
 
 
-def _wrapped(parts: "List[str]", width: int) -> "List[str]":
+def _wrapped(parts: List[str], width: int) -> List[str]:
     """Join the parts with commas, as many in a line as fit."""
     lines: List[str] = []
     for part in parts:

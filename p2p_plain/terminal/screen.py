@@ -13,14 +13,9 @@ import signal
 
 from ..common.output import FAREWELL
 from ..common.signals import SelfPipe
+from ..common.typing import Any, List, Optional, TextIO, Tuple
 from ..node.transport import POLL_SLICE
 from .text import columns_of, unpainted
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, List, Optional, TextIO, Tuple
 
 try:
     import termios
@@ -42,7 +37,7 @@ PORTION = 512
 class Screen:
     """The terminal while it is taken.  Main thread only; use it with ``with``."""
 
-    def __init__(self, out: "TextIO", keyboard: "Optional[int]", pipe: SelfPipe) -> None:
+    def __init__(self, out: TextIO, keyboard: Optional[int], pipe: SelfPipe) -> None:
         self._pipe = pipe
         self._out = out.fileno()
         self._encoding = out.encoding or "ascii"
@@ -97,7 +92,7 @@ class Screen:
             except OSError:
                 pass  # the terminal is gone
 
-    def draw(self, lines: "List[str]", columns: int) -> bool:
+    def draw(self, lines: List[str], columns: int) -> bool:
         """Show exactly these lines.  Return ``False`` once the terminal is gone."""
         parts = ["\x1b[H"]
         for number, line in enumerate(lines):
@@ -108,7 +103,7 @@ class Screen:
             parts.append("\x1b[%d;1H\x1b[J" % (len(lines) + 1))
         return self._write("".join(parts))
 
-    def size(self) -> "Tuple[int, int]":
+    def size(self) -> Tuple[int, int]:
         """Return the columns and lines that the terminal has now."""
         try:
             columns, lines = os.get_terminal_size(self._out)
@@ -116,7 +111,7 @@ class Screen:
             columns, lines = 0, 0
         return columns or 80, lines or 24
 
-    def _set(self, mode: "List[Any]") -> None:
+    def _set(self, mode: List[Any]) -> None:
         while True:
             try:
                 # TCSANOW: the other modes wait for output to drain, which may never happen.
@@ -140,7 +135,7 @@ class Screen:
         return True
 
 
-def is_screen(out: "TextIO") -> bool:
+def is_screen(out: TextIO) -> bool:
     """True if ``out`` is a terminal that can show a screen."""
     return termios is not None and out.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 

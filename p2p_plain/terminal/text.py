@@ -6,12 +6,7 @@ Not every character takes one column, and codes that set a colour take none.  Pu
 import re
 
 from ..common.escape import printable
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List
+from ..common.typing import List
 
 _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
 """A code that sets a colour (ECMA-48 "Select Graphic Rendition")."""

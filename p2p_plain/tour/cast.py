@@ -10,18 +10,11 @@ from collections import Counter
 
 from ..common.address import parse
 from ..common.errors import PeerMisbehaved
-from ..common.events import EVERYTHING
+from ..common.events import EVERYTHING, Event
+from ..common.typing import Any, Dict, List
 from ..full_node import Node
 from ..node.address_book import AddressBook
 from ..node.codec import MAX_LINE, LineSplitter, decode, encode
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Dict, List
-
-    from ..common.events import Event
 
 LOOPBACK = "127.0.0.1"
 
@@ -41,7 +34,7 @@ class Actor:
     for Python, so no lock is needed.
     """
 
-    def __init__(self, name: str, network: str, **settings: "Any") -> None:
+    def __init__(self, name: str, network: str, **settings: Any) -> None:
         self.name = name
         self.lines: List[Event] = []
         """Every line that it sent or received: its ``trace`` events."""
@@ -64,7 +57,7 @@ class Actor:
         """Its nodeid."""
         return self.node.nodeid
 
-    def reported(self, event: str, **fields: "Any") -> "List[Event]":
+    def reported(self, event: str, **fields: Any) -> List[Event]:
         """Return its events of that name with these fields."""
         return [
             one
@@ -74,7 +67,7 @@ class Actor:
 
     def wire(
         self, way: str = "<>", kinds: str = "", peer: str = "", since: int = 0
-    ) -> "List[Event]":
+    ) -> List[Event]:
         """Return the lines that it sent (``>``), received (``<``) or both.
 
         ``kinds`` and ``peer`` select types of messages and a connection.  ``since`` skips lines.
@@ -106,7 +99,7 @@ class Actor:
         """Return its address book."""
         return self.node._book
 
-    def threads(self) -> "List[str]":
+    def threads(self) -> List[str]:
         """Return the names of its threads."""
         node = self.node
         own = [thread.name for thread in (node._dispatcher, node._pinger) if thread.is_alive()]
@@ -127,7 +120,7 @@ class Stranger:
         self.ended = False
         """True once the node will send no more."""
 
-    def send(self, msgtype: str, **fields: "Any") -> None:
+    def send(self, msgtype: str, **fields: Any) -> None:
         """Send one message."""
         message: Dict[str, Any] = {"msgtype": msgtype}
         message.update(fields)
@@ -137,7 +130,7 @@ class Stranger:
         """Send these bytes, whatever they are."""
         self._sock.sendall(data)
 
-    def received(self, msgtype: str) -> "List[Dict[str, Any]]":
+    def received(self, msgtype: str) -> List[Dict[str, Any]]:
         """Return all messages of that type that have arrived so far."""
         try:
             while not self.ended:
@@ -208,7 +201,7 @@ class Cable:
             for end in ends:
                 end.close()
 
-    def _readable(self, ends: "List[socket.socket]") -> "List[socket.socket]":
+    def _readable(self, ends: List[socket.socket]) -> List[socket.socket]:
         """Wait until some of ``ends`` have data and return them.  Raises ``OSError`` if cut."""
         while not self._cut:
             found = select.select(ends, [], [], LOOK_AGAIN)[0]
@@ -217,7 +210,7 @@ class Cable:
         raise ConnectionAbortedError
 
 
-def message_of(line: "Event") -> "Dict[str, Any]":
+def message_of(line: Event) -> Dict[str, Any]:
     """Return the message on a traced line; empty if it is no message."""
     try:
         return decode(line["line"].encode("utf-8", "replace"))
@@ -225,6 +218,6 @@ def message_of(line: "Event") -> "Dict[str, Any]":
         return {}
 
 
-def kind(line: "Event") -> str:
+def kind(line: Event) -> str:
     """Return the ``msgtype`` of a traced line; ``?`` if it is no message."""
     return str(message_of(line).get("msgtype", "?"))

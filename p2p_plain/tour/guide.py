@@ -11,22 +11,16 @@ import random
 import time
 
 from ..common.errors import why
+from ..common.events import Event
+from ..common.typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
 from ..common.words import milliseconds
 from ..node.messages import new_uuid
 from ..terminal.event_lines import SHORT_ID
 from .cast import LOOK_AGAIN, NETWORK, Actor, Cable, Stranger, message_of
 from .reader import BOLD, GREEN, Reader
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Sequence, TypeVar
-
-    from ..common.events import Event
-
-    P = TypeVar("P")
-    T = TypeVar("T")
+P = TypeVar("P")
+T = TypeVar("T")
 
 MEANINGS = {
     "msgtype": "the kind of message",
@@ -48,7 +42,7 @@ class Unexpected(Exception):
     """Something that should happen did not happen, or something else did."""
 
 
-def drawing(title: str) -> "List[str]":
+def drawing(title: str) -> List[str]:
     """Return the lines of the drawing under a heading of ``drawings.rst``."""
     data = pkgutil.get_data(__name__.partition(".")[0], "drawings.rst")  # from the single file too
     assert data is not None
@@ -100,7 +94,7 @@ class Guide:
 
     # -- what a scene does ----------------------------------------------------------------
 
-    def start(self, name: str, network: str = NETWORK, **settings: "Any") -> Actor:
+    def start(self, name: str, network: str = NETWORK, **settings: Any) -> Actor:
         """Start a node.  Raises ``CannotStart``."""
         actor = self._actors[name] = Actor(name, network, **settings)
         self._names[actor.nodeid] = name
@@ -117,7 +111,7 @@ class Guide:
         self._names[nodeid] = name
         return nodeid
 
-    def keep(self, prop: "P") -> "P":
+    def keep(self, prop: P) -> P:
         """Close ``prop`` at the end of the scene; returns it."""
         self._props.append(prop)
         return prop
@@ -142,7 +136,7 @@ class Guide:
         """Lay a cable to a node; it is not open yet."""
         return self.keep(Cable(actor.node))
 
-    def wait_for(self, what: str, happened: "Callable[[], Optional[T]]") -> "T":
+    def wait_for(self, what: str, happened: Callable[[], Optional[T]]) -> T:
         """Wait until ``happened()`` is true and return its value.  Raises ``Unexpected`` if in vain."""
         deadline = time.monotonic() + self.patience
         while True:
@@ -155,7 +149,7 @@ class Guide:
             time.sleep(LOOK_AGAIN)
 
     def follow(
-        self, actor: Actor, peer: str, kinds: str, what: str, happened: "Callable[[], object]"
+        self, actor: Actor, peer: str, kinds: str, what: str, happened: Callable[[], object]
     ) -> None:
         """Wait as ``wait_for`` does, and show what crosses the connection with ``peer`` meanwhile."""
         shown = 0
@@ -184,7 +178,7 @@ class Guide:
         """Show a drawing."""
         self.text(drawing(title))
 
-    def wire(self, lines: "Sequence[Event]") -> None:
+    def wire(self, lines: Sequence[Event]) -> None:
         """Show lines as one node sent and received them."""
         for line in lines:
             moment = line["time"] - self._started_at
@@ -194,7 +188,7 @@ class Guide:
                 text = text[: self.reader.width - 3] + "..."
             self.reader.row(text, "2" if line["direction"] == ">" else "36")
 
-    def fields(self, line: "Event") -> None:
+    def fields(self, line: Event) -> None:
         """Show a message field by field."""
         for name, value in message_of(line).items():
             shown = json.dumps(value)
@@ -203,7 +197,7 @@ class Guide:
             fits = len(text) + len(meaning) <= self.reader.columns
             self.reader.rows((text + meaning if fits else text).rstrip(), 14)
 
-    def report(self, actor: Actor, event: str, **fields: "Any") -> "Event":
+    def report(self, actor: Actor, event: str, **fields: Any) -> Event:
         """Wait until a node reports such an event, and show it as a program would get it."""
         what = " ".join(["%s=%s" % field for field in fields.items()])
         found = self.wait_for(
@@ -238,7 +232,7 @@ class Guide:
     def threads(self, *actors: Actor) -> int:
         """Show the names of all threads but this one; returns how many there are."""
 
-        def all_of_them() -> "Optional[List[List[str]]]":
+        def all_of_them() -> Optional[List[List[str]]]:
             named = [actor.threads() for actor in actors]
             found = sum(map(len, named)) + self.threads_before == _thread._count()
             return named if found else None
@@ -248,12 +242,12 @@ class Guide:
             self.reader.rows("    %s: %s" % (actor.name, ", ".join(own)), 8)
         return sum(map(len, names))
 
-    def text(self, rows: "Sequence[str]") -> None:
+    def text(self, rows: Sequence[str]) -> None:
         """Show lines as they are."""
         for row in rows:
             self.reader.row(row)
 
-    def read(self, *functions: "Any") -> None:
+    def read(self, *functions: Any) -> None:
         """Show where functions stand in the source.  They say it themselves, so it is never out of date."""
         self.reader.gap()
         self.reader.line("Read it in the source:")

@@ -15,13 +15,8 @@ import textwrap
 
 from ..common.output import Output, let_go
 from ..common.signals import Interrupted, SelfPipe, stop_signals
+from ..common.typing import Any, List, Optional
 from ..terminal.text import paint
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, List, Optional
 
 COLUMNS = 80
 """Width of text at the most, and of everything where there is no terminal."""
@@ -131,7 +126,7 @@ class Reader:
             self._typed(None)
             self._blank = True  # Enter itself has made a blank line
 
-    def _typed(self, timeout: "Optional[float]") -> bool:
+    def _typed(self, timeout: Optional[float]) -> bool:
         """Wait for a line from the keyboard.  Return ``False`` if none came.  Raises ``Enough``."""
         keyboard = sys.stdin.fileno()
         try:
@@ -151,9 +146,9 @@ class Reader:
             raise Enough
         return bool(keys)
 
-    def _emphasis(self, found: "Any") -> str:
+    def _emphasis(self, found: Any) -> str:
         return paint(found.group(1), BOLD, True) if self.colour else str(found.group())
 
-    def _wrapped(self, text: str, indent: str = "") -> "List[str]":
+    def _wrapped(self, text: str, indent: str = "") -> List[str]:
         # A nodeid is one word, with its hyphens.
         return textwrap.wrap(text, self.columns, subsequent_indent=indent, break_on_hyphens=False)

@@ -7,18 +7,13 @@ If something does not happen in time, the tour says so and ends with exit code 1
 
 from ..common.errors import CannotStart
 from ..common.options import Parser, one_file, program
+from ..common.typing import List
 from ..node.node import descriptors
 from .guide import Guide
 from .meeting import at_once, dialing, discovery, listening, oneself
 from .reader import Enough, Reader
 from .trouble import dying, lying
 from .whole import reaching, stopping
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import List
 
 DONE, NO = 0, 1
 
@@ -39,7 +34,7 @@ SCENES = (
 )
 
 
-def tour(argv: "List[str]") -> int:
+def tour(argv: List[str]) -> int:
     """Play the scenes, all or as many as the reader wants; returns the exit code.
 
     That is ``NO`` if something did not happen.  Raises ``CannotStart`` if a node cannot start.

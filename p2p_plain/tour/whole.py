@@ -5,6 +5,7 @@ import time
 
 from ..common.options import program
 from ..common.threads import Crew
+from ..common.typing import Optional
 from ..common.words import milliseconds
 from ..full_node import Node
 from ..monitor.judge import judge
@@ -16,12 +17,6 @@ from ..node.peer_table import PeerTable
 from ..node.session import Session
 from ..terminal.matrix_table import draw
 from .guide import Guide
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Optional
 
 
 def reaching(guide: Guide) -> None:
@@ -35,7 +30,7 @@ def reaching(guide: Guide) -> None:
         """)
     guide.pause()
 
-    def whole() -> "Optional[View]":
+    def whole() -> Optional[View]:
         view = View(alpha.node.rows(), alpha.node.stale_after())
         found = summarize(view)
         return view if (found.nodes, found.up) == (3, 6) else None

@@ -11,11 +11,7 @@ import socket
 import threading
 import time
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable, Dict, Optional
+from ..common.typing import Callable, Dict, Optional
 
 MAX_CLIENTS = 64
 """Connections at once.  Each is a thread and a descriptor; a browser needs two or three, a scraper
@@ -59,7 +55,7 @@ class Client:
 class Clients:
     """All connections.  Any thread may call any method."""
 
-    def __init__(self, limit: int, clock: "Callable[[], float]" = time.monotonic) -> None:
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
         """Most clients at once; immutable."""
         self._clock = clock
@@ -73,7 +69,7 @@ class Clients:
         with self._lock:
             return len(self._all)
 
-    def add(self, sock: socket.socket) -> "Optional[Client]":
+    def add(self, sock: socket.socket) -> Optional[Client]:
         """Return a new client, and evict another one if there are too many; ``None`` without room."""
         client = Client(sock, self._clock())
         with self._lock:

@@ -9,15 +9,8 @@ import re
 import threading
 from collections import deque
 
-from ..common.record import Record
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Deque, List, Optional, Tuple
-
-    from ..common.events import Event
+from ..common.events import Event
+from ..common.typing import Deque, List, NamedTuple, Optional, Tuple
 
 KEPT_EVENTS = 500
 """Events that a new client gets first: so many round trips, and so many of all other kinds.  In a
@@ -27,7 +20,7 @@ KEPT_BYTES = 1024 * 1024
 """The same in bytes, for each of the two."""
 
 
-class Item(Record):
+class Item(NamedTuple):
     """An event with its number, as it is sent."""
 
     number: int
@@ -51,7 +44,7 @@ class Feed:
         self._round_trips = _Recent()
         self._others = _Recent()
 
-    def add(self, event: "Event") -> None:
+    def add(self, event: Event) -> None:
         """Add an event.  Never blocks.  Thread ``events`` only."""
         data = json.dumps(event)
         recent = self._round_trips if event.get("event") == "rtt" else self._others
@@ -78,7 +71,7 @@ class Feed:
         with self._lock:
             return min(int(number), self._last)
 
-    def after(self, position: int, timeout: float) -> "Optional[Tuple[bytes, int]]":
+    def after(self, position: int, timeout: float) -> Optional[Tuple[bytes, int]]:
         """Return the events after ``position``, and the new position.  Any thread.
 
         Waits until there is one: no bytes after ``timeout`` seconds, ``None`` at the end of the feed.
@@ -105,7 +98,7 @@ class _Recent:
         while len(self._items) > KEPT_EVENTS or self._bytes > KEPT_BYTES:
             self._bytes -= len(self._items.popleft().data)
 
-    def after(self, position: int) -> "List[Item]":
+    def after(self, position: int) -> List[Item]:
         found = []
         for item in reversed(self._items):  # a client that keeps up misses only the last few
             if item.number <= position:

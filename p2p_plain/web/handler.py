@@ -11,17 +11,13 @@ from http.server import BaseHTTPRequestHandler
 
 from .. import __version__
 from ..common.escape import printable
+from ..common.typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 from .clients import REQUEST_TIMEOUT, Client, Clients, Doing
 from .feed import Feed
 from .response import GZIP_FROM, Response, text_response
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, List, Optional, Protocol, Tuple
+    from typing import Protocol
 
     class Site(Protocol):
         """What is served.  Any thread may call any of it."""
@@ -183,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
             missing = text_response(HTTPStatus.NOT_FOUND, "no such page; begin with /")
             self._send(missing if make is None else make())
 
-    def _target(self) -> "Tuple[Optional[str], str]":
+    def _target(self) -> Tuple[Optional[str], str]:
         """Return the requested host and path; the host is empty if not given, ``None`` if invalid."""
         named = self.headers.get_all("Host", [])
         if len(named) > 1 or (not named and self.request_version != "HTTP/1.0"):
@@ -228,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
             data, position = found
             self._sock.sendall(data or b": still here\n\n")
 
-    def _head(self, status: HTTPStatus, type: str, headers: "List[Tuple[str, str]]") -> bytes:
+    def _head(self, status: HTTPStatus, type: str, headers: List[Tuple[str, str]]) -> bytes:
         """Return the status line and the headers.  No text of a peer or a client is in them."""
         lines = ["HTTP/1.1 %d %s" % (status.value, status.phrase)]
         lines += ["Date: " + self.date_time_string(), "Content-Type: " + type]
@@ -250,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
     # -- what parse_request calls --------------------------------------------------------
 
     def send_error(
-        self, code: int, message: "Optional[str]" = None, explain: "Optional[str]" = None
+        self, code: int, message: Optional[str] = None, explain: Optional[str] = None
     ) -> None:
         """Send what is wrong with an invalid request, and close."""
         self.close_connection = True

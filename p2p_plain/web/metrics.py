@@ -22,30 +22,21 @@ import platform
 
 from .. import __version__
 from ..common.outcomes import FAILURES, OK, UNKNOWN
+from ..common.typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from ..monitor.labels import alike
-from ..monitor.row_messages import Links
+from ..monitor.row_messages import Link, Links
 from ..monitor.summary import Summary
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
-
-    from ..monitor.row_messages import Link
-
-    Labels = Tuple[Tuple[str, str], ...]
-
-    Samples = Iterable[Tuple[Labels, Optional[float]]]
-
-    """Labels and values; a sample without a value is left out."""
+Labels = Tuple[Tuple[str, str], ...]
+Samples = Iterable[Tuple[Labels, Optional[float]]]
+"""Labels and values; a sample without a value is left out."""
 
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposition(
-    row: Links, summary: Summary, counters: "Mapping[str, Any]", system: "Mapping[str, float]"
+    row: Links, summary: Summary, counters: Mapping[str, Any], system: Mapping[str, float]
 ) -> bytes:
     """Return the whole text.
 
@@ -64,7 +55,7 @@ def exposition(
     return text.encode()
 
 
-def peer_labels(links: "Iterable[Link]") -> "Dict[str, str]":
+def peer_labels(links: Iterable[Link]) -> Dict[str, str]:
     """Return a label for each node of a row, by nodeid; no two are the same.
 
     Only the nodes that share a name get their host as well, only those that share that too their
@@ -94,7 +85,7 @@ def peer_labels(links: "Iterable[Link]") -> "Dict[str, str]":
     return label
 
 
-def process() -> "Dict[str, float]":
+def process() -> Dict[str, float]:
     """Return what the system knows of this process, under the names of Prometheus' own libraries.
 
     CPU time everywhere; memory, threads, descriptors and the start only where there is ``/proc``.
@@ -124,7 +115,7 @@ def process() -> "Dict[str, float]":
 # -- the families, in the order of the text --------------------------------------------------
 
 
-def _node(text: "_Text", counters: "Mapping[str, Any]") -> None:
+def _node(text: "_Text", counters: Mapping[str, Any]) -> None:
     labels = (("python", platform.python_version()), ("version", __version__))
     help = "1; the labels name the version of the program."
     text.family("p2p_plain_build_info", "gauge", help, [(labels, 1)])
@@ -159,24 +150,24 @@ def _peers(text: "_Text", row: Links) -> None:
         text.family(name, "gauge", help, values)
 
 
-def _up(link: "Link") -> "Optional[float]":
+def _up(link: Link) -> Optional[float]:
     return float(link.get("direction", "none") != "none")
 
 
-def _last(link: "Link") -> "Optional[float]":
+def _last(link: Link) -> Optional[float]:
     return _seconds(link.get("rtt_ms")) if _up(link) else None
 
 
-def _dial_up(link: "Link") -> "Optional[float]":
+def _dial_up(link: Link) -> Optional[float]:
     dial = link.get("dial", UNKNOWN)
     return None if dial == UNKNOWN else float(dial == OK)
 
 
-def _dial_last(link: "Link") -> "Optional[float]":
+def _dial_last(link: Link) -> Optional[float]:
     return _seconds(link.get("dial_ms")) if link.get("dial") == OK else None
 
 
-def _round_trips(text: "_Text", pings: "Mapping[str, Any]") -> None:
+def _round_trips(text: "_Text", pings: Mapping[str, Any]) -> None:
     name = "p2p_plain_ping_duration_seconds"
     text.family(name, "histogram", "Round trips of pings to all peers.", [])
     for bound, count in pings["buckets"]:
@@ -197,7 +188,7 @@ def _network(text: "_Text", summary: Summary) -> None:
     )
 
 
-def _traffic(text: "_Text", counters: "Mapping[str, Any]") -> None:
+def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
     # Failures that count zero, too: a series that begins with the first failure shows no increase.
     failures = dict.fromkeys(FAILURES, 0)
     failures.update(counters["dial_failures"])
@@ -243,14 +234,14 @@ class _Text:
     def __init__(self) -> None:
         self._lines: List[str] = []
 
-    def family(self, name: str, kind: str, help: str, samples: "Samples") -> None:
+    def family(self, name: str, kind: str, help: str, samples: Samples) -> None:
         self._lines.append("# HELP %s %s" % (name, help))
         self._lines.append("# TYPE %s %s" % (name, kind))
         for labels, value in samples:
             if value is not None:
                 self.sample(name, labels, value)
 
-    def sample(self, name: str, labels: "Labels", value: float) -> None:
+    def sample(self, name: str, labels: Labels, value: float) -> None:
         """Add a sample of the last family."""
         shown = ",".join('%s="%s"' % (key, _escaped(text)) for key, text in labels)
         self._lines.append("%s%s %s" % (name, "{%s}" % shown if shown else "", _number(value)))
@@ -272,7 +263,7 @@ def _number(value: float) -> str:
     return text.rstrip("0") if float(text) == value else repr(float(value))
 
 
-def _seconds(milliseconds: "Optional[float]") -> "Optional[float]":
+def _seconds(milliseconds: Optional[float]) -> Optional[float]:
     # Rounded, or 0.3 ms would be 0.00029999999999999997 s.
     return None if milliseconds is None else round(milliseconds / 1000, 9)
 

@@ -18,6 +18,7 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip, is_loopback, parse
 from ..common.outcomes import FAILURES, IN_WORDS, MARKS, OK
 from ..common.threads import Crew
+from ..common.typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
 from ..monitor.judge import judge
 from ..monitor.row_messages import Links
 from ..monitor.summary import summarize
@@ -28,13 +29,8 @@ from .feed import Feed
 from .response import JSON, TEXT, Cached, Response
 from .server import WebServer
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+    from typing import Protocol
 
     from ..common.config import Config
     from ..common.events import Callback
@@ -64,7 +60,7 @@ HTML = "text/html; charset=utf-8"
 class Snapshot:
     """Every known row, and what is judged from them.  Immutable."""
 
-    def __init__(self, rows: "Sequence[Links]", stale_after: float) -> None:
+    def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.rows = rows
         """The node's own first."""
         self.view = View(rows, stale_after)
@@ -81,7 +77,7 @@ class StatusPage:
     """
 
     def __init__(
-        self, node: "Watched", host: "Optional[str]", port: int, crew: Crew, limit: int = MAX_CLIENTS
+        self, node: "Watched", host: Optional[str], port: int, crew: Crew, limit: int = MAX_CLIENTS
     ) -> None:
         self._node = node
         self.clients = Clients(min(limit, MAX_CLIENTS))
@@ -89,7 +85,7 @@ class StatusPage:
         html = html_page()
         snapshot = Cached(lambda: Snapshot(node.rows(), node.stale_after()))
 
-        def judged(make: "Callable[[Snapshot], Response]") -> "Callable[[], Response]":
+        def judged(make: Callable[[Snapshot], Response]) -> Callable[[], Response]:
             return Cached(lambda: make(snapshot.get())).get
 
         self._pages: Dict[str, Callable[[], Response]] = {
@@ -125,7 +121,7 @@ class StatusPage:
         """The port on which it listens."""
         return self.address.port
 
-    def public_port(self, addresses: "Tuple[Address, ...]") -> "Optional[int]":
+    def public_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
         """Return the port to give to other nodes; ``None`` if it is of no use to them.
 
         ``addresses`` are those of the node itself.  If all are on loopback, so are its peers, and
@@ -134,7 +130,7 @@ class StatusPage:
         near = all(is_loopback(address.host) for address in addresses)
         return self.port if near or not is_loopback(self.address.host) else None
 
-    def page(self, path: str) -> "Optional[Callable[[], Response]]":
+    def page(self, path: str) -> Optional[Callable[[], Response]]:
         """Return the function that makes the response for a path; ``None`` if there is no such page."""
         return self._pages.get(path)
 
@@ -147,7 +143,7 @@ class StatusPage:
 
     # -- the responses --------------------------------------------------------------------
 
-    def _myself(self) -> "Dict[str, Any]":
+    def _myself(self) -> Dict[str, Any]:
         node = self._node
         return {
             "nodeid": node.nodeid,
@@ -251,7 +247,7 @@ def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(JSON, json.dumps(said, separators=(",", ":")).encode("ascii"), status)
 
 
-def _cells(seen: Snapshot, shown: "List[str]") -> "List[List[Optional[List[Any]]]]":
+def _cells(seen: Snapshot, shown: List[str]) -> List[List[Optional[List[Any]]]]:
     """Return the matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``in`` (connected, and not dialed yet), or that of a failure.
@@ -269,7 +265,7 @@ def _cells(seen: Snapshot, shown: "List[str]") -> "List[List[Optional[List[Any]]
     ]
 
 
-def _cell(direction: "Optional[Direction]", link: "Dict[str, Any]") -> "Optional[List[Any]]":
+def _cell(direction: Optional[Direction], link: Dict[str, Any]) -> Optional[List[Any]]:
     if direction is None:
         return None
     if direction.state == State.STALE:
@@ -310,7 +306,7 @@ def html_page() -> Response:
     return Response(HTML, page, headers=(("Content-Security-Policy", policy),))
 
 
-def _host_of(text: str) -> "Optional[str]":
+def _host_of(text: str) -> Optional[str]:
     """Return the host in a ``Host`` header, without port and brackets; ``None`` if it is invalid."""
     found = re.match(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:/@\[\]%]+))(?::[0-9]{0,5})?\Z", text.strip())
     if found is None:

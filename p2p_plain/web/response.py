@@ -4,13 +4,9 @@ import threading
 import time
 from http import HTTPStatus
 
-TYPE_CHECKING = False
+from ..common.typing import Any, Callable, Optional, Tuple
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any, Callable, Optional, Tuple
-
-    Headers = Tuple[Tuple[str, str], ...]
+Headers = Tuple[Tuple[str, str], ...]
 
 try:
     import gzip
@@ -34,7 +30,7 @@ class Response:
     """The part of a response that is the same for every client."""
 
     def __init__(
-        self, type: str, body: bytes, status: HTTPStatus = HTTPStatus.OK, headers: "Headers" = ()
+        self, type: str, body: bytes, status: HTTPStatus = HTTPStatus.OK, headers: Headers = ()
     ) -> None:
         self.type = type
         self.body = body
@@ -42,7 +38,7 @@ class Response:
         self.headers = headers
         self._compressed: Optional[bytes] = None
 
-    def compressed(self) -> "Optional[bytes]":
+    def compressed(self) -> Optional[bytes]:
         """Return the body for clients that accept gzip; ``None`` if it is too small for that.
 
         If two threads compress it at once, one of them worked in vain.
@@ -52,7 +48,7 @@ class Response:
         return self._compressed
 
 
-def text_response(status: HTTPStatus, text: str, headers: "Headers" = ()) -> Response:
+def text_response(status: HTTPStatus, text: str, headers: Headers = ()) -> Response:
     """Return a response of one line of plain text."""
     return Response(TEXT, text.encode("utf-8", "backslashreplace") + b"\n", status, headers)
 
@@ -60,7 +56,7 @@ def text_response(status: HTTPStatus, text: str, headers: "Headers" = ()) -> Res
 class Cached:
     """A value that is costly to make: ``make()`` is called again only when the last one is old."""
 
-    def __init__(self, make: "Callable[[], Any]") -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         # Held while the value is made, on purpose: threads that ask meanwhile wait and get the same
         # value.  ``make`` may use another cached value, but never this one, so no thread waits for
@@ -70,7 +66,7 @@ class Cached:
         self._value: Any = None
         self._expires = float("-inf")
 
-    def get(self) -> "Any":
+    def get(self) -> Any:
         """Return the last value, or a new one."""
         with self._lock:
             begun = time.monotonic()

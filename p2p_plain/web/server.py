@@ -12,18 +12,13 @@ from ..common.address import Address
 from ..common.errors import CannotStart, why
 from ..common.tcp_server import Server
 from ..common.threads import Crew
+from ..common.typing import TYPE_CHECKING, Any, Optional
 from .clients import Client
 from .handler import Handler
 
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
-
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Optional
-
     from .handler import Site
+
 
 TICK = 0.1
 """Seconds between two looks at the deadlines, and at whether to stop where nothing else wakes us."""
@@ -34,7 +29,7 @@ class WebServer(Server):
 
     request_queue_size = 128
 
-    def __init__(self, host: "Optional[str]", port: int, site: "Site", crew: Crew) -> None:
+    def __init__(self, host: Optional[str], port: int, site: "Site", crew: Crew) -> None:
         self._site = site
         self.host = "127.0.0.1" if host is None else host
         super().__init__(crew)
@@ -81,7 +76,7 @@ class WebServer(Server):
         """Evict the client that matters least; False if every one of them matters."""
         return self._site.clients.evict()
 
-    def process_request(self, request: "Any", client_address: "Any") -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread."""
         client = self._site.clients.add(request)
         if client is None:
@@ -91,7 +86,7 @@ class WebServer(Server):
             self._site.clients.remove(client)
             self.shutdown_request(request)
 
-    def _serve(self, client: Client, client_address: "Any") -> None:
+    def _serve(self, client: Client, client_address: Any) -> None:
         """Run the thread of a connection."""
         try:
             Handler(client, self._site).serve()

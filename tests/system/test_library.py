@@ -13,15 +13,7 @@ import time
 
 import pytest
 
-from p2p_plain import (
-    MessageTooLong,
-    Node,
-    NotConnected,
-    NotRunning,
-    P2PError,
-    PeerBusy,
-    UsageError,
-)
+from p2p_plain import MessageTooLong, Node, NotConnected, NotRunning, P2PError, PeerBusy, UsageError
 from p2p_plain.common.errors import CannotStart
 from p2p_plain.node import peers_file
 from tests.support import BUSY, PATIENCE, ROOT, RawListener, RawPeer, free_port, new_id, wait_until
