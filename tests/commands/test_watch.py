@@ -498,6 +498,8 @@ def test_a_signal_ends_watch_on_a_stopped_terminal(node):
         terminal.wait_for("node-04")
         for keys in (b"mmmm", b"\x13", b"mmmm"):
             terminal.type(keys)
+        # The system acts upon keys a moment later; a stop after the end would hold back the last output.
+        wait_until(lambda: not select.select([], [terminal.slave], [], 0.1)[1])
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.ended()
 

@@ -374,7 +374,7 @@ def conversations(seed, count, role=conversation.DIALER):
 @pytest.fixture(scope="module")
 def lines():
     """Every line of many conversations, in both roles."""
-    made = conversations(11, 200) + conversations(11, 200, conversation.ACCEPTOR)
+    made = conversations(11, 300) + conversations(11, 300, conversation.ACCEPTOR)
     return [line for one in made for line in one.lines]
 
 
