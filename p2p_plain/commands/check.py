@@ -17,7 +17,7 @@ from ..common.words import duration
 from ..monitor.summary import summarize
 from ..monitor.view import Direction, State, View
 from .asking import complain_about, parser, positive, seconds
-from .guest import REQUEST_TIMEOUT, STALE_AFTER, Asker, Snapshot, in_words
+from .guest import REQUEST_TIMEOUT, STALE_AFTER, Asker, in_words
 
 WITHIN = 30.0
 """Seconds that ``check`` waits.  A network that one script starts is complete in two or three."""
@@ -40,23 +40,17 @@ def check(argv: List[str]) -> int:
         "Wait until every node can dial every other one: for scripts, cron and CI.",
         "check 192.0.2.2:6000 --expect 12 --within 60",
     )
-    options.add_argument(
-        "--expect", type=positive, metavar="N", default=2, help="least number of nodes (2)"
-    )
-    options.add_argument(
-        "--within",
-        type=seconds(least=0),
-        metavar="S",
-        default=WITHIN,
-        help="seconds to wait (%g)" % WITHIN,
-    )
-    options.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
+    add = options.add_argument
+    add("--expect", type=positive, metavar="N", default=2, help="least number of nodes (2)")
+    wait = "seconds to wait (%g)" % WITHIN
+    add("--within", type=seconds(least=0), metavar="S", default=WITHIN, help=wait)
+    add("--json", action="store_true", help="print the result as one JSON object")
     given = options.parse_args(argv)
     began = time.monotonic()
     deadline = began + given.within
-    answer, problem = _wait_for_all(given.address, given.network, given.expect, deadline)
+    seen, problem = _wait_for_all(given.address, given.network, given.expect, deadline)
     took = time.monotonic() - began
-    view = View([], STALE_AFTER) if answer is None else View(answer.rows, answer.stale_after)
+    view = seen or View([], STALE_AFTER)
     down = not_up(view)
     good = len(view.nodes) >= given.expect and not down
     out = Output(sys.stdout)
@@ -74,7 +68,7 @@ def check(argv: List[str]) -> int:
             "problem": problem,
         }
         out.write(json.dumps(said))
-    elif answer is None:
+    elif seen is None:
         complain_about(given.address, "%s; waited %s" % (problem, duration(took)))
     elif good:
         out.write("ok after %s: %s" % (duration(took), summarize(view).text()))
@@ -113,15 +107,15 @@ def _what_is_missing(
 
 def _wait_for_all(
     address: Address, network: str, expected: int, deadline: float
-) -> Tuple[Optional[Snapshot], str]:
+) -> Tuple[Optional[View], str]:
     """Return the last answer, if there was one, and why the last question had none."""
     asker = Asker(address, network, "check")
-    answer, problem, pause = None, "", FIRST_PAUSE
+    view, problem, pause = None, "", FIRST_PAUSE
     while True:
         try:
             left = max(LEAST_TRY, deadline - time.monotonic())
-            answer, problem = asker.ask(min(REQUEST_TIMEOUT, left)), ""
-            view = View(answer.rows, answer.stale_after)
+            answer = asker.ask(min(REQUEST_TIMEOUT, left))
+            view, problem = View(answer.rows, answer.stale_after), ""
             if len(view.nodes) >= expected and not not_up(view):
                 break
         except P2PError as error:
@@ -132,4 +126,4 @@ def _wait_for_all(
         time.sleep(min(pause, left))
         pause = min(2 * pause, LONGEST_PAUSE)
     asker.close()
-    return answer, problem
+    return view, problem

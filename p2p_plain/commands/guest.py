@@ -26,7 +26,7 @@ from ..common.address import Address, from_sockaddr
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
 from ..common.escape import printable
 from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
-from ..common.typing import Any, Dict, List, NamedTuple, Optional
+from ..common.typing import Dict, List, NamedTuple, Optional
 from ..monitor.row_messages import GETLINKS, LINK_FIELDS, Links
 from ..monitor.rows import MAX_ROWS, STALE_AFTER_INTERVALS
 from ..node import messages
@@ -76,7 +76,7 @@ class Guest:
         self._waiting: List[bytes] = []
         """Lines received and not yet parsed, the first one last."""
         self._room = MAX_ANSWER
-        self.stale_after: Optional[float] = None
+        self.stale_after = STALE_AFTER
         """Seconds after which a row is too old, as the node said with its last rows."""
         self.closed = False
         deadline = time.monotonic() + timeout
@@ -133,7 +133,7 @@ class Guest:
                 if not isinstance(message, Links):
                     continue
                 if message.end:
-                    self.stale_after = message.stale_after
+                    self.stale_after = message.stale_after or STALE_AFTER
                     return list(found.values())
                 if len(found) > MAX_ROWS:  # those that it keeps, and its own
                     raise PeerMisbehaved("more than %d rows" % MAX_ROWS)
@@ -227,10 +227,8 @@ class Guest:
 
 def _lean(row: Links) -> Links:
     """Return the row without unknown fields, which have no bound in memory."""
-    links: List[Dict[str, Any]] = [
-        {field: link[field] for field in LINK_FIELDS if field in link} for link in row.links
-    ]
-    return Links(row.nodeid, tuple(links), row.name, row.age, row.lag_ms)
+    known = ({field: link[field] for field in LINK_FIELDS if field in link} for link in row.links)
+    return Links(row.nodeid, tuple(known), row.name, row.age, row.lag_ms)
 
 
 class Snapshot(NamedTuple):
@@ -262,24 +260,23 @@ class Asker:
         guest = self._guest
         if guest is not None and not guest.closed:
             try:
-                return _snapshot(guest, timeout)
+                return self._ask(guest, timeout)
             except PeerLeft:
                 pass  # a guest makes room for newcomers, and may come again
             except DialFailed as failure:
                 if failure.outcome != RESET:
                     raise
         self._guest = Guest(self._address, self._network, timeout, self._name, self._stopping)
-        return _snapshot(self._guest, timeout)
+        return self._ask(self._guest, timeout)
+
+    def _ask(self, guest: Guest, timeout: float) -> Snapshot:
+        rows = guest.rows(timeout)
+        return Snapshot(guest.hello, rows, guest.stale_after)
 
     def close(self) -> None:
         """Close the connection."""
         if self._guest is not None:
             self._guest.close()
-
-
-def _snapshot(guest: Guest, timeout: float) -> Snapshot:
-    rows = guest.rows(timeout)
-    return Snapshot(guest.hello, rows, guest.stale_after or STALE_AFTER)
 
 
 _REASONS = {

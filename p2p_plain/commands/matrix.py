@@ -10,11 +10,8 @@ import sys
 from ..common.errors import P2PError
 from ..common.output import Output
 from ..common.program import DONE, NO, complain
-from ..common.typing import Any, Dict, List
-from ..monitor.judge import judge
-from ..monitor.row_messages import Links
-from ..monitor.summary import summarize
-from ..monitor.view import View
+from ..common.typing import List
+from ..monitor.judge import Judgement
 from ..terminal.matrix_table import draw
 from .asking import complain_about, parser, positive
 from .guest import Asker, in_words
@@ -30,10 +27,9 @@ def matrix(argv: List[str]) -> int:
         "Which node can reach which, how fast, and what is wrong, as one node knows it.",
         "matrix 192.0.2.2:6000",
     )
-    options.add_argument(
-        "--width", type=positive, metavar="N", help="columns (those of the terminal)"
-    )
-    options.add_argument("--json", action="store_true", help="print everything as one JSON object")
+    add = options.add_argument
+    add("--width", type=positive, metavar="N", help="columns (those of the terminal)")
+    add("--json", action="store_true", help="print everything as one JSON object")
     given = options.parse_args(argv)
     asker = Asker(given.address, given.network, "matrix")
     try:
@@ -43,27 +39,18 @@ def matrix(argv: List[str]) -> int:
         return NO
     finally:
         asker.close()
-    view = View(answer.rows, answer.stale_after)
+    judged = Judgement(answer.rows, answer.stale_after)
+    view = judged.view
     out = Output(sys.stdout)
     if given.json:
-        out.write(json.dumps(as_dict(view, answer.rows)))
+        nodes = [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)]
+        out.write(json.dumps(dict(judged.as_dict(), nodes=nodes)))
     else:
         drawn = draw(view, given.width or terminal_width(), out.colour, out.encoding)
-        out.write("\n".join([*drawn, "", *(verdict.text for verdict in judge(view))]))
+        out.write("\n".join([*drawn, "", *(verdict.text for verdict in judged.verdicts)]))
     if out.problem:  # a reader of that file must not take a part for the answer
         complain("cannot write the answer: %s" % out.problem)
     return NO if out.problem else DONE
-
-
-def as_dict(view: View, rows: List[Links]) -> Dict[str, Any]:
-    """Return what ``--json`` prints."""
-    return {
-        "nodes": [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],
-        "rows": [row.as_dict() for row in rows],
-        "stale_after": view.stale_after,
-        "summary": summarize(view).text(),
-        "verdicts": [verdict.as_dict() for verdict in judge(view)],
-    }
 
 
 def terminal_width() -> int:

@@ -31,22 +31,10 @@ def ping(argv: List[str]) -> int:
     )
     add = options.add_argument
     add("-c", dest="count", type=positive, metavar="N", help="stop after N pings (never)")
-    add(
-        "-i",
-        dest="interval",
-        type=seconds(),
-        metavar="S",
-        default=1.0,
-        help="seconds from one ping to the next (1)",
-    )
-    add(
-        "-W",
-        dest="patience",
-        type=seconds(),
-        metavar="S",
-        default=REQUEST_TIMEOUT,
-        help="seconds to wait for each answer, connecting included (%g)" % REQUEST_TIMEOUT,
-    )
+    pause = "seconds from one ping to the next (1)"
+    add("-i", dest="interval", type=seconds(), metavar="S", default=1.0, help=pause)
+    wait = "seconds to wait for each answer, connecting included (%g)" % REQUEST_TIMEOUT
+    add("-W", dest="patience", type=seconds(), metavar="S", default=REQUEST_TIMEOUT, help=wait)
     add("--json", action="store_true", help="print each line as a JSON object")
     given = options.parse_args(argv)
     run = _Pings(given.address, given.network, given.patience, given.json)
@@ -93,8 +81,7 @@ class _Pings:
         try:
             guest = self._guest
             if guest is None or guest.closed:
-                guest = Guest(self._address, self._network, self._patience, "ping")
-                self._guest = guest
+                self._guest = guest = Guest(self._address, self._network, self._patience, "ping")
                 self._print_connected(guest)
             rtt_ms = guest.ping(max(0.001, deadline - time.monotonic())) * 1000
         except P2PError as error:
@@ -102,21 +89,16 @@ class _Pings:
             if self.sent == 1 and self._guest is None:
                 address = printable(str(self._address), 300)
                 self._print("PING %s (%s): no connection yet" % (self._host, address))
-            return self._print(
-                "seq=%d lost: %s" % (self.sent, problem), "lost", seq=self.sent, problem=problem
-            )
+            text = "seq=%d lost: %s" % (self.sent, problem)
+            return self._print(text, "lost", seq=self.sent, problem=problem)
         self.received += 1
         self._least, self._most = min(self._least, rtt_ms), max(self._most, rtt_ms)
         self._sum += rtt_ms
         self._squares += rtt_ms * rtt_ms
         if self.reconnect:
             guest.close()
-        return self._print(
-            "pong from %s: seq=%d time=%s" % (guest.remote, self.sent, milliseconds(rtt_ms)),
-            "reply",
-            seq=self.sent,
-            rtt_ms=rtt_ms,
-        )
+        text = "pong from %s: seq=%d time=%s" % (guest.remote, self.sent, milliseconds(rtt_ms))
+        return self._print(text, "reply", seq=self.sent, rtt_ms=rtt_ms)
 
     def summary(self) -> None:
         """Close the connection, and print the last lines in the form of ping(8)."""

@@ -40,12 +40,9 @@ def watch(argv: List[str]) -> int:
         "column, r reverses, m shows the whole matrix, space the next page.",
         "watch 192.0.2.2:6000",
     )
+    pause = "seconds between two questions (%g)" % INTERVAL
     options.add_argument(
-        "--interval",
-        type=seconds(least=0.05),
-        metavar="S",
-        default=INTERVAL,
-        help="seconds between two questions (%g)" % INTERVAL,
+        "--interval", type=seconds(least=0.05), metavar="S", default=INTERVAL, help=pause
     )
     given = options.parse_args(argv)
     if sys.stdout is None:

@@ -12,9 +12,8 @@ from ..common.escape import printable
 from ..common.outcomes import FAILURES, IN_WORDS, UNKNOWN
 from ..common.typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 from ..common.words import column_duration, column_ms, count_of, duration, natural
-from ..monitor.judge import judge
-from ..monitor.summary import summarize
-from ..monitor.view import View
+from ..monitor.judge import Judgement
+from ..monitor.row_messages import is_connected
 from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
 from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
@@ -53,10 +52,8 @@ class Known:
         """Why the last question had no answer; empty if it had one."""
         self.samples: Dict[str, Deque[Optional[float]]] = {}
         """New round trips by nodeid; ``None`` where the connection went down."""
-        # Computed once for each answer, so that a redraw is cheap.
-        self.view = View([], STALE_AFTER)
-        self.summary = ""
-        self.verdicts: List[str] = []
+        self.judged = Judgement([], STALE_AFTER)
+        """What the last answer means; made once for each, so that a redraw is cheap."""
 
     def learn(self, report: Report) -> None:
         """Take in a report."""
@@ -65,35 +62,22 @@ class Known:
             return
         self.answer = report.answer
         self.answered_at = report.at
-        rows = report.answer.rows
-        self.view = View(rows, report.answer.stale_after)
-        summary = summarize(self.view)
-        self.summary = "%s, %d of %d directions up" % (
-            count_of(summary.nodes, "node"),
-            summary.up,
-            summary.known + summary.unknown,
-        )
-        self.verdicts = [verdict.text for verdict in judge(self.view)]
-        links = self.links()
-        for link in links:
-            up = link.get("direction", "none") != "none"
-            value = link.get("rtt_ms") if up else None
-            seen = self.samples.setdefault(link["nodeid"], deque(maxlen=SAMPLES))
+        self.judged = Judgement(report.answer.rows, report.answer.stale_after)
+        samples, self.samples = self.samples, {}
+        for link in self.links():
+            value = link.get("rtt_ms") if is_connected(link) else None
+            seen = samples.get(link["nodeid"]) or deque(maxlen=SAMPLES)
+            self.samples[link["nodeid"]] = seen
             # A value that is the same to the last digit is the same measurement.
-            if not seen and value is None:
-                continue
-            if not seen or seen[-1] != value:
+            if value != (seen[-1] if seen else None):
                 seen.append(value)
-        there = {link["nodeid"] for link in links}
-        for nodeid in set(self.samples) - there:
-            del self.samples[nodeid]
 
     def links(self) -> List[Dict[str, Any]]:
         """Return the watched node's own row, with the names that the matrix and verdicts use."""
         if self.answer is None:
             return []
         own = [row for row in self.answer.rows if row.nodeid == self.answer.hello.nodeid]
-        label = self.view.label
+        label = self.judged.view.label
         return [
             dict(link, name=label.get(link["nodeid"]) or link.get("name"))
             for link in (own[0].links if own else ())
@@ -137,10 +121,6 @@ def _text(value: str) -> str:
     return printable(value, 64)
 
 
-def _up_since(link: Dict[str, Any]) -> Any:
-    return link.get("up_s") if link.get("direction", "none") != "none" else None
-
-
 COLUMNS = (
     Column("name", "NAME", _name_of, _text),
     Column("address", "ADDRESS", lambda link: link.get("address", ""), _text),
@@ -150,7 +130,7 @@ COLUMNS = (
     Column("p50", "P50", lambda link: link.get("rtt_p50_ms"), column_ms, True),
     Column("worst", "WORST", lambda link: link.get("rtt_max_ms"), column_ms, True),
     Column("jitter", "JITTER", lambda link: link.get("jitter_ms"), column_ms, True),
-    Column("up", "UP", _up_since, column_duration, True),
+    Column("up", "UP", lambda link: link.get("up_s"), column_duration, True),
 )
 
 DROPPED_FIRST = ("jitter", "up", "address", "direction", "p50", "worst")
@@ -175,10 +155,10 @@ def picture_of(
     """Return the picture as at most ``lines`` lines (``None``: any number) of ``columns`` columns."""
     head = _header(known, now, columns, colour)
     below: List[str] = []
-    for line in known.verdicts:
-        below += textwrap.wrap(line, max(2, columns), subsequent_indent=" ")
+    for verdict in known.judged.verdicts if known.answer is not None else ():
+        below += textwrap.wrap(verdict.text, max(2, columns), subsequent_indent=" ")
     if chosen.whole and known.answer is not None:
-        body = draw(known.view, columns, colour, encoding)
+        body = draw(known.judged.view, columns, colour, encoding)
     else:
         body = _table(known, chosen, columns, colour, encoding)
     if lines is not None:
@@ -197,18 +177,21 @@ def picture_of(
 
 
 def _header(known: Known, now: float, columns: int, colour: bool) -> List[str]:
-    name = known.address
-    if known.answer is not None:
-        name = "%s  %s" % (who(known.answer.hello), known.address)
     if known.answer is None:
-        second = known.problem or "asking"
+        name, state = known.address, known.problem or "asking"
     else:
-        ago = duration(max(0.0, now - known.answered_at))
-        second = "%s, answered %s ago" % (known.summary, ago)
+        name = "%s  %s" % (who(known.answer.hello), known.address)
+        found = known.judged.summary
+        state = "%s, %d of %d directions up, answered %s ago" % (
+            count_of(found.nodes, "node"),
+            found.up,
+            found.known + found.unknown,
+            duration(max(0.0, now - known.answered_at)),
+        )
         if known.problem:
-            second = "LOST: %s; trying again; %s" % (known.problem, second)
+            state = "LOST: %s; trying again; %s" % (known.problem, state)
     made = [paint(name, "1", colour)]
-    for line in textwrap.wrap(second, max(2, columns))[:LONGEST_HEADER]:
+    for line in textwrap.wrap(state, max(2, columns))[:LONGEST_HEADER]:
         made.append(paint(line, "31", colour) if known.problem else line)
     return made
 
@@ -250,20 +233,18 @@ def _table(
     widths["name"] = max(4, min(widths["name"], columns - (total() - widths["name"])))
     room = min(MOST_SPARKLINE, columns - total())
     shown = [c for c in COLUMNS if c.key in widths]
-    titles = [_pad(c.title, widths[c.key], c.right) for c in shown]
     titles = [
-        paint(title, "4", colour) if c.key == chosen.sort else title
-        for c, title in zip(shown, titles)
+        paint(_pad(c.title, widths[c.key], c.right), "4" if c.key == chosen.sort else "", colour)
+        for c in shown
     ]
     made = [" ".join([*titles, "SEEN" if room >= LEAST_SPARKLINE else ""]).rstrip()]
     fine = all(block in as_encoded(BLOCKS, encoding) for block in BLOCKS)
     for number, link in enumerate(links):
         parts = []
         for c in shown:
+            failed = c.key == "dial" and link.get("dial") in FAILURES
             part = _pad(cells[c.key][number], widths[c.key], c.right)
-            if c.key == "dial" and link.get("dial") in FAILURES:
-                part = paint(part, "31", colour)
-            parts.append(part)
+            parts.append(paint(part, "31" if failed else "", colour))
         samples = known.samples.get(link["nodeid"])
         if room > 0 and samples:
             parts.append(sparkline(list(samples)[-room:], BLOCKS if fine else ASCII_BLOCKS))

@@ -16,7 +16,6 @@ from .view import Pair, State, View
 Cause = Tuple[str, str]
 """``INBOUND_BLOCKED`` or ``OUTBOUND_BLOCKED``, and the nodeid that this would be true of."""
 
-
 MOST_GROUPS = 16
 """Groups of failures looked for.  A liar's row can make many, and each costs a search."""
 

@@ -3,21 +3,43 @@
 A hundred nodes have 9,900 directions, and one dead host spoils 198 of them.  Nobody wants to read
 198 lines.  So ``judge`` looks for causes, and returns exactly one verdict if all is well.
 
-Called for ``matrix``, ``check``, ``watch``, the status page and the tour.  No sockets, threads or
-clock: the same view gives the same verdicts.  Any thread.
+Called for ``matrix``, ``watch``, the status page and the tour, mostly as a ``Judgement``.  No sockets,
+threads or clock: the same view gives the same verdicts.  Any thread.
 """
 
-
-from ..common.typing import List
+from ..common.typing import Any, Dict, List, Sequence
 from ..common.words import ago
 from . import outages, slowness
 from .blockages import blockages
+from .row_messages import Links
 from .summary import summarize
 from .verdict import KINDS, Failures, Kind, Verdict, names_of
 from .view import State, View
 
 MOST_ALIKE = 8
 """Verdicts of one kind before the rest of them share a line: what fits on a screen."""
+
+
+class Judgement:
+    """All rows that a node has, and what they mean: everything that is shown of a network.  Immutable.
+
+    ``rows`` begins with the node's own; ``stale_after`` is in seconds.
+    """
+
+    def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
+        self.rows = rows
+        self.view = View(rows, stale_after)
+        self.summary = summarize(self.view)
+        self.verdicts = judge(self.view)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Return it for JSON, but for the nodes (``View.node_as_dict``)."""
+        return {
+            "rows": [row.as_dict() for row in self.rows],
+            "stale_after": self.view.stale_after,
+            "summary": self.summary.text(),
+            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+        }
 
 
 def judge(view: View) -> List[Verdict]:
@@ -52,7 +74,7 @@ def _nothing_wrong(view: View) -> Verdict:
 
 
 def _shortened(view: View, found: List[Verdict]) -> List[Verdict]:
-    """Return the verdicts by kind, where a kind has too many the rest of it in one line."""
+    """Return the verdicts by kind.  If a kind has too many, the rest of them share one line."""
     kept: List[Verdict] = []
     for kind in KINDS:
         alike = [verdict for verdict in found if verdict.kind == kind]

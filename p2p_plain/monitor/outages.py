@@ -1,6 +1,5 @@
 """Nodes that are gone: down, cut off from the others, or on the other side of a split."""
 
-
 from ..common.outcomes import FAILURES, OK, SILENT, explain
 from ..common.typing import Dict, List, Set
 from ..common.words import ago

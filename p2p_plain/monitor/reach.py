@@ -1,9 +1,9 @@
 """Whether each node that we have met can be dialed now: what the probes found.
 
-A standing connection does not show that.  If the other end dialed it, it stands right across a
-firewall that drops every dial of ours, and nobody would know before it breaks.  So each node is
-dialed again and again, beside the connection and long after it: a fresh connection, hello each
-way, the end.  The result is one word, the *outcome* (see ``common.outcomes``).
+A standing connection does not show that.  If the other end dialed it, it works through a firewall
+that drops every dial of ours, and nobody would notice before it breaks.  So each node is dialed again
+and again, beside the connection and long after it: a new connection, a hello each way, the end.  The
+result is one word, the *outcome* (see ``common.outcomes``).
 
 A node may claim several addresses (the one it connects from, the one it advertises).  They are
 tried in turn, a *round*; one ``ok`` is enough, and otherwise the first one's outcome counts.  A
@@ -114,11 +114,7 @@ class Reach:
     def met(self, nodeid: str, name: str, now: float) -> None:
         """``nodeid`` is connected."""
         with self._lock:
-            met = self._met.get(nodeid)
-            if met is None:
-                self._met[nodeid] = Met(nodeid, name, now)
-            else:
-                met.name = name
+            self._met.setdefault(nodeid, Met(nodeid, name, now)).name = name
 
     def claimed(self, nodeid: str, address: Address, now: float) -> None:
         """The node says that it can be dialed at ``address``, where it is being probed already."""
@@ -155,14 +151,14 @@ class Reach:
                 del self._met[nodeid]
 
     def forget(self, nodeid: str) -> None:
-        """Drop a node that has left for good, or of which nobody knows any more where it might be."""
+        """Drop a node that has left for good, or that has no address left to try."""
         with self._lock:
             self._met.pop(nodeid, None)
 
     # -- rounds -------------------------------------------------------------------------
 
     def due(self, now: float, connected: FrozenSet[str]) -> List[Probe]:
-        """Return what to probe now, noted as begun: as many as there is room for.
+        """Return what to probe now, as many as there is room for, and note them as begun.
 
         Each node has a round once an interval.  Besides, missing nodes are *scouted*, one after the
         other: when a cable is back, the first one that answers knows where the others are.  Nodes
@@ -235,9 +231,7 @@ class Reach:
         missing = [
             met
             for met in idle
-            if met.nodeid not in connected
-            and met.proven
-            and now - met.tried_at >= SCOUT_AGAIN_AFTER
+            if met.proven and met.nodeid not in connected and now - met.tried_at >= SCOUT_AGAIN_AFTER
         ]
         if not missing:
             return None
@@ -247,17 +241,17 @@ class Reach:
     def _probed_locked(self, met: Met, end: DialEnd, now: float) -> None:
         """A step of a round has ended."""
         met.probing = None
-        first = end.outcome == OK and not met.proven
         if end.outcome == OK:
-            self._found_locked(met, end.address, end.seconds, now)
-        elif end.outcome is not None and not _is_outdated(met, end.outcome, now):
+            self._found_locked(met, end, now)
+            return
+        if end.outcome is not None and not _is_outdated(met, end.outcome, now):
             met.failures += 1
             met.failure = met.failure or (end.address, end.outcome)
-        self._tried_locked(met, now, first)
+        self._tried_locked(met, now)
         if met.round:
             met.next_probe_at = now  # go on with it as soon as there is room
         elif met.failure is not None and not met.found:
-            self._judge_locked(met, met.failure[0], met.failure[1], None)
+            self._judge_locked(met, *met.failure)
 
     def _dialed_locked(self, met: Met, end: DialEnd, outcome: str, now: float) -> None:
         """A dial that was to make a peer, or the probe of a claim, has ended: as good as a round.
@@ -265,18 +259,16 @@ class Reach:
         A failure counts if no other address is left at which the node might be found.
         """
         if outcome == OK:
-            first = not met.proven
-            self._found_locked(met, end.address, end.seconds, now)
-            self._tried_locked(met, now, first)
+            self._found_locked(met, end, now)
             return
         met.claims.discard(end.address)
         alone = met.addresses == [end.address]
         if (alone or (met.dial == UNKNOWN and not met.claims)) and not _is_outdated(met, outcome, now):
-            self._judge_locked(met, end.address, outcome, None)
+            self._judge_locked(met, end.address, outcome)
             self._tried_locked(met, now)
 
     def _tried_locked(self, met: Met, now: float, for_the_first_time: bool = False) -> None:
-        """Set the next time: in an interval, or a little earlier by chance, so that not all go in step.
+        """Set the next time: in an interval, or a little earlier by chance, so that nodes spread out.
 
         After the first success any moment of the interval will do.  Otherwise nodes that met in the
         same second would probe each other in the same few seconds: among 100, 9,900 times.
@@ -285,22 +277,22 @@ class Reach:
         least = 0.1 if for_the_first_time else 0.9
         met.next_probe_at = now + self._probe_interval * self._rng.uniform(least, 1.0)
 
-    def _found_locked(
-        self, met: Met, address: Address, seconds: Optional[float], now: float
-    ) -> None:
-        """The node has answered at ``address``: that is tried first from now on."""
+    def _found_locked(self, met: Met, end: DialEnd, now: float) -> None:
+        """The node has answered: its address is tried first from now on."""
+        first = not met.proven
         met.found = met.proven = True
         met.ok_at = now
         met.failures = 0
-        met.addresses = [address] + [other for other in met.addresses if other != address]
+        met.addresses = [end.address] + [other for other in met.addresses if other != end.address]
         del met.addresses[CLAIMS_A_PEER:]
         met.round = []  # one is enough
-        self._judge_locked(met, address, OK, seconds)
+        self._judge_locked(met, end.address, OK, end.seconds)
+        self._tried_locked(met, now, first)
 
     def _judge_locked(
-        self, met: Met, address: Address, dial: str, seconds: Optional[float]
+        self, met: Met, address: Address, dial: str, seconds: Optional[float] = None
     ) -> None:
-        """Note an outcome, and report it if it changed.  That all is well at first is no news."""
+        """Note an outcome, and report it if it changed.  A first ``ok`` is no news."""
         was, met.dial, met.seconds = met.dial, dial, seconds
         self._changes += dial != was
         if dial != was and (was, dial) != (UNKNOWN, OK):

@@ -10,7 +10,7 @@ import functools
 from ..common.address import parse_wire
 from ..common.errors import MessageTooLong
 from ..common.outcomes import OUTCOMES
-from ..common.typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from ..common.typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
 from ..node import codec
 from ..node.fields import Fields, is_name, is_nodeid
 from ..node.messages import Bare, register
@@ -51,6 +51,11 @@ class Links(NamedTuple):
             "lag_ms": self.lag_ms,
             "links": list(self.links),
         }
+
+
+def is_connected(link: Link) -> bool:
+    """True if the link says that a connection stands, whichever end dialed it."""
+    return bool(link.get("direction", "none") != "none")
 
 
 GETLINKS = codec.encode({"msgtype": "getlinks"})
@@ -122,8 +127,10 @@ def _check(link: Link) -> None:
     if "nodeid" not in link:
         raise Fields("links", link).wrong("nodeid", "")
     for field, value in link.items():
-        if field in _SOUND and not _SOUND[field](value):
-            raise Fields("links", link).wrong(field, _EXPECTED.get(field, "a number of 0 or more"))
+        if field in _CHECKS:
+            is_sound, expected = _CHECKS[field]
+            if not is_sound(value):
+                raise Fields("links", link).wrong(field, expected)
 
 
 @functools.lru_cache(maxsize=1024)  # each is in everyone's row
@@ -139,21 +146,20 @@ def _is_measured(value: object) -> bool:
     return value is None or (type(value) in (int, float) and value >= 0)  # type: ignore[operator]
 
 
-_SOUND: Dict[str, Callable[[Any], bool]] = {
-    "nodeid": is_nodeid,
-    "name": is_name,
-    "address": lambda value: isinstance(value, str) and _is_address(value),
-    "direction": lambda value: isinstance(value, str) and value in DIRECTIONS,
-    "dial": lambda value: isinstance(value, str) and value in OUTCOMES,
+def _one_of(words: FrozenSet[str]) -> Tuple[Callable[[Any], bool], str]:
+    expected = "one of " + ", ".join(sorted(words))
+    return (lambda value: isinstance(value, str) and value in words), expected
+
+
+_CHECKS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
+    "nodeid": (is_nodeid, "a UUID"),
+    "name": (is_name, "printable"),
+    "address": (lambda value: isinstance(value, str) and _is_address(value), '"ip:port"'),
+    "direction": _one_of(DIRECTIONS),
+    "dial": _one_of(OUTCOMES),
 }
-_EXPECTED = {
-    "nodeid": "a UUID",
-    "name": "printable",
-    "address": '"ip:port"',
-    "direction": "one of " + ", ".join(sorted(DIRECTIONS)),
-    "dial": "one of " + ", ".join(sorted(OUTCOMES)),
-}
-_SOUND.update(dict.fromkeys(_NUMBERS, _is_measured))
+_CHECKS.update(dict.fromkeys(_NUMBERS, (_is_measured, "a number of 0 or more")))
+"""What is checked of each field of a link, and how an error describes it.  Others are ignored."""
 
 register("getlinks", GetLinks, lambda said: GetLinks())
 register("links", Links, _read_links)

@@ -18,7 +18,7 @@ from threading import Lock
 
 from ..common.typing import Dict, FrozenSet, List, NamedTuple
 from ..node import messages
-from .row_messages import Links, beginning_of_row
+from .row_messages import Links, beginning_of_row, is_connected
 
 MAX_ROWS = 512
 """Rows kept, those of nodes that are gone included.  At the longest (64 KiB) they take 32 MiB; a
@@ -66,9 +66,7 @@ class Rows:
         measured_at = now - row.age
         if row.age > FORGET_AFTER:
             return False
-        connected = frozenset(
-            link["nodeid"] for link in row.links if link.get("direction", "none") != "none"
-        )
+        connected = frozenset(link["nodeid"] for link in row.links if is_connected(link))
         with self._lock:
             known = self._rows.get(row.nodeid)
             if known is not None and known.measured_at > measured_at and row.nodeid != source:

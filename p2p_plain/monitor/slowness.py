@@ -1,6 +1,5 @@
 """Nodes that run late or are far from all others, and pairs with a shorter way by a third node."""
 
-
 from ..common.outcomes import RESET, TIMEOUT
 from ..common.typing import Dict, List, Tuple
 from ..common.words import brief_ms, natural
@@ -10,7 +9,6 @@ from .view import Pair, View
 
 Times = Dict[str, Dict[str, float]]
 """Milliseconds between two nodes; ``[a][b]`` is ``[b][a]``."""
-
 
 TOO_LATE_MS = 1000.0
 """A node that runs later than this may be the reason why dials of it time out."""
@@ -85,11 +83,8 @@ def _round_trips(view: View) -> Tuple[Times, Times, Times]:
     steady: Times = {}
     for (a, b), direction in view.directions.items():
         if direction.p50_ms is not None:
-            for times, ms in (
-                (p50, direction.p50_ms),
-                (sure, direction.sure_ms),
-                (steady, direction.steady_ms),
-            ):
+            measured = (direction.p50_ms, direction.sure_ms, direction.steady_ms)
+            for times, ms in zip((p50, sure, steady), measured):
                 least = min(ms, times.get(a, {}).get(b, ms))
                 times.setdefault(a, {})[b] = times.setdefault(b, {})[a] = least
     return p50, sure, steady

@@ -1,6 +1,5 @@
 """The network in one line: how many nodes, how many directions are up, how fast."""
 
-
 from ..common.typing import Iterable, NamedTuple, Optional
 from ..common.words import brief_ms, count_of
 from .view import Direction, State, View

@@ -22,7 +22,9 @@ from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
 from ..node.peer import UP, Link, Peer, PeerInfo, in_ms
 from .reach import Reach
-from .row_messages import BEGINNING, GETLINKS, GetLinks, Links, encode_end_of_links, encode_links
+from .row_messages import (
+    BEGINNING, GETLINKS, LINK_FIELDS, GetLinks, Links, encode_end_of_links, encode_links,
+)
 from .rows import STALE_AFTER_INTERVALS, Rows, read_row
 
 ROW_AFTER_CHANGE = 1.0
@@ -142,22 +144,11 @@ class Survey(Hooks):
         others = self.reach.all()
         for peer in self.peers():
             others.pop(peer.nodeid, None)
-            links.append(
-                {
-                    "nodeid": peer.nodeid,
-                    "name": peer.name,
-                    # A zone (fe80::1%eth0) means nothing elsewhere, and is rejected there.
-                    "address": None if "%" in peer.address else peer.address,
-                    "direction": peer.direction,
-                    "rtt_ms": peer.rtt_ms,
-                    "rtt_p50_ms": peer.rtt_p50_ms,
-                    "rtt_max_ms": peer.rtt_max_ms,
-                    "jitter_ms": peer.jitter_ms,
-                    "dial": peer.dial,
-                    "dial_ms": peer.dial_ms,
-                    "up_s": round(peer.up_seconds, 1),
-                }
-            )
+            link = {field: getattr(peer, field) for field in LINK_FIELDS if field != "up_s"}
+            link["up_s"] = round(peer.up_seconds, 1)
+            if "%" in peer.address:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
+                link["address"] = None
+            links.append(link)
         for nodeid, met in others.items():
             address = met.address
             links.append(

@@ -39,7 +39,6 @@ of its own is not believed in if only one row names it and nobody is connected t
 No sockets, threads or clock: the same rows give the same view.  Any thread.
 """
 
-
 from ..common.outcomes import OK, REFUSED, UNKNOWN, WRONG_PEER
 from ..common.typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..common.words import natural
@@ -48,7 +47,6 @@ from .row_messages import MAX_LINKS, Links
 
 Pair = Tuple[str, str]
 """The nodeids of a direction: source, target."""
-
 
 LATE_MS = 100.0
 """A node that runs later than this cannot measure a network of milliseconds."""

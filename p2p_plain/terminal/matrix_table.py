@@ -22,7 +22,6 @@ All marks are ASCII; colour only repeats what they say.  Names come from strange
 escaped, and cut with ``~`` where they do not fit.
 """
 
-
 from ..common.outcomes import IN_WORDS, MARKS
 from ..common.typing import Dict, List, NamedTuple
 from ..common.words import ago, brief_ms

@@ -4,9 +4,9 @@ What a scene says has been taken from the nodes: their events, their traced line
 If something does not happen in time, the tour says so and ends with exit code 1.
 """
 
-
 from ..common.errors import CannotStart
 from ..common.options import Parser, one_file, program
+from ..common.program import DONE, NO
 from ..common.typing import List
 from ..node.node import descriptors
 from .guide import Guide
@@ -14,8 +14,6 @@ from .meeting import at_once, dialing, discovery, listening, oneself
 from .reader import Enough, Reader
 from .trouble import dying, lying
 from .whole import reaching, stopping
-
-DONE, NO = 0, 1
 
 DESCRIPTORS = 64
 """Open files and sockets that the tour needs.  It has some 30 at once, but each node accepts only

@@ -8,11 +8,9 @@ from ..common.threads import Crew
 from ..common.typing import Optional
 from ..common.words import milliseconds
 from ..full_node import Node
-from ..monitor.judge import judge
+from ..monitor.judge import Judgement, judge
 from ..monitor.reach import Reach
-from ..monitor.summary import summarize
 from ..monitor.survey import Survey
-from ..monitor.view import View
 from ..node.peer_table import PeerTable
 from ..node.session import Session
 from ..terminal.matrix_table import draw
@@ -30,14 +28,14 @@ def reaching(guide: Guide) -> None:
         """)
     guide.pause()
 
-    def whole() -> Optional[View]:
-        view = View(alpha.node.rows(), alpha.node.stale_after())
-        found = summarize(view)
-        return view if (found.nodes, found.up) == (3, 6) else None
+    def whole() -> Optional[Judgement]:
+        found = Judgement(alpha.node.rows(), alpha.node.stale_after())
+        return found if (found.summary.nodes, found.summary.up) == (3, 6) else None
 
-    view = guide.wait_for("alpha knows 3 nodes, and all 6 directions are up", whole)
+    judged = guide.wait_for("alpha knows 3 nodes, and all 6 directions are up", whole)
+    view = judged.view
     table = draw(view, guide.reader.columns, guide.reader.colour)
-    guide.text([*table, "", *(verdict.text for verdict in judge(view))])
+    guide.text([*table, "", *(verdict.text for verdict in judged.verdicts)])
     there = milliseconds(view.directions[alpha.nodeid, gamma.nodeid].p50_ms)
     back = milliseconds(view.directions[gamma.nodeid, alpha.nodeid].p50_ms)
     guide.say(f"""

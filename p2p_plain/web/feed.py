@@ -9,8 +9,7 @@ import re
 import threading
 from collections import deque
 
-from ..common.events import Event
-from ..common.typing import Deque, List, NamedTuple, Optional, Tuple
+from ..common.typing import Deque, List, Mapping, NamedTuple, Optional, Tuple
 
 KEPT_EVENTS = 500
 """Events that a new client gets first: so many round trips, and so many of all other kinds.  In a
@@ -44,7 +43,7 @@ class Feed:
         self._round_trips = _Recent()
         self._others = _Recent()
 
-    def add(self, event: Event) -> None:
+    def add(self, event: Mapping[str, object]) -> None:
         """Add an event.  Never blocks.  Thread ``events`` only."""
         data = json.dumps(event)
         recent = self._round_trips if event.get("event") == "rtt" else self._others

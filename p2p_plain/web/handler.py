@@ -11,22 +11,12 @@ from http.server import BaseHTTPRequestHandler
 
 from .. import __version__
 from ..common.escape import printable
-from ..common.typing import TYPE_CHECKING, Callable, List, Optional, Tuple
-from .clients import REQUEST_TIMEOUT, Client, Clients, Doing
-from .feed import Feed
+from ..common.typing import TYPE_CHECKING, List, Optional, Tuple
+from .clients import REQUEST_TIMEOUT, Client, Doing
 from .response import GZIP_FROM, Response, text_response
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Site(Protocol):
-        """What is served.  Any thread may call any of it."""
-
-        clients: Clients
-        feed: Feed
-
-        def page(self, path: str) -> Optional[Callable[[], Response]]: ...  # noqa: D102
-        def allows(self, host: str) -> bool: ...  # noqa: D102
+    from .pages import StatusPage
 
 
 MAX_HEAD = 32 * 1024
@@ -112,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # connections stay open
     rfile: RequestReader  # type: ignore[assignment]
 
-    def __init__(self, client: Client, site: "Site") -> None:
+    def __init__(self, client: Client, site: "StatusPage") -> None:
         # The base class's constructor would serve the whole connection; here ``serve`` does.
         self._client = client
         self._site = site

@@ -24,13 +24,11 @@ from .. import __version__
 from ..common.outcomes import FAILURES, OK, UNKNOWN
 from ..common.typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from ..monitor.labels import alike
-from ..monitor.row_messages import Link, Links
+from ..monitor.row_messages import Link, Links, is_connected
 from ..monitor.summary import Summary
 
-Labels = Tuple[Tuple[str, str], ...]
-Samples = Iterable[Tuple[Labels, Optional[float]]]
+Samples = Iterable[Tuple[Dict[str, str], Optional[float]]]
 """Labels and values; a sample without a value is left out."""
-
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -44,14 +42,24 @@ def exposition(
     and ``system`` from ``process``.
     """
     text = _Text()
-    _node(text, counters)
+    gauge = text.gauge
+    version = {"python": platform.python_version(), "version": __version__}
+    gauge("build_info", "1; the labels name the version of the program.", (version, 1))
+    gauge("uptime_seconds", "How long the node has been running.", ({}, counters["uptime_seconds"]))
+    help = "How late the node itself runs; a late node's measurements say little about others."
+    gauge("self_lag_seconds", help, ({}, counters["lag_seconds"]))
     _peers(text, row)
     _round_trips(text, counters["pings"])
-    _network(text, summary)
+    gauge("nodes", "Nodes of the network that have not left it.", ({}, summary.nodes))
+    gauge(
+        "directions",
+        "Pairs of nodes, by whether the first can dial the second, judged from all rows.",
+        *(({"state": state}, getattr(summary, state)) for state in ("down", "unknown", "up"))
+    )
     _traffic(text, counters)
     for name in sorted(system):
         kind = "counter" if name.endswith("_total") else "gauge"
-        text.family(name, kind, _PROCESS[name], [((), system[name])])
+        text.family(name, kind, _PROCESS[name], [({}, system[name])])
     return text.encode()
 
 
@@ -115,77 +123,46 @@ def process() -> Dict[str, float]:
 # -- the families, in the order of the text --------------------------------------------------
 
 
-def _node(text: "_Text", counters: Mapping[str, Any]) -> None:
-    labels = (("python", platform.python_version()), ("version", __version__))
-    help = "1; the labels name the version of the program."
-    text.family("p2p_plain_build_info", "gauge", help, [(labels, 1)])
-    help = "How long the node has been running."
-    text.family("p2p_plain_uptime_seconds", "gauge", help, [((), counters["uptime_seconds"])])
-    help = "How late the node itself runs; a late node's measurements say little about others."
-    text.family("p2p_plain_self_lag_seconds", "gauge", help, [((), counters["lag_seconds"])])
-
-
 def _peers(text: "_Text", row: Links) -> None:
     directions = [link.get("direction", "none") for link in row.links]
-    text.family(
-        "p2p_plain_peers",
-        "gauge",
+    text.gauge(
+        "peers",
         "Connected peers, by which end dialed.",
-        [((("direction", way),), directions.count(way)) for way in ("inbound", "outbound")],
+        *(({"direction": way}, directions.count(way)) for way in ("inbound", "outbound"))
     )
     label = peer_labels(row.links)
     links = sorted(row.links, key=lambda link: label[link["nodeid"]])
     families: Tuple[Tuple[str, str, Callable[[Link], Optional[float]]], ...] = (
-        ("p2p_plain_peer_up", "1 if the peer is connected, 0 if not.", _up),
-        ("p2p_plain_ping_last_seconds", "The last round trip on the connection.", _last),
+        ("peer_up", "1 if the peer is connected, 0 if not.", is_connected),
         (
-            "p2p_plain_dial_up",
-            "1 if the last dial succeeded, 0 if not, even while a connection stands.",
-            _dial_up,
+            "ping_last_seconds",
+            "The last round trip on the connection.",
+            lambda link: _seconds(link.get("rtt_ms")) if is_connected(link) else None,
         ),
-        ("p2p_plain_dial_last_seconds", "How long the last TCP connect took.", _dial_last),
+        (
+            "dial_up",
+            "1 if the last dial succeeded, 0 if not, even while a connection stands.",
+            lambda link: None if link.get("dial", UNKNOWN) == UNKNOWN else link["dial"] == OK,
+        ),
+        (
+            "dial_last_seconds",
+            "How long the last TCP connect took.",
+            lambda link: _seconds(link.get("dial_ms")) if link.get("dial") == OK else None,
+        ),
     )
     for name, help, value_of in families:
-        values = [((("peer", label[link["nodeid"]]),), value_of(link)) for link in links]
-        text.family(name, "gauge", help, values)
-
-
-def _up(link: Link) -> Optional[float]:
-    return float(link.get("direction", "none") != "none")
-
-
-def _last(link: Link) -> Optional[float]:
-    return _seconds(link.get("rtt_ms")) if _up(link) else None
-
-
-def _dial_up(link: Link) -> Optional[float]:
-    dial = link.get("dial", UNKNOWN)
-    return None if dial == UNKNOWN else float(dial == OK)
-
-
-def _dial_last(link: Link) -> Optional[float]:
-    return _seconds(link.get("dial_ms")) if link.get("dial") == OK else None
+        values = [({"peer": label[link["nodeid"]]}, value_of(link)) for link in links]
+        text.gauge(name, help, *values)
 
 
 def _round_trips(text: "_Text", pings: Mapping[str, Any]) -> None:
     name = "p2p_plain_ping_duration_seconds"
     text.family(name, "histogram", "Round trips of pings to all peers.", [])
     for bound, count in pings["buckets"]:
-        text.sample(name + "_bucket", (("le", _number(bound)),), count)
-    text.sample(name + "_bucket", (("le", "+Inf"),), pings["count"])
-    text.sample(name + "_sum", (), pings["sum"])
-    text.sample(name + "_count", (), pings["count"])
-
-
-def _network(text: "_Text", summary: Summary) -> None:
-    help = "Nodes of the network that have not left it."
-    text.family("p2p_plain_nodes", "gauge", help, [((), summary.nodes)])
-    text.family(
-        "p2p_plain_directions",
-        "gauge",
-        "Pairs of nodes, by whether the first can dial the second, judged from all rows.",
-        [((("state", s),), getattr(summary, s)) for s in ("down", "unknown", "up")],
-    )
+        text.sample(name + "_bucket", {"le": _number(bound)}, count)
+    text.sample(name + "_bucket", {"le": "+Inf"}, pings["count"])
+    text.sample(name + "_sum", {}, pings["sum"])
+    text.sample(name + "_count", {}, pings["count"])
 
 
 def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
@@ -196,14 +173,14 @@ def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
         "p2p_plain_dial_failures_total",
         "counter",
         "Failed dials, by reason.",
-        [((("reason", reason),), failures[reason]) for reason in sorted(failures)],
+        [({"reason": reason}, failures[reason]) for reason in sorted(failures)],
     )
     text.family(
         "p2p_plain_messages_total",
         "counter",
         "Messages received and sent, by type.",
         [
-            ((("direction", direction), ("msgtype", msgtype)), number)
+            ({"direction": direction, "msgtype": msgtype}, number)
             for (direction, msgtype), number in sorted(counters["messages"].items())
         ],
     )
@@ -211,7 +188,7 @@ def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
         "p2p_plain_bytes_total",
         "counter",
         "Bytes received and sent.",
-        [((("direction", way),), number) for way, number in sorted(counters["bytes"].items())],
+        [({"direction": way}, number) for way, number in sorted(counters["bytes"].items())],
     )
 
 
@@ -234,6 +211,11 @@ class _Text:
     def __init__(self) -> None:
         self._lines: List[str] = []
 
+    def gauge(
+        self, name: str, help: str, *samples: Tuple[Dict[str, str], Optional[float]]
+    ) -> None:
+        self.family("p2p_plain_" + name, "gauge", help, samples)
+
     def family(self, name: str, kind: str, help: str, samples: Samples) -> None:
         self._lines.append("# HELP %s %s" % (name, help))
         self._lines.append("# TYPE %s %s" % (name, kind))
@@ -241,9 +223,9 @@ class _Text:
             if value is not None:
                 self.sample(name, labels, value)
 
-    def sample(self, name: str, labels: Labels, value: float) -> None:
+    def sample(self, name: str, labels: Dict[str, str], value: float) -> None:
         """Add a sample of the last family."""
-        shown = ",".join('%s="%s"' % (key, _escaped(text)) for key, text in labels)
+        shown = ",".join('%s="%s"' % (key, _escaped(text)) for key, text in labels.items())
         self._lines.append("%s%s %s" % (name, "{%s}" % shown if shown else "", _number(value)))
 
     def encode(self) -> bytes:

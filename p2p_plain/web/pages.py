@@ -18,11 +18,9 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip, is_loopback, parse
 from ..common.outcomes import FAILURES, IN_WORDS, MARKS, OK
 from ..common.threads import Crew
-from ..common.typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Tuple
-from ..monitor.judge import judge
-from ..monitor.row_messages import Links
-from ..monitor.summary import summarize
-from ..monitor.view import Direction, State, View
+from ..common.typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from ..monitor.judge import Judgement
+from ..monitor.view import Direction, State
 from . import metrics
 from .clients import MAX_CLIENTS, Clients
 from .feed import Feed
@@ -30,42 +28,13 @@ from .response import JSON, TEXT, Cached, Response
 from .server import WebServer
 
 if TYPE_CHECKING:
-    from typing import Protocol
+    from ..full_node import Node
 
-    from ..common.config import Config
-    from ..common.events import Callback
-    from ..node.peer import PeerInfo
-
-    class Watched(Protocol):
-        """What the page needs of a ``Node``.  Any thread may call any of it."""
-
-        config: Config
-        nodeid: str
-        name: str
-
-        @property
-        def addresses(self) -> Tuple[str, ...]: ...  # noqa: D102
-        def peers(self) -> List[PeerInfo]: ...  # noqa: D102
-        def rows(self) -> List[Links]: ...  # noqa: D102
-        def stale_after(self) -> float: ...  # noqa: D102
-        def counters(self) -> Dict[str, Any]: ...  # noqa: D102
-        def on(self, event: str, callback: Callback) -> None: ...  # noqa: D102
 
 STOP_TIMEOUT = 0.25
 """Seconds that ``stop`` waits for the threads; they need a thousandth of it."""
 
 HTML = "text/html; charset=utf-8"
-
-
-class Snapshot:
-    """Every known row, and what is judged from them.  Immutable."""
-
-    def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
-        self.rows = rows
-        """The node's own first."""
-        self.view = View(rows, stale_after)
-        self.summary = summarize(self.view)
-        self.verdicts = [verdict.as_dict() for verdict in judge(self.view)]
 
 
 class StatusPage:
@@ -77,16 +46,16 @@ class StatusPage:
     """
 
     def __init__(
-        self, node: "Watched", host: Optional[str], port: int, crew: Crew, limit: int = MAX_CLIENTS
+        self, node: "Node", host: Optional[str], port: int, crew: Crew, limit: int = MAX_CLIENTS
     ) -> None:
         self._node = node
         self.clients = Clients(min(limit, MAX_CLIENTS))
         self.feed = Feed(node.nodeid[:8])
         html = html_page()
-        snapshot = Cached(lambda: Snapshot(node.rows(), node.stale_after()))
+        network = Cached(lambda: Judgement(node.rows(), node.stale_after()))
 
-        def judged(make: Callable[[Snapshot], Response]) -> Callable[[], Response]:
-            return Cached(lambda: make(snapshot.get())).get
+        def judged(make: Callable[[Judgement], Response]) -> Callable[[], Response]:
+            return Cached(lambda: make(network.get())).get
 
         self._pages: Dict[str, Callable[[], Response]] = {
             "/": lambda: html,
@@ -163,27 +132,19 @@ class StatusPage:
         peers = [dict(peer._asdict()) for peer in self._node.peers()]
         return _json(dict(self._myself(), peers=peers, counters=counters))
 
-    def _matrix(self, seen: Snapshot) -> Response:
-        return _json(
-            {
-                "nodeid": self._node.nodeid,
-                "rows": [row.as_dict() for row in seen.rows],
-                "stale_after": seen.view.stale_after,
-                "summary": seen.summary.text(),
-                "verdicts": seen.verdicts,
-            }
-        )
+    def _matrix(self, seen: Judgement) -> Response:
+        return _json(dict(seen.as_dict(), nodeid=self._node.nodeid))
 
-    def _data(self, seen: Snapshot) -> Response:
+    def _data(self, seen: Judgement) -> Response:
         shown = seen.view.in_order()
-        counters = self._node.counters()
+        counters, judged = self._node.counters(), seen.as_dict()
         return _json(
             dict(
                 self._myself(),
                 uptime_seconds=counters["uptime_seconds"],
                 lag_seconds=counters["lag_seconds"],
-                summary=seen.summary.text(),
-                verdicts=seen.verdicts,
+                summary=judged["summary"],
+                verdicts=judged["verdicts"],
                 failures={dial: (MARKS[dial], IN_WORDS[dial]) for dial in FAILURES},
                 nodes=[seen.view.node_as_dict(nodeid) for nodeid in shown],
                 cells=_cells(seen, shown),
@@ -191,7 +152,7 @@ class StatusPage:
             )
         )
 
-    def _metrics(self, seen: Snapshot) -> Response:
+    def _metrics(self, seen: Judgement) -> Response:
         counters = self._node.counters()
         text = metrics.exposition(seen.rows[0], seen.summary, counters, metrics.process())
         return Response(metrics.CONTENT_TYPE, text)
@@ -202,18 +163,11 @@ class StatusPage:
         names = {link["nodeid"]: link.get("name") for link in node.rows()[0].links}
         names[node.nodeid] = node.name
         targets = {**node.counters()["http"], node.nodeid: self._target()}
-        return _json(
-            [
-                {
-                    "targets": [target],
-                    "labels": {
-                        "node": str(names.get(nodeid) or target),
-                        "network": node.config.network,
-                    },
-                }
-                for target, nodeid in sorted((target, nodeid) for nodeid, target in targets.items())
-            ]
-        )
+        found = []
+        for target, nodeid in sorted((target, nodeid) for nodeid, target in targets.items()):
+            labels = {"node": names.get(nodeid) or target, "network": node.config.network}
+            found.append({"targets": [target], "labels": labels})
+        return _json(found)
 
     def _target(self) -> str:
         """Return ``host:port`` of this page; if it listens on all addresses, the node's first one."""
@@ -222,7 +176,7 @@ class StatusPage:
         return str(self.address)
 
 
-def _cluster(seen: Snapshot) -> Response:
+def _cluster(seen: Judgement) -> Response:
     view, summary = seen.view, seen.summary
     said: Dict[str, Any] = {
         "ok": summary.down == 0,
@@ -234,7 +188,7 @@ def _cluster(seen: Snapshot) -> Response:
     }
     if not summary.down:
         return _json(said)
-    said["verdicts"] = seen.verdicts
+    said["verdicts"] = seen.as_dict()["verdicts"]
     said["directions_down"] = [
         {"from": view.label[source], "to": view.label[target], "dial": direction.dial}
         for (source, target), direction in sorted(view.directions.items())
@@ -247,7 +201,7 @@ def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     return Response(JSON, json.dumps(said, separators=(",", ":")).encode("ascii"), status)
 
 
-def _cells(seen: Snapshot, shown: List[str]) -> List[List[Optional[List[Any]]]]:
+def _cells(seen: Judgement, shown: List[str]) -> List[List[Optional[List[Any]]]]:
     """Return the matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``in`` (connected, and not dialed yet), or that of a failure.
@@ -312,6 +266,6 @@ def _host_of(text: str) -> Optional[str]:
     if found is None:
         return None
     bracketed, plain = found.groups()
-    if bracketed is not None:
-        return bracketed if ":" in bracketed and is_ip(bracketed) else None
-    return str(plain)
+    if bracketed is None:
+        return str(plain)
+    return bracketed if ":" in bracketed and is_ip(bracketed) else None

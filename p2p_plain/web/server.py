@@ -17,7 +17,7 @@ from .clients import Client
 from .handler import Handler
 
 if TYPE_CHECKING:
-    from .handler import Site
+    from .pages import StatusPage
 
 
 TICK = 0.1
@@ -29,7 +29,7 @@ class WebServer(Server):
 
     request_queue_size = 128
 
-    def __init__(self, host: Optional[str], port: int, site: "Site", crew: Crew) -> None:
+    def __init__(self, host: Optional[str], port: int, site: "StatusPage", crew: Crew) -> None:
         self._site = site
         self.host = "127.0.0.1" if host is None else host
         super().__init__(crew)

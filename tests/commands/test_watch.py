@@ -64,7 +64,7 @@ def test_the_node_says_how_old_a_row_may_be(stale_after, up):
     state = Known(Address("127.0.0.1", 6000))
     answer = Snapshot(Hello(ids(1)[0]), as_links(rows), stale_after)
     state.learn(Report(answer, "", 0.0))
-    assert state.summary == "3 nodes, %d of 6 directions up" % up
+    assert state.judged.summary.up == up
 
 
 def test_nodes_of_one_name_have_the_labels_of_the_verdicts():
