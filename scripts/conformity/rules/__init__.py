@@ -5,4 +5,7 @@ last: the very last rule asks whether the node has survived all others.
 """
 
 from ..rule import RULES  # noqa: F401
-from . import addresses, bad_input, bounds, framing, hello, pairs, pings, rows_and_messages  # noqa: F401  # noqa: F401
+# The order matters.
+# isort: off
+from . import hello, framing, pairs, pings, addresses, rows_and_messages  # noqa: F401
+from . import bad_input, bounds  # noqa: F401
