@@ -1,7 +1,8 @@
 """``python3 -m p2p_plain.node``: the article's node alone, a full member of any network of ours.
 
-It bootstraps, says hello, pings, finds other nodes, and reports the same events.  It measures
-nothing for the matrix, and serves no page.
+It bootstraps, says hello, pings, finds other nodes, and reports the same events.  It holds every
+rule of the wire but those about rows: it measures nothing for the matrix, answers no ``getlinks``
+and reads no ``links``.  Others measure it, and show ``no row`` for its own view.  It serves no page.
 """
 
 import sys

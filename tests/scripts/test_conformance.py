@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from p2p_plain import Node
+from p2p_plain.common.config import Config
+from p2p_plain.node import node
 from scripts.conformity import node as conformity_node
 from scripts.conformity.judge import play_all
 from scripts.conformity.outcome import BROKEN, OK, SKIPPED
@@ -76,6 +78,24 @@ def test_a_node_with_little_room_holds_the_rule_about_full(make_node):
     code, out, _ = run(place(port), "--rule=full-is-said", "--max-peers=2", "--network=lab")
     assert code == 0, out
     assert "1 of 1 rules held" in out
+
+
+def test_the_articles_node_holds_every_rule_but_those_about_rows():
+    about_rows = {
+        "a-probe-is-answered-and-not-counted",  # a guest may ask for rows
+        "getlinks-gets-rows",
+        "its-row-goes-to-who-wants-it",
+        "bad-a-row-that-is-no-list",
+    }
+    others = [rule for rule in RULES if rule.name not in about_rows]
+    assert len(others) == len(RULES) - 4
+    settings = Config(port=0, bind="127.0.0.1", ping_timeout=2)
+    with node.Node(settings) as alone:
+        judged = conformity_node.Node(
+            "127.0.0.1", alone.port, ping_timeout=2, handshake_timeout=HANDSHAKE_TIMEOUT
+        )
+        found = {rule.name: outcome for rule, outcome in play_all(others, judged)}
+    assert [name for name in found if found[name].word != OK] == ["full-is-said-after-addr"], found
 
 
 def test_the_last_lesson_holds_the_core():
