@@ -27,7 +27,7 @@ from laboratory.steps import Step, read_step, read_steps, split_words, steps_hel
 
 EXAMPLE = """
     --quiet --hosts 5 --behind-nat 1 --node "--ping-interval 3 --ping-timeout 3 --probe-interval 2"
-    mesh "narrow h4 64kbit" "drop h3" "restart h4" "wait 15" "ask h1 matrix"
+    mesh "narrow h4 64kbit" "drop h3" "restart h4" "wait 21" "ask h1 matrix"
 """
 """What ``--example`` stands for.  The restart discards what was measured before the line was slow."""
 

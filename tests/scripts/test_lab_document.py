@@ -60,25 +60,27 @@ def shape(lines):
 
 @pytest.mark.long
 def test_commands_run_and_the_example_shows_its_matrix(document):
-    """All at once, because they mostly wait.  Whichever host is asked, the verdicts are the same."""
+    """The verdicts are the same whichever host is asked."""
     shown = blocks(document)
     commands = [block for block in shown if block.startswith("python3 ")]
     assert commands[0].endswith(" --example")
     asks = " ".join("'ask %s matrix --json'" % host for host in HOSTS)
-    processes = [start(commands[0] + " " + asks)]
-    processes += [start(command) for command in commands[2:]]  # the second is the first spelt out
-    outputs = [ended_well(process) for process in processes]
-    taken = [line[15:] for line in outputs[0].splitlines() if "----" in line]
+    # Alone: nodes that run late rightly count less of what they measure.
+    output = ended_well(start(commands[0] + " " + asks))
+    # The others at once, because they mostly wait.  The second is the first spelt out.
+    for process in [start(command) for command in commands[2:]]:
+        ended_well(process)
+    taken = [line[15:] for line in output.splitlines() if "----" in line]
     words = steps.split_words(commands[1].replace("\\\n", " "))
     assert taken[:6] == words[-6:]
     picture, answers = [], []
-    for line in outputs[0].splitlines():
+    for line in output.splitlines():
         if line.startswith("    {"):
             answers.append(json.loads(line))
         elif "--json" not in line:
             picture.append(line)
     # A busy machine may add a line: that a host ran late, say.
-    assert set(shape(picture)) >= set(shape(shown[1].split("\n"))), outputs[0]
+    assert set(shape(picture)) >= set(shape(shown[1].split("\n"))), output
     assert [line.split()[1] for line in picture if ROW.search(line)] == HOSTS
     assert len(answers) == len(HOSTS)
     verdicts = [line for line in shape(shown[1].split("\n")) if re.match(r"[hn]\d: ", line)]
