@@ -16,7 +16,9 @@ from ..monitor.judge import Judgement
 from ..monitor.row_messages import is_connected
 from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
-from ..terminal.text import as_encoded, clip, columns_of, pad, paint, shorten
+from ..terminal.text import (
+    BOLD, RED, UNDERLINED, as_encoded, clip, columns_of, pad, paint, shorten,
+)
 from .asking import who
 from .guest import STALE_AFTER, Snapshot
 
@@ -190,9 +192,9 @@ def _header(known: Known, now: float, columns: int, colour: bool) -> List[str]:
         )
         if known.problem:
             state = "LOST: %s; trying again; %s" % (known.problem, state)
-    made = [paint(name, "1", colour)]
+    made = [paint(name, BOLD, colour)]
     for line in textwrap.wrap(state, max(2, columns))[:LONGEST_HEADER]:
-        made.append(paint(line, "31", colour) if known.problem else line)
+        made.append(paint(line, RED if known.problem else "", colour))
     return made
 
 
@@ -210,9 +212,7 @@ def _footer(chosen: Chosen, columns: int) -> str:
     return made
 
 
-def _table(
-    known: Known, chosen: Chosen, columns: int, colour: bool, encoding: str
-) -> List[str]:
+def _table(known: Known, chosen: Chosen, columns: int, colour: bool, encoding: str) -> List[str]:
     """Return a heading, and a line for each node that the watched one knows."""
     if known.answer is None:
         return []
@@ -234,7 +234,7 @@ def _table(
     room = min(MOST_SPARKLINE, columns - total())
     shown = [c for c in COLUMNS if c.key in widths]
     titles = [
-        paint(_pad(c.title, widths[c.key], c.right), "4" if c.key == chosen.sort else "", colour)
+        paint(_pad(c.title, widths[c.key], c.right), UNDERLINED if c.key == chosen.sort else "", colour)
         for c in shown
     ]
     made = [" ".join([*titles, "SEEN" if room >= LEAST_SPARKLINE else ""]).rstrip()]
@@ -244,7 +244,7 @@ def _table(
         for c in shown:
             failed = c.key == "dial" and link.get("dial") in FAILURES
             part = _pad(cells[c.key][number], widths[c.key], c.right)
-            parts.append(paint(part, "31" if failed else "", colour))
+            parts.append(paint(part, RED if failed else "", colour))
         samples = known.samples.get(link["nodeid"])
         if room > 0 and samples:
             parts.append(sparkline(list(samples)[-room:], BLOCKS if fine else ASCII_BLOCKS))

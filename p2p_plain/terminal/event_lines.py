@@ -11,9 +11,9 @@ from ..common.escape import printable
 from ..common.events import Event
 from ..common.outcomes import FAILURES, OK, explain
 from ..common.program import plain_fields
-from ..common.typing import Callable, Dict, List, Optional
+from ..common.typing import Callable, Dict, List, Optional, Tuple
 from ..common.words import count_of, duration, milliseconds
-from .text import clip, columns_of, paint
+from .text import BOLD, CYAN, FAINT, GREEN, RED, YELLOW, clip, columns_of, paint
 
 SHORT_ID = 8
 """Characters of a nodeid that are shown: the first group of the UUID."""
@@ -31,18 +31,6 @@ LEAST_TRACE = 16
 BODY_WIDTH = 500
 """Most characters of a message's body that are shown."""
 
-_COLOURS = {
-    "listening": "1",
-    "peer_up": "32",
-    "peer_down": "31",
-    "refused": "33",
-    "reach": "33",
-    "self": "2",
-    "message": "36",
-    "stopped": "1",
-}
-"""The codes of ECMA-48 "Select Graphic Rendition": 1 bold, 2 faint, 31 red and so on."""
-
 _REFUSALS = {
     "closed": "closed without a word",
     "network": "belongs to another network",
@@ -57,8 +45,8 @@ _REFUSALS = {
 def human(event: Event, utc_offset: int = 0, colour: bool = False) -> str:
     """Return an event as one line.  ``utc_offset`` is that of the local clock, in seconds."""
     name = event["event"]
-    line = "%-10s %s" % (name.replace("_", " "), _FORMS.get(name, plain_fields)(event))
-    line = paint(line.rstrip(), _COLOURS.get(name, ""), colour)
+    code, form = _FORMS.get(name, ("", plain_fields))
+    line = paint(("%-10s %s" % (name.replace("_", " "), form(event))).rstrip(), code, colour)
     return "%s  %s" % (clock(event["time"], utc_offset), line)
 
 
@@ -85,15 +73,11 @@ def trace(
         if len(line) > TRACE_WIDTH or columns_of(text) > room:
             mark = "...(%d)" % len(line)
             text = clip(text, room - len(mark)) + mark
-    return paint(head + text, "2" if event["direction"] == ">" else "36", colour)
+    return paint(head + text, FAINT if event["direction"] == ">" else CYAN, colour)
 
 
 def _who(event: Event) -> str:
     return "%-*s  %-16s" % (SHORT_ID, event["nodeid"][:SHORT_ID], printable(event["name"], 64))
-
-
-def _listening(event: Event) -> str:
-    return "%s  on %s" % (_who(event), ", ".join(event["addresses"]))
 
 
 def _peer_up(event: Event) -> str:
@@ -109,14 +93,6 @@ def _peer_down(event: Event) -> str:
         count_of(event["peers"], "peer"),
         duration(event["up_seconds"]),
     )
-
-
-def _rtt(event: Event) -> str:
-    return "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))
-
-
-def _self(event: Event) -> str:
-    return "%s is this node itself; not dialed again" % event["address"]
 
 
 def _refused(event: Event) -> str:
@@ -144,17 +120,18 @@ def _stopped(event: Event) -> str:
     )
 
 
-_FORMS: Dict[str, Callable[[Event], str]] = {
-    "listening": _listening,
-    "peer_up": _peer_up,
-    "peer_down": _peer_down,
-    "rtt": _rtt,
-    "self": _self,
-    "refused": _refused,
-    "reach": _reach,
-    "message": _message,
-    "stopped": _stopped,
+_FORMS: Dict[str, Tuple[str, Callable[[Event], str]]] = {
+    "listening": (BOLD, lambda event: "%s  on %s" % (_who(event), ", ".join(event["addresses"]))),
+    "peer_up": (GREEN, _peer_up),
+    "peer_down": (RED, _peer_down),
+    "rtt": ("", lambda event: "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))),
+    "self": (FAINT, lambda event: "%s is this node itself; not dialed again" % event["address"]),
+    "refused": (YELLOW, _refused),
+    "reach": (YELLOW, _reach),
+    "message": (CYAN, _message),
+    "stopped": (BOLD, _stopped),
 }
+"""The colour of each event, and what follows its name."""
 
 
 def invitation(addresses: List[str], network: str, program: str) -> List[str]:

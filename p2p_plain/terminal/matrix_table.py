@@ -28,7 +28,9 @@ from ..common.words import ago, brief_ms
 from ..monitor.slowness import is_slow
 from ..monitor.summary import summarize
 from ..monitor.view import State, View
-from .text import as_encoded, columns_of, pad, paint, shorten
+from .text import (
+    BOLD, FAINT, GREEN, RED, YELLOW, as_encoded, columns_of, pad, paint, shorten,
+)
 
 NARROWEST = 30
 """Columns.  On a narrower terminal, lines are longer than it is wide."""
@@ -41,9 +43,6 @@ _LEGEND.update({"ok": "can be dialed", "?": "stale or unknown", "-": "itself"})
 
 _CORNER = "from\\to"
 
-# ECMA-48 "Select Graphic Rendition".
-_RED, _YELLOW, _GREEN, _FAINT, _BOLD = "31", "33", "32", "2", "1"
-
 
 class Cell(NamedTuple):
     """The text of one cell, and the code of its colour (``""``: none)."""
@@ -52,9 +51,7 @@ class Cell(NamedTuple):
     colour: str = ""
 
 
-def draw(
-    view: View, width: int, colour: bool = False, encoding: str = "utf-8"
-) -> List[str]:
+def draw(view: View, width: int, colour: bool = False, encoding: str = "utf-8") -> List[str]:
     """Return the lines of the table, none wider than ``width`` columns of the terminal.
 
     Where the targets do not fit, they stand in several blocks, one under the other.  A node's number
@@ -84,7 +81,7 @@ def draw(
             lines.append("")
         header = "".join(str(number + 1).rjust(cell_width) for number in block)
         heading = _CORNER.ljust(left_width) + header + ("  age" if last else "")
-        lines.append(paint(heading, _BOLD, colour))
+        lines.append(paint(heading, BOLD, colour))
         for number, (label, row, age) in enumerate(zip(labels, cells, ages)):
             name = "%*d %s" % (digits, number + 1, pad(shorten(label, name_width), name_width))
             line = name + " " * (left_width - digits - 1 - name_width)
@@ -92,7 +89,7 @@ def draw(
                 space = " " * (cell_width - len(cell.text))
                 line += space + paint(cell.text, cell.colour, colour)
             if last:
-                line += "  " + paint(age, _FAINT if age[0].isalpha() else "", colour)
+                line += "  " + paint(age, FAINT if age[0].isalpha() else "", colour)
             lines.append(line)
     occurring = {cell.text for row in cells for cell in row}
     legend = ["%s %s" % (mark, text) for mark, text in _LEGEND.items() if mark in occurring]
@@ -105,17 +102,17 @@ def draw(
 
 def _cell(view: View, source: str, target: str, usual_ms: float) -> Cell:
     if source == target:
-        return Cell("-", _FAINT)
+        return Cell("-", FAINT)
     direction = view.directions.get((source, target))
     if direction is None:
-        return Cell("?", _FAINT)
+        return Cell("?", FAINT)
     if direction.state == State.DOWN:
-        return Cell(MARKS[direction.dial], _RED)
-    colour = _GREEN if direction.state == State.UP else ""
+        return Cell(MARKS[direction.dial], RED)
+    colour = GREEN if direction.state == State.UP else ""
     if direction.p50_ms is not None:
         slow = is_slow(direction.p50_ms, usual_ms)
-        return Cell(brief_ms(direction.p50_ms, ""), _YELLOW if slow else colour)
-    return Cell("ok", colour) if direction.state == State.UP else Cell("?", _FAINT)
+        return Cell(brief_ms(direction.p50_ms, ""), YELLOW if slow else colour)
+    return Cell("ok", colour) if direction.state == State.UP else Cell("?", FAINT)
 
 
 def _age(view: View, nodeid: str) -> str:

@@ -8,8 +8,12 @@ import re
 from ..common.escape import printable
 from ..common.typing import List
 
+# The codes of ECMA-48 "Select Graphic Rendition".
+BOLD, FAINT, UNDERLINED, REVERSE = "1", "2", "4", "7"
+RED, GREEN, YELLOW, CYAN = "31", "32", "33", "36"
+
 _COLOUR = re.compile("(\x1b\\[[0-9;]*m)")
-"""A code that sets a colour (ECMA-48 "Select Graphic Rendition")."""
+"""What sets a colour on a terminal."""
 
 
 def columns_of(text: str) -> int:

@@ -65,9 +65,7 @@ class Actor:
             if one["event"] == event and all(one[key] == value for key, value in fields.items())
         ]
 
-    def wire(
-        self, way: str = "<>", kinds: str = "", peer: str = "", since: int = 0
-    ) -> List[Event]:
+    def wire(self, way: str = "<>", kinds: str = "", peer: str = "", since: int = 0) -> List[Event]:
         """Return the lines that it sent (``>``), received (``<``) or both.
 
         ``kinds`` and ``peer`` select types of messages and a connection.  ``since`` skips lines.

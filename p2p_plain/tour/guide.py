@@ -16,8 +16,9 @@ from ..common.typing import Any, Callable, Dict, List, Optional, Sequence, TypeV
 from ..common.words import milliseconds
 from ..node.messages import new_uuid
 from ..terminal.event_lines import SHORT_ID
+from ..terminal.text import BOLD, CYAN, FAINT, GREEN
 from .cast import LOOK_AGAIN, NETWORK, Actor, Cable, Stranger, message_of
-from .reader import BOLD, GREEN, Reader
+from .reader import Reader
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -186,7 +187,7 @@ class Guide:
             text += self._with_names(line["line"])
             if len(text) > self.reader.width:
                 text = text[: self.reader.width - 3] + "..."
-            self.reader.row(text, "2" if line["direction"] == ">" else "36")
+            self.reader.row(text, FAINT if line["direction"] == ">" else CYAN)
 
     def fields(self, line: Event) -> None:
         """Show a message field by field."""

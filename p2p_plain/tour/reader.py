@@ -16,14 +16,12 @@ import textwrap
 from ..common.output import Output, let_go
 from ..common.signals import Interrupted, SelfPipe, stop_signals
 from ..common.typing import Any, List, Optional
-from ..terminal.text import paint
+from ..terminal.text import BOLD, REVERSE, paint
 
 COLUMNS = 80
 """Width of text at the most, and of everything where there is no terminal."""
 
 PROMPT = "-- Enter goes on, q and Enter ends --"
-
-BOLD, GREEN, REVERSE = "1", "32", "7"
 
 _TERM = re.compile(r"\*(\w[\w\s-]*)\*")
 """A term that the text explains, between asterisks."""

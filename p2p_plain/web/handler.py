@@ -18,7 +18,6 @@ from .response import GZIP_FROM, Response, text_response
 if TYPE_CHECKING:
     from .pages import StatusPage
 
-
 MAX_HEAD = 32 * 1024
 """Bytes of a request line and its headers together.  A browser sends 500, plus the cookies that any
 other program on this host has set; nginx gives up at the same figure."""

@@ -211,9 +211,7 @@ class _Text:
     def __init__(self) -> None:
         self._lines: List[str] = []
 
-    def gauge(
-        self, name: str, help: str, *samples: Tuple[Dict[str, str], Optional[float]]
-    ) -> None:
+    def gauge(self, name: str, help: str, *samples: Tuple[Dict[str, str], Optional[float]]) -> None:
         self.family("p2p_plain_" + name, "gauge", help, samples)
 
     def family(self, name: str, kind: str, help: str, samples: Samples) -> None:

@@ -30,7 +30,6 @@ from .server import WebServer
 if TYPE_CHECKING:
     from ..full_node import Node
 
-
 STOP_TIMEOUT = 0.25
 """Seconds that ``stop`` waits for the threads; they need a thousandth of it."""
 

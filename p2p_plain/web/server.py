@@ -19,7 +19,6 @@ from .handler import Handler
 if TYPE_CHECKING:
     from .pages import StatusPage
 
-
 TICK = 0.1
 """Seconds between two looks at the deadlines, and at whether to stop where nothing else wakes us."""
 
