@@ -1,17 +1,15 @@
-"""What the commands that ask a running node share: their options, and how they report errors.
+"""What the commands that ask a running node share: their options, and what they call the node.
 
 Nothing here judges an answer, so ``ping`` need not import what judges a network.  Main thread only.
 """
 
 from argparse import ArgumentTypeError
 
-from ..common.address import Address
 from ..common.config import DEFAULT_PORT, Config, dialable
 from ..common.errors import UsageError
 from ..common.escape import printable
 from ..common.options import Parser, as_typed, number, program, whole_number
-from ..common.program import complain
-from ..common.typing import Callable
+from ..common.typing import Any, Callable
 from ..node.messages import Hello
 from ..terminal.event_lines import SHORT_ID
 
@@ -25,13 +23,13 @@ def parser(command: str, description: str, example: str) -> Parser:
     )
     made.add_argument(
         "address",
-        type=_address,
+        type=_as_setting(lambda text: dialable("", text, DEFAULT_PORT)),
         metavar="HOST:PORT",
         help="the node to ask; HOST alone means port %d" % DEFAULT_PORT,
     )
-    made.add_argument(
-        "--network", type=_network, metavar="NAME", default="", help="the node's network (none)"
-    )
+    network = _as_setting(lambda text: Config(network=text).network)
+    help = "the node's network (none)"
+    made.add_argument("--network", type=network, metavar="NAME", default="", help=help)
     return made
 
 
@@ -55,23 +53,16 @@ def positive(text: str) -> int:
     return value
 
 
-def _address(text: str) -> Address:
-    try:
-        return dialable("", as_typed(text), DEFAULT_PORT)
-    except UsageError as error:
-        raise ArgumentTypeError(error.problem) from error
+def _as_setting(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return the ``type`` of an option that ``read`` converts.  It may raise ``UsageError``."""
 
+    def convert(text: str) -> Any:
+        try:
+            return read(as_typed(text))
+        except UsageError as error:
+            raise ArgumentTypeError(error.problem) from error
 
-def _network(text: str) -> str:
-    try:
-        return Config(network=as_typed(text)).network
-    except UsageError as error:
-        raise ArgumentTypeError(error.problem) from error
-
-
-def complain_about(address: Address, problem: str) -> None:
-    """Print one line on stderr: what is wrong with the node that was asked."""
-    complain("%s: %s" % (address, problem))
+    return convert
 
 
 def who(hello: Hello) -> str:

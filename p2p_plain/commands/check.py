@@ -11,12 +11,12 @@ from ..common.address import Address
 from ..common.errors import P2PError
 from ..common.outcomes import IN_WORDS
 from ..common.output import Output
-from ..common.program import DONE, NO
+from ..common.program import DONE, NO, complain
 from ..common.typing import List, Optional, Tuple
 from ..common.words import duration
 from ..monitor.summary import summarize
 from ..monitor.view import Direction, State, View
-from .asking import complain_about, parser, positive, seconds
+from .asking import parser, positive, seconds
 from .guest import REQUEST_TIMEOUT, STALE_AFTER, Asker, in_words
 
 WITHIN = 30.0
@@ -69,7 +69,7 @@ def check(argv: List[str]) -> int:
         }
         out.write(json.dumps(said))
     elif seen is None:
-        complain_about(given.address, "%s; waited %s" % (problem, duration(took)))
+        complain("%s: %s; waited %s" % (given.address, problem, duration(took)))
     elif good:
         out.write("ok after %s: %s" % (duration(took), summarize(view).text()))
     else:

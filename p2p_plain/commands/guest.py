@@ -19,6 +19,7 @@ One thread at a time.
 import random
 import socket
 import time
+from contextlib import contextmanager
 from threading import Event
 
 from .. import __version__
@@ -26,7 +27,7 @@ from ..common.address import Address, from_sockaddr
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
 from ..common.escape import printable
 from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
-from ..common.typing import Dict, List, NamedTuple, Optional
+from ..common.typing import Dict, Iterator, List, NamedTuple, Optional
 from ..monitor.row_messages import GETLINKS, LINK_FIELDS, Links
 from ..monitor.rows import MAX_ROWS, STALE_AFTER_INTERVALS
 from ..node import messages
@@ -111,23 +112,18 @@ class Guest:
 
     def ping(self, timeout: Optional[float] = None) -> float:
         """Return the seconds from our ping to its pong."""
-        deadline = self._begin(timeout)
-        try:
+        with self._request(timeout) as deadline:
             began = time.perf_counter()
             self._send(messages.PING, deadline)
             while not isinstance(self._next(deadline, "pong"), Pong):
                 pass
             return time.perf_counter() - began
-        except BaseException:
-            self.close()
-            raise
 
     def rows(self, timeout: Optional[float] = None) -> List[Links]:
         """Return every row that the node has, its own first; at most one for each node."""
-        deadline = self._begin(timeout)
-        try:
+        found: Dict[str, Links] = {}
+        with self._request(timeout) as deadline:
             self._send(GETLINKS, deadline)
-            found: Dict[str, Links] = {}
             while True:
                 message = self._next(deadline, "answer to getlinks")
                 if not isinstance(message, Links):
@@ -138,18 +134,20 @@ class Guest:
                 if len(found) > MAX_ROWS:  # those that it keeps, and its own
                     raise PeerMisbehaved("more than %d rows" % MAX_ROWS)
                 found.setdefault(message.nodeid, _lean(message))
-        except BaseException:
-            self.close()
-            raise
 
     # -- inside -------------------------------------------------------------------------
 
-    def _begin(self, timeout: Optional[float]) -> float:
-        """Return the deadline of a request that begins now."""
+    @contextmanager
+    def _request(self, timeout: Optional[float]) -> Iterator[float]:
+        """Give the deadline of a request that begins now.  Close the connection if it fails."""
         if self.closed:
             raise DialFailed(RESET, "the connection is closed")
         self._room = MAX_ANSWER
-        return time.monotonic() + (self.timeout if timeout is None else timeout)
+        try:
+            yield time.monotonic() + (self.timeout if timeout is None else timeout)
+        except BaseException:
+            self.close()
+            raise
 
     def _greet(self, network: str, name: str, deadline: float) -> Hello:
         ours = Hello(

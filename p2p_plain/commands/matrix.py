@@ -13,7 +13,7 @@ from ..common.program import DONE, NO, complain
 from ..common.typing import List
 from ..monitor.judge import Judgement
 from ..terminal.matrix_table import draw
-from .asking import complain_about, parser, positive
+from .asking import parser, positive
 from .guest import Asker, in_words
 
 PIPE_WIDTH = 200
@@ -35,7 +35,7 @@ def matrix(argv: List[str]) -> int:
     try:
         answer = asker.ask()
     except P2PError as error:
-        complain_about(given.address, in_words(error))
+        complain("%s: %s" % (given.address, in_words(error)))
         return NO
     finally:
         asker.close()

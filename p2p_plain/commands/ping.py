@@ -37,9 +37,9 @@ def ping(argv: List[str]) -> int:
     add("-W", dest="patience", type=seconds(), metavar="S", default=REQUEST_TIMEOUT, help=wait)
     add("--json", action="store_true", help="print each line as a JSON object")
     given = options.parse_args(argv)
-    run = _Pings(given.address, given.network, given.patience, given.json)
     # The node drops a guest that is silent for so long.
-    run.reconnect = given.interval > GUEST_TIMEOUT / 2
+    reconnect = given.interval > GUEST_TIMEOUT / 2
+    run = _Pings(given.address, given.network, given.patience, given.json, reconnect)
     try:
         due = time.monotonic()
         while run.send():
@@ -48,27 +48,29 @@ def ping(argv: List[str]) -> int:
             due = max(due + given.interval, time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
     except KeyboardInterrupt:
-        if not run.can_print():
+        if not run.out.takes_more(FAREWELL):  # no room for the summary
             let_go(sys.stdout)
-            return run.exit_code()
+            return DONE if run.received else NO
         ignore_stop_signals()  # the summary is short
     run.summary()
-    return run.exit_code()
+    return DONE if run.received else NO
 
 
 class _Pings:
     """A run of pings to one node: connects when it must, counts, prints."""
 
-    def __init__(self, address: Address, network: str, patience: float, as_json: bool) -> None:
+    def __init__(
+        self, address: Address, network: str, patience: float, as_json: bool, reconnect: bool
+    ) -> None:
         self._address = address
         self._network = network
         self._patience = patience
         self._as_json = as_json
-        self._out = Output(sys.stdout)
+        self.out = Output(sys.stdout)
         self._guest: Optional[Guest] = None
         self._began = time.monotonic()
         self._reader_is_gone = False
-        self.reconnect = False
+        self._reconnect = reconnect
         """True if every ping gets a connection of its own."""
         self.sent = self.received = 0
         # Sums, from which the summary is made: a run may be endless, and its memory must not grow.
@@ -95,7 +97,7 @@ class _Pings:
         self._least, self._most = min(self._least, rtt_ms), max(self._most, rtt_ms)
         self._sum += rtt_ms
         self._squares += rtt_ms * rtt_ms
-        if self.reconnect:
+        if self._reconnect:
             guest.close()
         text = "pong from %s: seq=%d time=%s" % (guest.remote, self.sent, milliseconds(rtt_ms))
         return self._print(text, "reply", seq=self.sent, rtt_ms=rtt_ms)
@@ -129,20 +131,12 @@ class _Pings:
             **dict(zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms", "rtt_mdev_ms"), figures))
         )
 
-    def can_print(self) -> bool:
-        """True if stdout has room for the summary."""
-        return self._out.takes_more(FAREWELL)
-
-    def exit_code(self) -> int:
-        """Return ``DONE`` if a ping was answered, else ``NO``."""
-        return DONE if self.received else NO
-
     @property
     def _host(self) -> str:
         return printable(self._address.host, 300)
 
     def _print_connected(self, guest: Guest) -> None:
-        if self.reconnect and self.sent > 1:
+        if self._reconnect and self.sent > 1:
             return
         connect_ms = guest.connect_seconds * 1000
         # Printed anew after each reconnect: a node that restarted has another nodeid.
@@ -160,6 +154,6 @@ class _Pings:
         """Print a line, or with ``--json`` an event.  A line without an event is for people only."""
         if self._as_json:
             text = json.dumps(dict(fields, event=event, time=rfc3339(time.time())))
-        if (event or not self._as_json) and not self._out.write(text):
+        if (event or not self._as_json) and not self.out.write(text):
             self._reader_is_gone = True
         return not self._reader_is_gone

@@ -38,15 +38,11 @@ def down_nodes(view: View, failed: Failures) -> List[Verdict]:
     for nodeid in sorted(single, key=lambda nodeid: (view.age(nodeid), nodeid)):
         # Not "down for": nobody has measured that.  It may have died an interval after its row.
         heard = ", last heard from %s ago" % ago(view.age(nodeid)) if nodeid in view.rows else ""
-        text = "%s: down%s (%s)" % (view.label[nodeid], heard, _symptom(dials[nodeid]))
+        failures = dials[nodeid]
+        why = explain(max(FAILURES, key=failures.count)) if failures else "nobody can dial it"
+        text = "%s: down%s (%s)" % (view.label[nodeid], heard, why)
         found.append(Verdict(Kind.DOWN, (nodeid,), text))
     return found
-
-
-def _symptom(dials: List[str]) -> str:
-    if not dials:
-        return "nobody can dial it"
-    return explain(max(FAILURES, key=dials.count))
 
 
 def _vanished_together(view: View, gone: List[str], dials: Dict[str, List[str]]) -> Verdict:

@@ -4,6 +4,7 @@ A scene is a function that gets a ``Guide``.  Main thread only; the nodes have t
 """
 
 import _thread
+import functools
 import itertools
 import json
 import pkgutil
@@ -164,6 +165,11 @@ class Guide:
             return found
 
         self.wait_for(what, look)
+
+    def follow_to_bye(self, actor: Actor, peer: str) -> None:
+        """Show what crosses the connection with ``peer`` until ``actor`` says bye there."""
+        happened = functools.partial(actor.wire, ">", "bye", peer)
+        self.follow(actor, peer, "hello bye", "%s says bye" % actor.name, happened)
 
     # -- what the reader sees ---------------------------------------------------------------
 

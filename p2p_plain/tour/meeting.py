@@ -68,13 +68,12 @@ def dialing(guide: Guide) -> None:
         """)
     guide.pause()
     beta = guide.start("beta", bootstrap=[alpha.address])
-    guide.follow(
-        beta,
-        alpha.address,
-        "hello addr getaddr ping pong",
-        "alpha and beta answer each other's ping",
-        lambda: beta.reported("rtt") and alpha.reported("rtt") and beta.wire(">", "pong"),
-    )
+    kinds, what = "hello addr getaddr ping pong", "alpha and beta answer each other's ping"
+
+    def both_answered() -> object:
+        return beta.reported("rtt") and alpha.reported("rtt") and beta.wire(">", "pong")
+
+    guide.follow(beta, alpha.address, kinds, what, both_answered)
     received = beta.wire("<", peer=alpha.address)
     welcome = next(word for word in map(kind, received) if word not in ("hello", "addr"))
     guide.say(f"""
@@ -201,13 +200,7 @@ def oneself(guide: Guide) -> None:
         address leads to itself. (--advertise gives such an address to others.) alpha dials it:
         """)
     alpha.node.dial(cable.address)
-    guide.follow(
-        alpha,
-        cable.address,
-        "hello bye",
-        "alpha hangs up there",
-        lambda: alpha.wire(">", "bye", cable.address),
-    )
+    guide.follow_to_bye(alpha, cable.address)
     guide.report(alpha, "self", address=cable.address)
     guide.read(Membership.dialed, AddressBook.note_mine, Overlay.dial)
     guide.so("An address says where, never who. Only the nodeid shows that a node has called itself.")

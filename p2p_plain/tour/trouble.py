@@ -1,5 +1,6 @@
 """Scenes 6 and 7: peers that die, and peers that lie.  They are bare sockets; the nodes are real."""
 
+import functools
 import json
 import socket
 import time
@@ -33,13 +34,9 @@ def dying(guide: Guide) -> None:
         """)
     guide.pause()
     silent = guide.admitted(gamma, "silent")
-    guide.follow(
-        gamma,
-        silent.address,
-        "hello ping pong bye",
-        "gamma drops the silent peer",
-        lambda: gamma.reported("peer_down", nodeid=silent.nodeid),
-    )
+    dropped = functools.partial(gamma.reported, "peer_down", nodeid=silent.nodeid)
+    what = "gamma drops the silent peer"
+    guide.follow(gamma, silent.address, "hello ping pong bye", what, dropped)
     guide.report(gamma, "peer_down", nodeid=silent.nodeid, reason="timeout")
     asked, gave_up = (gamma.wire(">", word, silent.address)[-1]["time"] for word in ("ping", "bye"))
     guide.say(f"gamma waited {gave_up - asked:.1f} s, from the last ping to bye timeout.")
@@ -135,13 +132,7 @@ def lying(guide: Guide) -> None:
     thief = guide.stranger(alpha, "thief")
     thief.send("hello", nodeid=beta.nodeid, network=alpha.node.config.network)
     bye = guide.wait_for("alpha says bye to it", lambda: thief.received("bye"))[0]
-    guide.follow(
-        alpha,
-        thief.address,
-        "hello bye",
-        "alpha's bye to it shows",
-        lambda: alpha.wire(">", "bye", thief.address),
-    )
+    guide.follow_to_bye(alpha, thief.address)
     still = [peer.address for peer in alpha.node.peers() if peer.nodeid == beta.nodeid]
     if bye["reason"] != "duplicate" or stays != still:
         raise Unexpected("alpha was to refuse the stranger as a duplicate, and to keep beta")

@@ -27,8 +27,8 @@ from ..monitor.labels import alike
 from ..monitor.row_messages import Link, Links, is_connected
 from ..monitor.summary import Summary
 
-Samples = Iterable[Tuple[Dict[str, str], Optional[float]]]
-"""Labels and values; a sample without a value is left out."""
+Sample = Tuple[Dict[str, str], Optional[float]]
+"""Labels and a value; without a value it is left out."""
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -169,27 +169,15 @@ def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
     # Failures that count zero, too: a series that begins with the first failure shows no increase.
     failures = dict.fromkeys(FAILURES, 0)
     failures.update(counters["dial_failures"])
-    text.family(
-        "p2p_plain_dial_failures_total",
-        "counter",
-        "Failed dials, by reason.",
-        [({"reason": reason}, failures[reason]) for reason in sorted(failures)],
+    by_reason = (({"reason": reason}, failures[reason]) for reason in sorted(failures))
+    text.counter("dial_failures_total", "Failed dials, by reason.", *by_reason)
+    by_type = (
+        ({"direction": direction, "msgtype": msgtype}, number)
+        for (direction, msgtype), number in sorted(counters["messages"].items())
     )
-    text.family(
-        "p2p_plain_messages_total",
-        "counter",
-        "Messages received and sent, by type.",
-        [
-            ({"direction": direction, "msgtype": msgtype}, number)
-            for (direction, msgtype), number in sorted(counters["messages"].items())
-        ],
-    )
-    text.family(
-        "p2p_plain_bytes_total",
-        "counter",
-        "Bytes received and sent.",
-        [({"direction": way}, number) for way, number in sorted(counters["bytes"].items())],
-    )
+    text.counter("messages_total", "Messages received and sent, by type.", *by_type)
+    by_way = (({"direction": way}, number) for way, number in sorted(counters["bytes"].items()))
+    text.counter("bytes_total", "Bytes received and sent.", *by_way)
 
 
 _PROCESS = {
@@ -211,10 +199,13 @@ class _Text:
     def __init__(self) -> None:
         self._lines: List[str] = []
 
-    def gauge(self, name: str, help: str, *samples: Tuple[Dict[str, str], Optional[float]]) -> None:
+    def gauge(self, name: str, help: str, *samples: Sample) -> None:
         self.family("p2p_plain_" + name, "gauge", help, samples)
 
-    def family(self, name: str, kind: str, help: str, samples: Samples) -> None:
+    def counter(self, name: str, help: str, *samples: Sample) -> None:
+        self.family("p2p_plain_" + name, "counter", help, samples)
+
+    def family(self, name: str, kind: str, help: str, samples: Iterable[Sample]) -> None:
         self._lines.append("# HELP %s %s" % (name, help))
         self._lines.append("# TYPE %s %s" % (name, kind))
         for labels, value in samples:
