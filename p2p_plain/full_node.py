@@ -124,15 +124,15 @@ class Node(node.Node):
 
     # -- the parts --------------------------------------------------------------------------
 
-    def _build_extras(self, places: int) -> int:
+    def _build_extras(self, seats: int) -> int:
         http = self.config.http
         if http is None:
-            return places
+            return seats
         # Imported only for --http: http.server takes as long to import as all the rest.
         pages = importlib.import_module("p2p_plain.web.pages")
-        limit = max(1, int(places * CLIENTS_SHARE))
+        limit = max(1, int(seats * CLIENTS_SHARE))
         self._page = pages.StatusPage(self, http.host, http.port, self._crew, limit)
-        return max(1, places - int(self._page.clients.limit))
+        return max(1, seats - int(self._page.clients.limit))
 
     def _launch_extras(self) -> None:
         if self._page is not None:
@@ -142,7 +142,7 @@ class Node(node.Node):
         if self._page is not None:
             self._page.stop()
 
-    def _hooks(self, rng: random.Random) -> Hooks:
+    def _make_hooks(self, rng: random.Random) -> Hooks:
         self._survey = Survey(self.config, self._events, time.monotonic, rng)
         return self._survey
 
@@ -181,8 +181,8 @@ class Node(node.Node):
         """
         overlay, traffic = self._started(), self._sessions.traffic()
         buckets, total, count = overlay.membership.round_trips.read()
-        found = {("in", msgtype): number for msgtype, number in traffic.heard.items()}
-        found.update((("out", msgtype), number) for msgtype, number in traffic.said.items())
+        found = {("in", msgtype): number for msgtype, number in traffic.received.items()}
+        found.update((("out", msgtype), number) for msgtype, number in traffic.sent.items())
         return {
             "messages": found,
             "bytes": {"in": traffic.bytes_in, "out": traffic.bytes_out},

@@ -10,24 +10,8 @@ from threading import Lock
 from .typing import Dict, List, Tuple
 
 BUCKETS = (
-    0.00005,
-    0.0001,
-    0.00025,
-    0.0005,
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    20.0,
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0,
 )
 """Upper bounds of a round trip, in seconds: from two nodes on one machine to the default
 ``ping_timeout``."""
@@ -41,14 +25,14 @@ class Traffic:
     """
 
     def __init__(self) -> None:
-        self.heard: Dict[str, int] = {}
+        self.received: Dict[str, int] = {}
         self.bytes_in = 0
-        self.said: Dict[str, int] = {}
+        self.sent: Dict[str, int] = {}
         self.bytes_out = 0
 
     def add(self, other: "Traffic") -> None:
         """Add the figures of ``other``, which may go on counting meanwhile."""
-        for mine, theirs in ((self.heard, other.heard), (self.said, other.said)):
+        for mine, theirs in ((self.received, other.received), (self.sent, other.sent)):
             for msgtype, number in list(theirs.items()):
                 mine[msgtype] = mine.get(msgtype, 0) + number
         self.bytes_in += other.bytes_in

@@ -46,7 +46,7 @@ PATIENT_WHEN_LATE = 4
 class Survey(Hooks):
     """The monitor of one node."""
 
-    unread_prefix = BEGINNING
+    unparsed_prefix = BEGINNING
 
     def __init__(
         self, config: Config, events: Events, clock: Callable[[], float], rng: Random
@@ -76,7 +76,7 @@ class Survey(Hooks):
 
     # -- hooks ----------------------------------------------------------------------------
 
-    def keep(self, link: Link, line: bytes) -> bool:
+    def take_unparsed(self, link: Link, line: bytes) -> bool:
         """Keep most rows unread."""
         if link.state is not UP or link.peer is None:
             return False

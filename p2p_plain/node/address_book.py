@@ -35,7 +35,7 @@ MAX_HEARD_PER_PEER = 64
 
 REPLACED_AFTER = 60.0
 """Seconds of failure after which an address that a peer named makes room for another one from the
-same peer.  So a peer that names a hundred new addresses a line has us dial 64 of them a minute.
+same peer.  So a peer may name a hundred new addresses a line: we dial at most 64 of them a minute.
 (Bitcoin Core takes one a second from each peer, after the first thousand, since 2021.)"""
 
 BACKOFF_FIRST = 1.0
@@ -73,7 +73,7 @@ HEARD_AGAIN_AFTER = 10.0
 when our last peers are lost.  A peer that repeats itself must not make us dial all the time."""
 
 FAILURES_ALONE = 5
-"""Most failures that a lone node counts, one more than reach ``BACKOFF_MAX_ALONE`` (1, 2, 4, 8)."""
+"""Most failures that a lone node counts.  After five the wait would be 16 s, above the limit of 8."""
 
 NEVER = float("inf")
 
@@ -153,24 +153,19 @@ class AddressBook:
             for address in addresses:
                 entry = self._entries.get(address) or self._insert_locked(address, now)
                 entry.bootstrap = True
-                self._own_locked(entry, None)
-
-    def note(self, address: Address, now: float) -> None:
-        """Add an address that our user wants dialed now."""
-        with self._lock:
-            self._entry_locked(address, now)
+                self._set_source_locked(entry, None)
 
     def add_kept(self, kept: Kept, now: float) -> None:
         """Add the addresses of the peers file, within the same bounds."""
         with self._lock:
             for one in kept.proven:
-                if one.address not in self._entries and self._room_locked():
+                if one.address not in self._entries and self._make_room_locked():
                     entry = self._insert_locked(one.address, now)
                     self._prove_locked(entry, one.nodeid, now - one.age)
-        for told in kept.heard:
-            self.heard(told.address, told.nodeid, told.source, now)
+        for address, nodeid, source in kept.heard:
+            self.note_heard(address, nodeid, source, now)
 
-    def heard(self, address: Address, nodeid: Optional[str], source: str, now: float) -> None:
+    def note_heard(self, address: Address, nodeid: "Optional[str]", source: str, now: float) -> None:
         """Note that the peer ``source`` (a nodeid) says that ``nodeid`` is at ``address``."""
         with self._lock:
             entry = self._entries.get(address)
@@ -179,10 +174,10 @@ class AddressBook:
                 full = len(theirs) >= MAX_HEARD_PER_PEER
                 if full and not self._replace_locked(theirs, now):
                     return
-                if self._room_locked():
+                if self._make_room_locked():
                     entry = self._insert_locked(address, now)
                     entry.nodeid = nodeid
-                    self._own_locked(entry, source)
+                    self._set_source_locked(entry, source)
                 return
             if entry.mine or entry.dialing:
                 return
@@ -195,12 +190,12 @@ class AddressBook:
                 self._due_locked(entry, min(entry.next_try_at, again))
             if entry.proven_at is None and nodeid is not None:
                 entry.nodeid = nodeid
-                self._next_due = min(self._next_due, now)
+                self._look_again_locked(now)
 
-    def found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> None:
+    def note_found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> None:
         """Note that ``nodeid`` said hello at ``address``, which is proven now.
 
-        Whether that node becomes a peer is another question: see ``welcomed`` and ``failed``.  If this
+        Whether that node becomes a peer is another question: see ``made_peer`` and ``failed``.  If this
         was a ``probe``, and dials had failed before, the next dial is due now.
         """
         with self._lock:
@@ -213,7 +208,7 @@ class AddressBook:
             entry.failing_since = None
             entry.left = False
             entry.mine = False
-            self._next_due = min(self._next_due, now)
+            self._look_again_locked(now)
             self._prove_locked(entry, nodeid, now)
 
     def note_mine(self, address: Address, now: float) -> bool:
@@ -226,7 +221,7 @@ class AddressBook:
             self._unprove_locked(entry)
             return True
 
-    def welcomed(self, address: Address, now: float) -> None:
+    def made_peer(self, address: Address, now: float) -> None:
         """Note that the dial of ``address`` made a peer."""
         with self._lock:
             entry = self._entries.get(address)
@@ -235,22 +230,22 @@ class AddressBook:
                 entry.tried_at = now
                 entry.up_at = now
                 # Another address of the same node may have waited for this dial.
-                self._next_due = now
+                self._look_again_locked(now)
 
-    def ended(self, address: Address, now: float) -> None:
+    def connection_over(self, address: Address, now: float) -> None:
         """Note that the connection that a dial of ``address`` made is over."""
         with self._lock:
             entry = self._entries.get(address)
             if entry is not None:
                 entry.up_at = None
-                self._next_due = min(self._next_due, now)
+                self._look_again_locked(now)
 
-    def begin(self, address: Address) -> bool:
-        """Mark ``address`` as being dialed; False if it is already."""
+    def begin(self, address: Address, now: float) -> bool:
+        """Add an address that our user wants dialed, and mark it as being dialed; False if it is already."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._entry_locked(address, now)
             if entry is None:
-                return True
+                return True  # the book is full: dial it without a mark
             if entry.dialing:
                 return False
             entry.dialing = True
@@ -284,7 +279,7 @@ class AddressBook:
                     return
             entry.next_try_at = now + delay * (1.0 + self._rng.random() / 2.0)
             # Another address of the same node may have waited for this dial.
-            self._next_due = now
+            self._look_again_locked(now)
 
     def lost(self, nodeid: str, now: float, stopping: bool) -> None:
         """Note the end of the connection to ``nodeid``: dial it again unless it said that it stops."""
@@ -375,11 +370,6 @@ class AddressBook:
                 for address in self._proven.get(nodeid, ())
             ]
 
-    def has_proven(self, address: Address, nodeid: str) -> bool:
-        """Return whether ``address`` is a proven address of ``nodeid``."""
-        with self._lock:
-            return address in self._proven.get(nodeid, ())
-
     def knows_as_mine(self, address: Address) -> bool:
         """Return whether ``address`` has turned out to be our own."""
         with self._lock:
@@ -420,18 +410,18 @@ class AddressBook:
 
     def _insert_locked(self, address: Address, now: float) -> Entry:
         entry = self._entries[address] = Entry(address, now)
-        self._next_due = min(self._next_due, now)
+        self._look_again_locked(now)
         return entry
 
     def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
         """Return the entry of ``address``, a new one if need be; ``None`` if the book is full."""
         entry = self._entries.get(address)
-        if entry is None and self._room_locked():
+        if entry is None and self._make_room_locked():
             entry = self._insert_locked(address, now)
         return entry
 
-    def _room_locked(self) -> bool:
-        """Return whether one more entry fits; if need be, drop a heard one."""
+    def _make_room_locked(self) -> bool:
+        """Make one more entry fit by dropping a heard one, if need be; False if that fails."""
         if len(self._entries) < MAX_BOOK:
             return True
         for theirs in self._heard_from.values():
@@ -472,10 +462,10 @@ class AddressBook:
     def _drop_locked(self, entry: Entry) -> None:
         del self._entries[entry.address]
         self._unprove_locked(entry)
-        self._own_locked(entry, None)
+        self._set_source_locked(entry, None)
 
-    def _own_locked(self, entry: Entry, source: Optional[str]) -> None:
-        """Count an unproven entry among those of ``source``, or of nobody."""
+    def _set_source_locked(self, entry: Entry, source: "Optional[str]") -> None:
+        """Count an entry among those heard from ``source``, or from nobody."""
         if entry.source is not None:
             theirs = self._heard_from[entry.source]
             del theirs[entry.address]
@@ -489,7 +479,7 @@ class AddressBook:
     def _prove_locked(self, entry: Entry, nodeid: str, at: float) -> None:
         if entry.proven_at is None or entry.nodeid != nodeid:
             self._unprove_locked(entry)
-            self._own_locked(entry, None)
+            self._set_source_locked(entry, None)
             if is_shareable(entry.address):
                 self._proven.setdefault(nodeid, set()).add(entry.address)
             entry.nodeid = nodeid
@@ -507,6 +497,10 @@ class AddressBook:
 
     def _due_locked(self, entry: Entry, at: float) -> None:
         entry.next_try_at = at
+        self._look_again_locked(at)
+
+    def _look_again_locked(self, at: float) -> None:
+        """Have ``due`` walk through the book at that time, or earlier."""
         self._next_due = min(self._next_due, at)
 
 

@@ -65,10 +65,11 @@ class LineSplitter:
             lines[0] = bytes(self.held + lines[0])
             del self.held[:]
         self.held += rest
-        # Each line is looked at only if one may be too long or end in \r: 128 pings in one chunk take
-        # 6 us instead of 15.
+        # Look at the lines one by one only when one may be too long or end in \r.  (Measured: 128
+        # pings in one chunk take 6 us instead of 15.)
         if total >= self.limit and max(map(len, [*lines, self.held])) >= self.limit:
             raise PeerMisbehaved("line over %d bytes" % self.limit)
+        # The \r may have been held back: the line ended in "\r", and this chunk begins with "\n".
         if lines and (b"\r" in chunk or lines[0].endswith(b"\r")):
             return [line[:-1] if line.endswith(b"\r") else line for line in lines]
         return lines

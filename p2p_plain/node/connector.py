@@ -22,7 +22,8 @@ from ..common.address import Address, from_sockaddr, is_ip
 from ..common.errors import DialFailed, why
 from ..common.outcomes import REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE
 from ..common.threads import Crew
-from ..common.typing import Any, Callable, NamedTuple, Optional, Tuple
+from ..common.typing import Any, Callable, Optional, Tuple
+from .peer import Order
 from .transport import POLL_SLICE, wait
 
 DIAL_TIMEOUT = 5.0
@@ -32,8 +33,8 @@ DIAL_TIMEOUT = 5.0
 IDLE_TIMEOUT = 10.0
 """Seconds without an order after which a thread of the pool ends."""
 
-
-_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0) or -1)
+# Elsewhere than on Windows: -1, which equals no errno.
+_UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", -1))
 
 _OUTCOMES = {
     errno.ECONNREFUSED: REFUSED,
@@ -49,17 +50,7 @@ _OUTCOMES = {
     errno.EACCES: UNREACHABLE,
     errno.EPERM: UNREACHABLE,
 }
-"""What a failed ``connect`` means."""
-
-
-class Order(NamedTuple):
-    """An address to dial."""
-
-    address: Address
-    probe: bool
-    """True to see only which node answers, and not to become its peer."""
-    wanted: Optional[str]
-    """The nodeid that should be found there, if that is known."""
+"""The outcome that each error of ``connect`` means."""
 
 
 class Connector:
@@ -73,17 +64,19 @@ class Connector:
         failed: Callable[[Order, DialFailed], None],
         is_mine: Callable[[Address], bool],
     ) -> None:
+        """``connected`` and ``failed`` are called on a thread of the pool.
+
+        ``connected`` gets the socket, which it has to close, and the seconds that the connect took.
+        ``is_mine`` is true for addresses that have turned out to be our own.
+        """
         self._crew = crew
         self._most_threads = most_threads
-        self._is_mine = is_mine
-        """True for addresses that have turned out to be our own."""
         self._connected = connected
-        """Called on the pool's thread with the socket, which is the callee's to close, and with the
-        seconds that the connect took."""
         self._failed = failed
-        """Called on the pool's thread."""
+        self._is_mine = is_mine
         self._orders: queue.Queue[Optional[Order]] = queue.Queue()
-        """Not bounded here: ``discovery`` and the monitor have few dials under way at once."""
+        """``None`` ends a thread.  Not bounded here: ``discovery`` and the monitor have few dials under
+        way at once."""
         self._stopping = Event()
         self._lock = Lock()
         # Guarded by _lock.
@@ -91,16 +84,16 @@ class Connector:
         self._idle = 0
         self._numbers = itertools.count(1)
 
-    def order(self, address: Address, probe: bool, wanted: Optional[str]) -> None:
-        """Have ``address`` dialed soon.  Never blocks, and calls nobody back on this thread."""
-        self._orders.put(Order(address, probe, wanted))
-        self.attend()
+    def order(self, order: Order) -> None:
+        """Have an address dialed soon.  Never blocks, and calls nobody back on this thread."""
+        self._orders.put(order)
+        self.tick()
 
-    def attend(self) -> None:
+    def tick(self) -> None:
         """Start a thread if orders wait for one.
 
-        ``order`` calls this, and so does the pinger at each tick: perhaps no thread could be started
-        when the only order came.
+        ``order`` does it, and so does the pinger: perhaps no thread could be started when the only
+        order came.
         """
         with self._lock:
             if self._stopping.is_set() or self._threads >= self._most_threads:
@@ -133,8 +126,8 @@ class Connector:
             except queue.Empty:
                 with self._lock:
                     self._idle -= 1
-                    # An order may have come since.  Its attend() takes this lock after us, and then
-                    # counts this thread no more, or before us, and then the queue is not empty.
+                    # An order may have come since.  If its tick() took this lock before us, the queue
+                    # is not empty.  If it takes the lock after us, it no longer counts this thread.
                     if self._orders.empty():
                         self._threads -= 1
                         return
@@ -171,20 +164,21 @@ def dial(
     except (OSError, UnicodeError) as error:
         raise DialFailed(UNKNOWN, "%s: %s" % (address.host, why(error))) from error
     if not is_ip(address.host):
-        found = [place for place in found if not is_mine(from_sockaddr(place[4]))]
+        found = [info for info in found if not is_mine(from_sockaddr(info[4]))]
     failure = DialFailed("self", "it leads to this node")
-    for number, place in enumerate(found):
+    for number, info in enumerate(found):
         now = time.monotonic()
         try:
-            sock = _connect(place, now + (deadline - now) / (len(found) - number), stopping)
+            sock = _connect(info, now + (deadline - now) / (len(found) - number), stopping)
             return sock, time.monotonic() - now
         except DialFailed as failed:
             failure = failed
     raise failure
 
 
-def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
-    family, kind, protocol, _, sockaddr = place
+def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
+    """Connect to one of the addresses that ``getaddrinfo`` found."""
+    family, kind, protocol, _, sockaddr = info
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:  # out of descriptors, or IPv6 switched off
@@ -211,9 +205,8 @@ def _connect(place: Any, deadline: float, stopping: Optional[Event]) -> socket.s
             # for our end.  TCP then connects the socket to itself.
             raise DialFailed(REFUSED, "nobody but ourselves")
         return sock
-    except OSError as error:
+    except (OSError, DialFailed) as error:
         sock.close()
+        if isinstance(error, DialFailed):
+            raise
         raise DialFailed(_OUTCOMES.get(error.errno or 0, UNKNOWN), why(error)) from error
-    except DialFailed:
-        sock.close()
-        raise

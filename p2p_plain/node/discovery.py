@@ -8,7 +8,7 @@ An address goes through this module from hearsay to advertisement:
 3. **Proven.**  A node said hello there.  Only now can it be advertised.
 4. **Advertised.**  As an answer to ``getaddr``, and once, unasked, when it is new.
 
-Advertising is a flood that ends by itself: the first news of a tick go out at once, further ones
+A new address spreads from node to node, once: the first news of a tick go out at once, further ones
 together with the next tick.  A peer that is known to know a newcomer is left out.  Two newcomers
 that hear of each other may dial each other at once; ``peer_table`` settles that.
 
@@ -17,31 +17,25 @@ threads.  Any thread may call any method.
 """
 
 from collections import OrderedDict
-from random import Random
 from threading import Lock
 
 from ..common.address import Address, is_loopback, is_shareable
-from ..common.typing import Callable, Iterable, List, Optional, Set, Tuple
+from ..common.typing import Iterable, List, Set, Tuple
 from . import messages
-from .address_book import ENOUGH_PEERS, AddressBook
+from .address_book import ENOUGH_PEERS
 from .claims import Claim, Claims
-from .hooks import DialEnd, Hooks
+from .hooks import DialEnd
 from .messages import MAX_ADDRESSES, Addr
-from .peer import INBOUND, Link, Peer
-from .peer_table import PeerTable
-
-Dial = Callable[[Address, bool, Optional[str]], None]
-"""``dial(address, probe, wanted nodeid)`` queues a dial and never blocks.  Its end is reported to
-the overlay: by ``receive`` and ``closed`` of a link, or by ``dial_failed``."""
-
+from .parts import Parts
+from .peer import INBOUND, Link, Order, Peer
 
 MAX_DIALS = 16
 """Dials under way at once, and threads in the connector's pool.  Each may wait for ``DIAL_TIMEOUT``
 where a firewall drops packets: sixteen threads get through 64 dead addresses in 20 s."""
 
 ADDRESS_FRESH = 240.0
-"""An address is advertised only if its node has answered a ping within so many seconds: four ping
-intervals, as the article says."""
+"""An address is advertised only if its node has answered a ping within so many seconds: four default
+ping intervals, as the article says."""
 
 TELL_PEERS = 8
 """Peers that hear of a newly proven address at once; they advertise it further.  With eight random
@@ -54,25 +48,11 @@ NEW_FOR = 30.0
 class Discovery:
     """The addresses of one node's network, and its dials."""
 
-    def __init__(
-        self,
-        nodeid: str,
-        most_peers: int,
-        table: PeerTable,
-        book: AddressBook,
-        dial: Dial,
-        rng: Random,
-        hooks: Hooks,
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
         # Immutable; each of the objects has its own lock.
-        self._nodeid = nodeid
-        self._most_peers = most_peers
-        self._table = table
-        self._book = book
-        self._claims = Claims(rng)
-        self._dial = dial
-        self._rng = rng
-        self._hooks = hooks
+        self._nodeid, self._rng, self._dial = parts.myself.nodeid, parts.rng, parts.dial
+        self._table, self._book, self._hooks = parts.table, parts.book, parts.hooks
+        self._claims = Claims(parts.rng)
 
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
@@ -84,7 +64,7 @@ class Discovery:
         self._news: List[str] = []
         """Nodeids of peers whose addresses are to be advertised."""
         self._advertised = False
-        """True if something was advertised in this tick; further news wait for the next."""
+        """True if something was advertised since the last tick; further news wait for the next."""
 
     def stop(self) -> None:
         """Dial nobody from now on."""
@@ -106,7 +86,7 @@ class Discovery:
         with self._lock:
             while self._newcomers and now - next(iter(self._newcomers.values()))[0] >= NEW_FOR:
                 self._newcomers.popitem(last=False)
-            self._advertised = bool(self._news)
+            self._advertised = bool(self._news)  # what goes out now counts for this tick
             news, self._news = self._news, []
         if news:
             self._advertise(news)
@@ -126,7 +106,7 @@ class Discovery:
             self._knows(link.peer.nodeid, [nodeid for _, nodeid in known])
         return messages.encode_addr(known)
 
-    def heard(self, peer: Peer, message: Addr, now: float) -> None:
+    def receive_addr(self, peer: Peer, message: Addr, now: float) -> None:
         """Note the addresses that ``peer`` names, and dial what is new."""
         self._knows(peer.nodeid, [nodeid for _, nodeid in message.peers if nodeid])
         for address, nodeid in message.peers:
@@ -134,16 +114,17 @@ class Discovery:
                 continue
             if is_loopback(address.host) and not is_loopback(peer.link.remote.host):
                 continue  # the peer's own machine, not ours
+            # A program that knows only the article gives no nodeids; a single address is its own.
             if nodeid == peer.nodeid or (nodeid is None and len(message.peers) == 1):
                 self._claimed(peer, address, now)
             else:
-                self._book.heard(address, nodeid, peer.nodeid, now)
+                self._book.note_heard(address, nodeid, peer.nodeid, now)
         self.dial_more(now)
 
     # -- peers come and go --------------------------------------------------------------
 
     def met(self, peer: Peer, now: float) -> None:
-        """Take up a peer that has been let in, and have its claim probed if it dialed us."""
+        """Note a peer that has been let in, and have its claim probed if it dialed us."""
         with self._lock:
             self._newcomers.setdefault(peer.nodeid, (now, set()))
         self._hooks.met(peer, now)
@@ -185,15 +166,15 @@ class Discovery:
 
     # -- dials and probes ---------------------------------------------------------------
 
-    def found(self, link: Link, nodeid: str, now: float) -> None:
+    def note_found(self, link: Link, nodeid: str, now: float) -> None:
         """A dial has found ``nodeid``: an earlier node of that address is not there any more."""
         assert link.target is not None
         for address in {link.target, link.remote}:
             before = self._book.nodeid_at(address)
-            self._book.found(address, nodeid, now, link.probe)
+            self._book.note_found(address, nodeid, now, link.is_our_probe)
             if before is not None and before != nodeid and not self.may_be_found(before):
                 self._hooks.moved(before, now)
-        known = self._table.get(nodeid) if link.probe else None
+        known = self._table.get(nodeid) if link.is_our_probe else None
         if known is not None:
             self.answered(known, now)
 
@@ -201,18 +182,20 @@ class Discovery:
         """True if that node is connected, or has a proven address."""
         return nodeid in self._table.nodeids() or bool(self._book.proven([nodeid]))
 
-    def welcomed(self, link: Link, now: float) -> None:
+    def made_peer(self, link: Link, now: float) -> None:
         """The dial behind ``link`` has made a peer."""
         assert link.target is not None
-        self._dial_over()
-        self._book.welcomed(link.target, now)
+        with self._lock:
+            self._dialing -= 1
+        self._book.made_peer(link.target, now)
 
-    def not_welcomed(self, target: Address, now: float, blame: bool) -> None:
+    def made_no_peer(self, target: Address, now: float, blame: bool) -> None:
         """The dial of ``target`` has made no peer; see ``AddressBook.failed`` for ``blame``."""
-        self._dial_over()
+        with self._lock:
+            self._dialing -= 1
         self._book.failed(target, now, self._table.occupied(), blame)
 
-    def ended(self, end: DialEnd, now: float) -> None:
+    def dial_over(self, end: DialEnd, now: float) -> None:
         """A dial or probe that should find a certain node has shown what it could."""
         if end.probe:
             self._claims.over(Claim(end.nodeid, end.address))
@@ -222,15 +205,14 @@ class Discovery:
 
     def probe(self, address: Address, nodeid: str) -> None:
         """Dial ``address`` only to see whether ``nodeid`` answers; ``Hooks.dial_ended`` follows."""
-        self._dial(address, True, nodeid)
+        self._dial(Order(address, True, nodeid))
 
     def dial(self, address: Address, now: float) -> None:
         """Dial ``address`` now unless that is under way."""
-        self._book.note(address, now)
-        if self._book.begin(address):
+        if self._book.begin(address, now):
             with self._lock:
                 self._dialing += 1
-            self._dial(address, False, self._book.nodeid_at(address))
+            self._order_dial(address)
 
     def dial_more(self, now: float) -> None:
         """Dial what is due, while there are fewer than half as many peers as fit."""
@@ -240,7 +222,7 @@ class Discovery:
         with self._lock:
             if self._stopping:
                 return
-            room = (self._most_peers + 1) // 2 - occupied - self._dialing
+            room = (self._table.max_peers + 1) // 2 - occupied - self._dialing
             most = min(room, MAX_DIALS - self._dialing)
             if most <= 0:
                 return
@@ -249,19 +231,16 @@ class Discovery:
         with self._lock:
             self._dialing -= most - len(due)
         for address in due:
-            self._dial(address, False, self._book.nodeid_at(address))
+            self._order_dial(address)
 
-    def _dial_over(self) -> None:
-        with self._lock:
-            self._dialing -= 1
+    def _order_dial(self, address: Address) -> None:
+        self._dial(Order(address, False, self._book.nodeid_at(address)))
 
-    def _claimed(
-        self, peer: Peer, address: Address, now: float, at_leisure: bool = False
-    ) -> None:
+    def _claimed(self, peer: Peer, address: Address, now: float, at_leisure: bool = False) -> None:
         if not is_shareable(address) or self._book.knows_as_mine(address):
             return
         self._hooks.claimed(peer, address, now)
-        if not self._book.has_proven(address, peer.nodeid):
+        if (address, peer.nodeid) not in self._book.proven([peer.nodeid]):
             self._claims.note(Claim(peer.nodeid, address), now, at_leisure)
             self._probe_claims(now)
 

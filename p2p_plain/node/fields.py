@@ -1,6 +1,6 @@
 """The fields of a message, each checked as it is taken out.
 
-``messages`` reads with this, and so do those who register messages of their own.  An error says
+``messages`` reads with this, and so does code that registers messages of its own.  An error says
 which field of which message is wrong, for the author of the other program.  Any thread.
 """
 
@@ -27,72 +27,68 @@ def is_name(text: object) -> bool:
 class Fields:
     """The fields of one message; each method returns one of them, or raises ``PeerMisbehaved``.
 
-    A field that is absent is ``None``, unless the method's name promises one (``uuid``, ``raw``,
-    ``array``).
+    ``uuid``, ``raw`` and ``array`` are for fields that must be there.  For the others an absent field is
+    ``None``, or false for ``flag``.
     """
 
-    def __init__(self, msgtype: str, said: Dict[str, Any], line: bytes = b"") -> None:
+    def __init__(self, msgtype: str, fields: Dict[str, Any], line: bytes = b"") -> None:
         self._msgtype = msgtype
-        self._said = said
+        self._fields = fields
         self.line = line
         """The line that the message came in, without its newline."""
 
     def wrong(self, field: str, expected: str) -> PeerMisbehaved:
         """Return the error that says what is wrong with ``field``."""
-        problem = "is not %s" % expected if field in self._said else "is missing"
+        problem = "is not %s" % expected if field in self._fields else "is missing"
         return PeerMisbehaved("%s: %s %s" % (self._msgtype, field, problem))
 
     def has(self, field: str) -> bool:
         """True if the message has ``field``, whatever its value."""
-        return field in self._said
+        return field in self._fields
 
     def raw(self, field: str) -> Any:
         """Return any JSON value."""
-        if field not in self._said:
+        if field not in self._fields:
             raise self.wrong(field, "")
-        return self._said[field]
+        return self._fields[field]
 
     def uuid(self, field: str) -> str:
         """Return a UUID in lower case."""
-        value = self._said.get(field)
+        value = self._fields.get(field)
         if not is_nodeid(value):
             raise self.wrong(field, "a UUID")
         return str(value).lower()
 
     def optional_uuid(self, field: str) -> Optional[str]:
         """Return a UUID in lower case, if there is one."""
-        return self.uuid(field) if field in self._said else None
+        return self.uuid(field) if field in self._fields else None
 
     def port(self, field: str) -> Optional[int]:
         """Return a port from 1 to 65535."""
-        value = self._said.get(field)
-        if field not in self._said:
-            return None
-        # type(), because isinstance(True, int) holds and true is not a port.
-        if type(value) is not int or not 1 <= value <= 65535:
-            raise self.wrong(field, "a port from 1 to 65535")
-        return value
+        return self._integer(field, 1, 65535, "a port from 1 to 65535")
 
     def integer(self, field: str) -> Optional[int]:
         """Return an integer of 0 or more."""
-        value = self._said.get(field)
-        if field not in self._said:
-            return None
-        if type(value) is not int or value < 0:
-            raise self.wrong(field, "an integer of 0 or more")
-        return value
+        return self._integer(field, 0, float("inf"), "an integer of 0 or more")
+
+    def _integer(self, field: str, least: int, most: float, expected: str) -> Optional[int]:
+        value = self._fields.get(field, least)
+        # type(), because isinstance(True, int) holds and true is not a number.
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(field, expected)
+        return value if field in self._fields else None
 
     def flag(self, field: str) -> bool:
-        """Return true or false; false if it is absent."""
-        value = self._said.get(field, False)
+        """Return true or false."""
+        value = self._fields.get(field, False)
         if not isinstance(value, bool):
             raise self.wrong(field, "true or false")
         return value
 
     def text(self, field: str, limit: int, least: int = 0) -> Optional[str]:
         """Return a string of ``least`` to ``limit`` characters."""
-        value = self._said.get(field)
-        if field not in self._said:
+        value = self._fields.get(field)
+        if field not in self._fields:
             return None
         if not isinstance(value, str) or not least <= len(value) <= limit:
             raise self.wrong(field, "a string of %d to %d characters" % (least, limit))
@@ -106,8 +102,11 @@ class Fields:
         return value
 
     def number(self, field: str) -> Optional[float]:
-        """Return a number of 0 or more.  Null counts as absent: a row says null if nothing was measured."""
-        value = self._said.get(field)
+        """Return a number of 0 or more.
+
+        Null counts as absent: a long line of the monitor has null where nothing was measured.
+        """
+        value = self._fields.get(field)
         if value is None:
             return None
         if type(value) not in (int, float) or value < 0:
@@ -116,16 +115,16 @@ class Fields:
 
     def array(self, field: str, limit: int) -> List[Any]:
         """Return a list of at most ``limit`` values."""
-        value = self._said.get(field)
+        value = self._fields.get(field)
         if not isinstance(value, list) or len(value) > limit:
             raise self.wrong(field, "a list of at most %d" % limit)
         return value
 
     def address(self, field: str) -> Optional[Address]:
         """Return an ``ip:port``."""
-        if field not in self._said:
+        if field not in self._fields:
             return None
         try:
-            return parse_wire(self._said[field])
+            return parse_wire(self._fields[field])
         except ValueError:
             raise self.wrong(field, '"ip:port"') from None

@@ -1,12 +1,12 @@
-"""What the node offers to those who build on it: it reports, they need not answer.
+"""What the node reports to code that is built on it, such as ``monitor.survey``.
 
 The article's node (this folder) says hello, pings, and finds other nodes.  Everything that a
-monitor wants to measure beyond that hangs on these methods, which do nothing here: see
-``monitor.survey``.  Messages of further types are registered with ``messages.register``.
+monitor wants to measure beyond that hangs on these methods, which do nothing here.  Messages of
+further types are registered with ``messages.register``.
 
-No lock of the node is held during a call.  ``now`` is seconds of the node's clock.
+No lock of the node is held during a call, except in ``attach``.  ``now`` is seconds of the node's
+clock.
 """
-
 
 from ..common.address import Address
 from ..common.typing import TYPE_CHECKING, Iterable, NamedTuple, Optional
@@ -25,7 +25,7 @@ class DialEnd(NamedTuple):
     """A dial or a probe has ended, well or not."""
 
     nodeid: str
-    """The node that should have been found there."""
+    """The node that was found there if the dial made a peer, else the one that should have been."""
     address: Address
     outcome: Optional[str]
     """A word of ``common.outcomes``; ``None`` if the dial has shown nothing about the other end."""
@@ -35,17 +35,16 @@ class DialEnd(NamedTuple):
 
 
 class Hooks:
-    """Override what is wanted.  Threads: a connection's reader, unless it says otherwise."""
+    """Override what is wanted.  Threads: a connection's reader, unless a method says otherwise."""
 
-    unread_prefix = b"\n"
-    """Lines that begin like this are offered to ``keep`` before they are parsed (by default none
-    does: no line begins with a newline)."""
+    unparsed_prefix: Optional[bytes] = None
+    """Lines that begin like this are offered to ``take_unparsed`` before they are parsed."""
 
     def attach(self, overlay: "Overlay") -> None:
         """The rules are made, and nothing has happened yet.  The starting thread."""
 
-    def keep(self, link: Link, line: bytes) -> bool:
-        """Take a line unparsed; True if that is all that is to be done with it."""
+    def take_unparsed(self, link: Link, line: bytes) -> bool:
+        """Take a line as it is; True if nothing else is to be done with it."""
         return False
 
     def received(self, link: Link, message: AnyMessage) -> Lines:
@@ -59,7 +58,10 @@ class Hooks:
         """A peer says that it can be dialed at ``address``; the node probes that once."""
 
     def moved(self, nodeid: str, now: float) -> None:
-        """Another node was found at the last address of ``nodeid``, which is connected to nobody."""
+        """Another node was found at an address of ``nodeid``.
+
+        We have no connection to that node, and know no other address of it.
+        """
 
     def lost(self, peer: Peer, left: bool, now: float) -> None:
         """A peer's connection is over; ``left`` if it said that it stops.  Any thread."""

@@ -28,20 +28,19 @@ from ..common.tcp_server import Server
 from ..common.threads import Crew
 from ..common.typing import Any, Callable, List, Optional, Tuple
 
-_Place = Tuple[int, str, Tuple[int, ...]]
-
+_Candidate = Tuple[int, str, Tuple[int, ...]]
 
 STOP_POLL = 1.0 if sys.platform.startswith("linux") else 0.1
 """Seconds between two looks of the accepting loop at whether to stop.  On Linux a shutdown of the
-listening socket wakes it, so it looks seldom: with 64 nodes on one machine, ten looks a second would
-take a tenth of their processor time."""
+listening socket wakes it, so it looks seldom.  (Measured: 64 nodes on one machine that look ten times
+a second use a tenth of their processor time for it.)"""
 
 
 class Listener(Server):
     """Accepts inbound connections."""
 
-    # Bounds the queue.  socketserver has 5: of 300 nodes that connect at once most would then wait for
-    # a second SYN, the last for 48 s.
+    # Bounds the queue.  socketserver has 5.  When it is full the kernel drops the packet that asks for a
+    # connection (SYN), which is sent again after a second or more: the last of 300 waited 48 s.
     request_queue_size = 1024
 
     def __init__(
@@ -62,7 +61,7 @@ class Listener(Server):
         self._serve = serve
         self._make_room = make_room
         error: Optional[OSError] = None
-        for family, host, wildcard in _places(bind):
+        for family, host, wildcard in _candidates(bind):
             self.address_family = family
             self._dual = 4 in wildcard
             try:
@@ -70,7 +69,7 @@ class Listener(Server):
             except OSError as failed:
                 error = failed
                 if failed.errno in (errno.EADDRINUSE, errno.EACCES):
-                    break  # the place is right, and listening elsewhere would hide the problem
+                    break  # it is the right one, and listening elsewhere would hide the problem
                 continue
             self.listening = Listening(self.server_address[1], host if bind else "", wildcard)
             return
@@ -93,7 +92,7 @@ class Listener(Server):
         return self._make_room()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start the connection's thread, and do not wait for it.
+        """Start the connection's thread, and do not wait for it.  ``request`` is the new socket.
 
         socketserver would make a handler object there whose constructor serves the connection.
         """
@@ -101,17 +100,16 @@ class Listener(Server):
             self.shutdown_request(request)
 
 
-def _places(bind: Optional[str]) -> List[_Place]:
-    """Return the places to try to listen on, the best first.
+def _candidates(bind: Optional[str]) -> List[_Candidate]:
+    """Return where to try to listen, the best first: family, host, and the IP versions all taken.
 
     Without ``bind``: one IPv6 socket that takes IPv4 too, or else IPv4 alone.  IPv6 may be compiled
     in and switched off, so only a try can tell.
     """
     inet6 = getattr(socket, "AF_INET6", None) if socket.has_ipv6 else None
     if bind is None:
-        both: List[_Place] = [(int(inet6), "::", (4, 6))] if inet6 is not None else []
-        only_ipv4 = (int(socket.AF_INET), "0.0.0.0", (4,))
-        return [*both, only_ipv4]
+        both: List[_Candidate] = [(int(inet6), "::", (4, 6))] if inet6 is not None else []
+        return [*both, (int(socket.AF_INET), "0.0.0.0", (4,))]
     if not is_ip(bind):
         try:
             found = socket.getaddrinfo(bind, 0, 0, socket.SOCK_STREAM)
@@ -127,14 +125,12 @@ def _places(bind: Optional[str]) -> List[_Place]:
 
 
 def _why(bind: Optional[str], port: int, error: OSError) -> str:
-    place = Address(bind or "*", port)
+    where = Address(bind or "*", port)
     if error.errno == errno.EADDRINUSE:
-        return "port %d is taken (%s); choose another with --port, or 0 for a free one" % (
-            port,
-            place,
-        )
+        text = "port %d is taken (%s); choose another with --port, or 0 for a free one"
+        return text % (port, where)
     if error.errno == errno.EADDRNOTAVAIL:
         return "%s is not an address of this machine; see --bind" % (bind,)
     if error.errno in (errno.EACCES, errno.EPERM):
         return "not allowed to listen on port %d; ports from 1024 up need no privilege" % port
-    return "cannot listen on %s: %s" % (place, error.strerror or error)
+    return "cannot listen on %s: %s" % (where, error.strerror or error)

@@ -5,14 +5,15 @@ The life of a link (``peer`` has the names)::
     GREETING --hello--> ADMITTED --first sign of being let in--> UP --> OVER
         |                   |                                     |
         |                   +-------------lost a tie--------------+--> SUPERSEDED --> OVER
-        +--hello, probe--> PROBED --> OVER
+        +--hello, probe--> GUEST --> OVER
 
-**A hello is not yet a welcome.**  A full node also answers with hello, so that the dialer learns
-which node lives there, and then says ``bye``.  So does a node that we are connected to already.
-Therefore the acceptor gives a newcomer its place at hello, and the dialer takes the acceptor's
-first message after hello (other than ``addr``, which a full node sends too) as the welcome.
-Either end announces ``peer_up`` only when it has received more than a hello.  So a refused
-connection is a peer at neither end, not even for a millisecond.
+**A hello is not yet a welcome.**  A node without room also answers with hello, so that the dialer
+learns which node lives there, and then says ``bye``.  It does the same when it is already connected
+to the dialer.  Therefore the acceptor gives a newcomer its seat at hello, and the dialer takes the
+acceptor's first message after hello (other than ``addr``, which a node without room sends too) as
+the welcome.  Either end announces ``peer_up`` only when it has received more than a hello.  So a
+refused connection is a peer at neither end, not even for a millisecond.  (A newcomer that says hello
+and then nothing has its seat until the ping timeout.)
 
 **Which end closes the loser of a tie.**  When two nodes have dialed each other at once, both find
 by themselves that the connection dialed by the smaller nodeid stays, but not at the same moment.
@@ -33,31 +34,30 @@ A tie step by step; A has the smaller nodeid, X is dialed by A and Y by B; time 
       in Y's place; Y is superseded
     a second later: says bye on Y             hears bye on Y: of no consequence
 
+If B knows of X already when A's hello arrives on Y, B refuses Y at once.  A has not announced Y, so
+nobody notices.
+
 ``overlay`` calls all of this.  No sockets and no threads; the clock and the randomness are passed
 in.
 """
 
 import functools
 from collections import OrderedDict
-from random import Random
 from threading import Lock
 
 from ..common.address import Address, is_shareable
-from ..common.config import Config
 from ..common.counters import Histogram
 from ..common.errors import PeerLeft, Refused
-from ..common.events import DEBUG, INFO, Events
+from ..common.events import DEBUG, INFO
 from ..common.outcomes import OK
-from ..common.typing import Callable, List, Optional, Tuple
+from ..common.typing import List, Optional, Tuple
 from . import messages
-from .address_book import MAX_BOOK, AddressBook
+from .address_book import MAX_BOOK
 from .discovery import Discovery
 from .hooks import DialEnd, Lines
-from .lateness import Lateness
 from .messages import Hello
-from .myself import Myself
-from .peer import ADMITTED, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, PROBED, SUPERSEDED, Link, Peer
-from .peer_table import PeerTable
+from .parts import Parts
+from .peer import ADMITTED, GUEST, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, SUPERSEDED, Link, Peer
 
 SECOND_PING_AFTER = 1.0
 """Seconds (at most) from the first ping to the second.  The first travels with the hello and waits
@@ -68,9 +68,6 @@ TIE_GRACE = 1.0
 """Seconds from the end of a tie until the node that dialed the winner closes the loser: messages
 that are under way on it still arrive."""
 
-REFUSALS_REMEMBERED = MAX_BOOK
-"""Addresses of which we remember when their last failed connection was reported."""
-
 
 class Membership:
     """The connections of one node, from hello to bye.
@@ -78,57 +75,38 @@ class Membership:
     Methods that take a link run on that link's reader thread, unless they say otherwise.
     """
 
-    def __init__(
-        self,
-        myself: Myself,
-        config: Config,
-        table: PeerTable,
-        book: AddressBook,
-        discovery: Discovery,
-        events: Events,
-        lateness: Lateness,
-        clock: Callable[[], float],
-        rng: Random,
-        tick_interval: float,
-    ) -> None:
+    def __init__(self, parts: Parts, discovery: Discovery) -> None:
         # Immutable; each of the objects has its own lock.
-        self.myself = myself
         self.round_trips = Histogram()
         """Of all pings that counted, since the start."""
-        self._config = config
-        self._table = table
-        self._book = book
-        self._discovery = discovery
-        self._events = events
-        self._lateness = lateness
-        self._clock = clock
-        self._rng = rng
-        self._tick_interval = tick_interval
+        self._parts, self._discovery = parts, discovery
+        self._myself, self._table, self._lateness = parts.myself, parts.table, parts.lateness
+        self._events, self._clock = parts.events, parts.clock
 
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._stopping = False
         self._superseded: List[Tuple[float, Link]] = []
         """Losers of ties, and when to close each."""
-        self._refusals: OrderedDict[str, Tuple[float, str]] = OrderedDict()
-        """By address, the oldest first: when and why a connection was last reported as refused."""
+        self._failures: OrderedDict[str, Tuple[float, str]] = OrderedDict()
+        """By address, the oldest first: when and why a failed connection was last reported."""
 
     def stop(self) -> None:
         """Let nobody in from now on."""
         with self._lock:
             self._stopping = True
-        self._table.close()
+        self._table.admit_nobody_more()
 
     def tick(self, now: float) -> None:
         """Drop silent peers, ping the others, close losers of ties.  The pinger's thread."""
-        patience, timeout = self._lateness.patience, self._config.ping_timeout
-        for peer in self._table.silent(patience):
+        awake_now, timeout = self._lateness.awake_clock, self._parts.config.ping_timeout
+        for peer in self._table.silent(awake_now):
             # The pong may be waiting where we chose not to read: that is no fault of the peer.
-            if patience - peer.link.unread_until > timeout:
+            if awake_now - peer.link.unread_until > timeout:
                 peer.link.close("timeout", "no pong within %g s" % timeout)
                 self.lost(peer, "timeout", now)
         for peer in self._table.ping_due(now):
-            self._note_ping(peer, now)
+            self._expect_pong(peer, now)
             peer.link.send(messages.PING, urgent=True)
         with self._lock:
             due = [link for at, link in self._superseded if at <= now]
@@ -141,21 +119,21 @@ class Membership:
 
     def accepted(self, link: Link, hello: Hello) -> Lines:
         """Answer the hello of a node that dialed us: let it in, or raise ``Refused``."""
-        # Said before the peer gets its place.  From then on other threads may forward messages to
-        # it, and our hello must be the first.  But sent together with the first words: one packet
-        # less, and one wake-up of the other end less.
-        link.hold(self.myself.hello(link))
+        # Our hello must be the first line.  So it comes before the peer gets its seat: if that wins a
+        # tie the peer is up at once, and other threads may forward messages to it.  But it is sent
+        # together with the first words: one packet less, and one wake-up of the other end less.
+        link.hold(self._myself.hello(link))
         if hello.probe:
-            link.state = PROBED
+            link.state = GUEST
             return ()
         self._check(hello)
         now = self._clock()
         link.peer = peer = Peer(link, hello, now)
         link.state = ADMITTED
-        self._note_ping(peer, now)
+        self._expect_pong(peer, now)
         admission = self._table.admit(peer)
         if admission.refusal == "full":
-            detail = "%d peers are as many as fit here" % self._config.max_peers
+            detail = "%d peers are as many as fit here" % self._table.max_peers
             raise Refused("full", detail, [self._discovery.addresses_for(link, now)])
         if admission.incumbent is not None:
             # Perhaps the old connection is dead and we have not noticed yet: find out.
@@ -164,7 +142,7 @@ class Membership:
         if admission.refusal is not None:
             raise Refused(admission.refusal)
         if admission.loser is not None:  # its other end dialed the winner, and will close it
-            self._close_later(admission.loser.link, HANDSHAKE_TIMEOUT)
+            self._close_later(admission.loser.link, now + HANDSHAKE_TIMEOUT)
         self._discovery.met(peer, now)
         return self._first_words(peer)
 
@@ -176,16 +154,15 @@ class Membership:
         now = self._clock()
         target = link.target
         assert target is not None
-        link.found = hello.nodeid
-        if hello.nodeid == self.myself.nodeid:
+        link.found_nodeid = hello.nodeid
+        if hello.nodeid == self._myself.nodeid:
             # A name may have further addresses that lead elsewhere: only the reached one is ours.
-            new = self._book.note_mine(link.remote, now)
-            if new and not link.probe:
+            new = self._parts.book.note_mine(link.remote, now)
+            if new and not link.is_our_probe:
                 self._events.emit("self", address=str(target))
         self._check(hello)
-        self._discovery.found(link, hello.nodeid, now)
-        if link.probe:
-            link.state = PROBED
+        self._discovery.note_found(link, hello.nodeid, now)
+        if link.is_our_probe:
             raise PeerLeft("closed")  # we have seen what we came for
         peer = Peer(link, hello, now)
         if self._stopping:  # read without the lock: a moment late does no harm
@@ -194,35 +171,35 @@ class Membership:
             raise Refused("duplicate", "we are connected already")
         link.peer = peer
         link.state = ADMITTED
-        self._note_ping(peer, now)
+        self._expect_pong(peer, now)
         return self._first_words(peer)
 
-    def welcome(self, link: Link) -> bool:
-        """Take the first message after hello as the welcome; True if the peer is up now.
+    def confirmed(self, link: Link) -> bool:
+        """Note that the other end has sent more than a hello; True if the peer is up now.
 
-        Raises ``Refused`` if there is no place for it any more.
+        That is the welcome, if we dialed.  Raises ``Refused`` if no seat is left for it.
         """
         peer = link.peer
         assert peer is not None
         if link.direction == OUTBOUND:
             now = self._clock()
-            self._discovery.welcomed(link, now)
+            self._discovery.made_peer(link, now)
             admission = self._table.admit(peer)
             incumbent = admission.incumbent
             if incumbent is not None and incumbent.link.direction == INBOUND:
                 # A tie, and the other end dialed the winner: closing this one is up to it.
                 link.state = SUPERSEDED
-                self._close_later(link, HANDSHAKE_TIMEOUT)
+                self._close_later(link, now + HANDSHAKE_TIMEOUT)
                 return False
             if admission.refusal is not None:
                 # We have dialed it twice (it has two names, say), or have filled up meanwhile.
                 link.state = SUPERSEDED
                 raise Refused(admission.refusal)
             if admission.loser is not None:
-                self._close_later(admission.loser.link, TIE_GRACE)
+                self._close_later(admission.loser.link, now + TIE_GRACE)
             self._discovery.met(peer, now)
             end = DialEnd(peer.nodeid, link.remote, OK, link.connect_seconds, False)
-            self._discovery.ended(end, now)
+            self._discovery.dial_over(end, now)
         if not self._table.announce(peer):
             return False
         self.report_again(link.target or link.remote)
@@ -230,32 +207,35 @@ class Membership:
 
     def _check(self, hello: Hello) -> None:
         """Raise ``Refused`` if that is ourselves, or a node of another network."""
-        if hello.nodeid == self.myself.nodeid:
+        if hello.nodeid == self._myself.nodeid:
             raise Refused("self")
-        if hello.network != self.myself.network:
-            detail = "network %r here, %r there" % (self.myself.network, hello.network)
+        if hello.network != self._myself.network:
+            detail = "network %r here, %r there" % (self._myself.network, hello.network)
             raise Refused("network", detail)
 
     def _first_words(self, peer: Peer) -> List[bytes]:
         """Return what each side says after hello: where I am; whom do you know; are you there?"""
-        own = self.myself.address_for(peer.link)
-        return [_addr_of(own, self.myself.nodeid), messages.GETADDR, messages.PING]
+        own = self._myself.address_for(peer.link)
+        return [_addr_of(own, self._myself.nodeid), messages.GETADDR, messages.PING]
 
-    def _close_later(self, link: Link, seconds: float) -> None:
-        """Close the loser of a tie, unless its other end does so before."""
+    def _close_later(self, link: Link, at: float) -> None:
+        """Close the loser of a tie at that time, unless its other end does so before."""
         with self._lock:
-            self._superseded.append((self._clock() + seconds, link))
+            self._superseded.append((at, link))
 
     # -- ping -----------------------------------------------------------------------------
 
-    def _note_ping(self, peer: Peer, now: float) -> None:
-        # Never more than the interval, the pinger's ticks included: a dead peer is to be noticed
+    def _expect_pong(self, peer: Peer, now: float) -> None:
+        """Note a ping that is about to be sent: afterwards the pinger might send a second one."""
+        # With the tick that it waits for, never more than the interval: a dead peer is to be noticed
         # within ping_interval and ping_timeout.
-        interval = self._config.ping_interval * (0.9 + 0.09 * self._rng.random())
+        parts = self._parts
+        longest = parts.config.ping_interval - parts.tick_interval
+        interval = longest * (0.9 + 0.1 * parts.rng.random())
         if peer.last_pong_at is None:
             interval = min(interval, SECOND_PING_AFTER)
-        patience = self._lateness.patience + self._config.ping_timeout + self._tick_interval
-        self._table.ping_sent(peer, now, now + interval, patience)
+        timeout = parts.config.ping_timeout + parts.tick_interval
+        self._table.ping_sent(peer, now, now + interval, self._lateness.awake_clock + timeout)
 
     def pong(self, peer: Peer) -> None:
         """Note that ``peer`` has answered; a pong to no ping of ours is harmless."""
@@ -280,8 +260,8 @@ class Membership:
         if self._table.remove(peer, reason):
             self._discovery.lost(peer, left, now)
 
-    def refused(self, address: Address, reason: str, detail: str, direction: str) -> None:
-        """Report a connection that became no peer, but not each retry.  Any thread.
+    def report_failure(self, address: Address, reason: str, detail: str, direction: str) -> None:
+        """Report a connection that became no peer as ``refused``, but not each retry.  Any thread.
 
         An address that we dial is reported when the reason is new; a host that dials us, at most
         once a second.
@@ -289,14 +269,14 @@ class Membership:
         key = address.host if direction == INBOUND else str(address)
         now = self._clock()
         with self._lock:
-            last_at, last_reason = self._refusals.get(key, (float("-inf"), ""))
+            last_at, last_reason = self._failures.get(key, (float("-inf"), ""))
             quiet = now - last_at < 1.0 if direction == INBOUND else reason == last_reason
             if quiet or self._stopping:
                 return
-            self._refusals[key] = (now, reason)
-            self._refusals.move_to_end(key)
-            if len(self._refusals) > REFUSALS_REMEMBERED:
-                self._refusals.popitem(last=False)
+            self._failures[key] = (now, reason)
+            self._failures.move_to_end(key)
+            if len(self._failures) > MAX_BOOK:
+                self._failures.popitem(last=False)
         self._events.emit("refused", address=str(address), reason=reason)
         level = INFO if reason == "protocol" else DEBUG
         self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
@@ -304,8 +284,8 @@ class Membership:
     def report_again(self, address: Address) -> None:
         """Report the next failure of ``address`` whatever was reported before.  Any thread."""
         with self._lock:
-            self._refusals.pop(str(address), None)
-            self._refusals.pop(address.host, None)
+            self._failures.pop(str(address), None)
+            self._failures.pop(address.host, None)
 
 
 @functools.lru_cache(maxsize=16)  # the same line for each peer, for as many as we have addresses

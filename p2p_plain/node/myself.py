@@ -1,6 +1,5 @@
 """What a node says about itself."""
 
-
 from ..common.address import Address, is_ip, is_loopback, is_shareable
 from ..common.typing import NamedTuple, Optional, Tuple
 from .messages import Hello, encode_hello
@@ -34,7 +33,7 @@ class Myself(NamedTuple):
                 name=self.name,
                 network=self.network,
                 agent=self.agent,
-                probe=link.probe,
+                probe=link.is_our_probe,
                 observed=link.remote if is_shareable(link.remote) else None,
                 http=self.http,
             )

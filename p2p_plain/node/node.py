@@ -1,19 +1,7 @@
 """A node: builds the parts, starts them in order, stops them in reverse.
 
 Nothing is decided here and nothing is read from a socket; this is where the parts get to know each
-other.  The threads of a node:
-
-=================  ==============================================================
-``listener``       accepts connections, and starts a thread for each
-``inbound-N``      one for each connection that the other end dialed
-``outbound-N``     one for each connection that we dialed
-``connector-N``    up to sixteen that dial
-``pinger``         the Timer: pings, timeouts, whatever else is due
-``events``         calls the callbacks, feeds ``events()``, writes the log
-``keeper``         writes the peers file, if there is one
-=================  ==============================================================
-
-``full_node`` adds the monitor and the status page.
+other.  ``full_node`` adds the monitor and the status page.
 """
 
 import itertools
@@ -34,14 +22,16 @@ from ..common.interfaces import dialable_addresses
 from ..common.threads import Crew, end_a_first_thread
 from ..common.typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple, Union
 from .address_book import AddressBook
-from .connector import Connector, Order
+from .connector import Connector
 from .discovery import MAX_DIALS
 from .hooks import Hooks
+from .lateness import Lateness
 from .listener import Listener
 from .messages import new_uuid
 from .myself import Myself
 from .overlay import Overlay
-from .peer import PeerInfo
+from .parts import Parts
+from .peer import Order, PeerInfo
 from .peer_table import PeerTable
 from .peers_file import PeersFile
 from .pinger import Pinger
@@ -62,10 +52,10 @@ RESERVED_DESCRIPTORS = 32
 what the program around us has open.  A node without descriptors cannot even say that it is full."""
 
 STOP_DEADLINE = 0.9
-"""Seconds that ``stop`` takes at the longest, whatever the peers do ..."""
+"""Seconds that ``stop`` takes at the longest, whatever the peers do."""
 
 LEAVE_DEADLINE = 0.4
-"""... and how many of them it waits for a first peer if broadcasts were said and none is there yet."""
+"""Seconds that ``stop`` waits for a first peer if there are broadcasts that no peer has taken yet."""
 
 
 class Node:
@@ -88,19 +78,19 @@ class Node:
         self._sessions = Sessions()
         self._peers_file: Optional[PeersFile] = None
         self._started_at = 0.0
-        self._outbound = itertools.count(1)  # next() is one step, for sixteen threads too
+        self._outbound_numbers = itertools.count(1)  # next() is one step, for sixteen threads too
 
         # Held while the parts are built and started: a stop from another thread, or from a callback
         # that hears of "listening", waits that moment.
         self._life = threading.Lock()
-        self._running = False
-        """True from the start on; it stays true after the stop."""
+        self._was_started = False
+        """True from the start on, also after the stop."""
         self._stopping = threading.Event()
         self._leaving = False
         """True once ``stop`` has begun to close connections."""
         self._stopped = threading.Event()
 
-        # Guards the question which thread stops first.
+        # Held to decide which thread stops first.
         self._lock = threading.Lock()
 
     # -- life -----------------------------------------------------------------------------
@@ -112,17 +102,17 @@ class Node:
         ``NotRunning`` if the node was started or stopped before.
         """
         with self._life:
-            if self._running or self._stopping.is_set():
+            if self._was_started or self._stopping.is_set():
                 if not self._stopping.is_set():
                     raise NotRunning("the node runs already; start() and with are once for each")
                 raise NotRunning("the node was stopped and can be started only once; make another")
             try:
                 self._build()
-                self._running = True
+                self._was_started = True
                 self._launch()
             except BaseException as error:
                 self._stopping.set()
-                if self._running:
+                if self._was_started:
                     self._shut_down("it could not start")
                 else:
                     self._close_extras()
@@ -141,14 +131,9 @@ class Node:
             self._peers_file = PeersFile(config.peers_file, self._book, self._events)
             self._peers_file.read()
         advertise = None if config.advertise is None else _resolved(config.advertise)
-        places = self._build_extras(max(1, descriptors() - RESERVED_DESCRIPTORS))
-        self._listener = Listener(
-            config.bind,
-            config.port,
-            self._crew,
-            self._serve_inbound,
-            self._sessions.evict_stranger,
-        )
+        seats = self._build_extras(max(1, descriptors() - RESERVED_DESCRIPTORS))
+        make_room = self._sessions.evict_stranger
+        self._listener = Listener(config.bind, config.port, self._crew, self._serve_inbound, make_room)
         self._started_at = time.monotonic()
         listening = self._listener.listening
         addresses = dialable_addresses(listening)
@@ -163,30 +148,29 @@ class Node:
             addresses=addresses,
             http=self._http_port(addresses),
         )
-        self._table = PeerTable(
-            self.nodeid, min(config.max_peers, places), time.monotonic, self._events.emit
-        )
+        seats = min(config.max_peers, seats)
+        self._table = PeerTable(self.nodeid, seats, time.monotonic, self._events.emit)
+        is_mine = self._book.knows_as_mine
         self._connector = Connector(
-            self._crew,
-            MAX_DIALS,
-            self._serve_outbound,
-            self._dial_failed,
-            self._book.knows_as_mine,
+            self._crew, MAX_DIALS, self._serve_outbound, self._dial_failed, is_mine
         )
-        tick = min(TICK, config.ping_interval / 4, config.ping_timeout / 4)
+        tick_interval = min(TICK, config.ping_interval / 4, config.ping_timeout / 4)
         self._overlay = Overlay(
-            self._myself,
-            config,
-            self._table,
-            self._book,
-            self._events,
-            self._connector.order,
-            time.monotonic,
-            rng,
-            tick,
-            self._hooks(rng),
+            Parts(
+                config=config,
+                myself=self._myself,
+                table=self._table,
+                book=self._book,
+                events=self._events,
+                dial=self._connector.order,
+                hooks=self._make_hooks(rng),
+                lateness=Lateness(tick_interval, time.monotonic()),
+                clock=time.monotonic,
+                rng=rng,
+                tick_interval=tick_interval,
+            )
         )
-        self._pinger = Pinger(tick, self._beat, self._crew.report)
+        self._pinger = Pinger(tick_interval, self._tick, self._crew.report)
         self._dispatcher = threading.Thread(target=self._events.run, name="events", daemon=True)
         self._trace = self._report_trace if self._events.wants(TRACE) else None
 
@@ -230,7 +214,7 @@ class Node:
             return
         try:
             with self._life:
-                running = self._running
+                running = self._was_started
             if running:
                 self._shut_down(reason)
         finally:
@@ -258,7 +242,7 @@ class Node:
         while self._crew.wait(min(linger, time.monotonic() + POLL_SLICE)):
             if time.monotonic() >= linger:
                 break
-            self._sessions.attend(time.monotonic())
+            self._sessions.tick(time.monotonic())
         for session in sessions:
             untaken = session.untaken()
             if untaken:
@@ -269,8 +253,8 @@ class Node:
         left = self._crew.wait(deadline)
         if left:
             # They wait for a name server, which cannot be interrupted, or for a processor.
-            said = "stopped after %g s all the same: threads that had not ended by then: %d"
-            self._events.log(WARNING, said, STOP_DEADLINE, left)
+            text = "stopped after %g s all the same: threads that had not ended by then: %d"
+            self._events.log(WARNING, text, STOP_DEADLINE, left)
         if self._pinger.is_alive():
             self._pinger.join(max(0.0, deadline - time.monotonic()))
         self._events.emit(
@@ -292,7 +276,7 @@ class Node:
     def __repr__(self) -> str:
         if self._stopping.is_set():
             state = "stopped" if self._stopped.is_set() else "stopping"
-        elif not self._running:
+        elif not self._was_started:
             state = "not started"
         else:
             state = "at %s, peers: %d" % (", ".join(self.addresses), self._table.count())
@@ -300,17 +284,17 @@ class Node:
 
     # -- what a node with more to it overrides ----------------------------------------------
 
-    def _build_extras(self, places: int) -> int:
-        """Make what must exist before the port is taken; return how many places peers get."""
-        return places
+    def _build_extras(self, seats: int) -> int:
+        """Make the extras, before the port is taken; return how many of the seats peers get."""
+        return seats
 
     def _launch_extras(self) -> None:
-        """Start it, after the dispatcher and before the listener."""
+        """Start the extras, after the dispatcher and before the listener."""
 
     def _close_extras(self) -> None:
-        """Stop it, first of all parts; it may not have begun."""
+        """Stop the extras, before all other parts; they may not have begun."""
 
-    def _hooks(self, rng: random.Random) -> Hooks:
+    def _make_hooks(self, rng: random.Random) -> Hooks:
         """Return what listens to the rules."""
         return Hooks()
 
@@ -404,14 +388,14 @@ class Node:
             raise UsageError("event", "there is no %.60r; there are %s and *" % (event, known))
         if not callable(callback):
             raise UsageError("callback", "%.60r cannot be called" % (callback,))
-        if self._running or self._stopping.is_set():
+        if self._was_started or self._stopping.is_set():
             self._live()
             if event == TRACE:
                 raise UsageError("event", "the trace has to be asked for before the start")
         self._events.on(event, callback)
 
     def _started(self) -> Overlay:
-        if not self._running:
+        if not self._was_started:
             if self._stopping.is_set():
                 raise NotRunning("the node was stopped before it ran; make another")
             raise NotRunning("the node has not been started; call start() first")
@@ -425,13 +409,13 @@ class Node:
 
     # -- the parts meet ---------------------------------------------------------------------
 
-    def _serve_inbound(self, sock: socket.socket, place: Any) -> None:
-        """Serve a connection that comes from ``place``.  Its own thread."""
-        self._serve(sock, from_sockaddr(place))
+    def _serve_inbound(self, sock: socket.socket, sockaddr: Any) -> None:
+        """Serve a connection that comes from ``sockaddr``.  Its own thread."""
+        self._serve(sock, from_sockaddr(sockaddr))
 
     def _serve_outbound(self, order: Order, sock: socket.socket, seconds: float) -> None:
         """Give a connection that a connector's thread has made a thread of its own."""
-        name = "outbound-%d" % next(self._outbound)
+        name = "outbound-%d" % next(self._outbound_numbers)
         try:
             self._crew.start(name, self._serve, sock, None, order, seconds)
         except RuntimeError:
@@ -447,16 +431,7 @@ class Node:
     ) -> None:
         try:
             session = Session(
-                sock,
-                self._overlay,
-                self.config.ping_timeout,
-                self.config.max_rate,
-                self._trace,
-                remote=remote,
-                target=None if order is None else order.address,
-                probe=order is not None and order.probe,
-                wanted=None if order is None else order.wanted,
-                connect_seconds=connect_seconds,
+                sock, self._overlay, self.config, self._trace, remote, order, connect_seconds
             )
         except OSError as error:  # gone before we looked
             sock.close()
@@ -475,13 +450,11 @@ class Node:
             self._sessions.leave(session)
 
     def _dial_failed(self, order: Order, failure: DialFailed) -> None:
-        self._overlay.dial_failed(
-            order.address, order.probe, order.wanted, failure.outcome, failure.detail
-        )
+        self._overlay.dial_failed(order, failure)
 
-    def _beat(self) -> None:
-        self._sessions.attend(time.monotonic())
-        self._connector.attend()
+    def _tick(self) -> None:
+        self._sessions.tick(time.monotonic())
+        self._connector.tick()
         self._overlay.tick()
 
     def _report_trace(self, direction: str, session: Session, lines: bytes) -> None:

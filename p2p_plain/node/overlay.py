@@ -1,94 +1,40 @@
-"""The rules of the network as one object: what arrives is given to the part that it concerns.
+"""The rules of the network as one object: each message goes to the part that it concerns.
 
-Theory of operation
-===================
-
-The plumbing (``session``, ``connector``, and ``pinger``, which ticks five times a second) calls in
-here when something happened::
-
-    receive(link, message)     a message arrived         on that connection's reader thread
-    closed(link, reason)       a connection ended        on that connection's reader thread
-    dial_failed(address, ...)  a dial made no connection on the thread that tried
-    tick()                     time has passed           on the pinger's thread
-
-Three parts decide, each with its own state and lock: ``membership`` (hello, ties, ping, bye),
-``discovery`` (getaddr, addr, dialing) and ``talk`` (applications' messages).  They call out through
-what they were given: ``dial(address, ...)`` puts a dial into the connector's queue, ``link.send``
-and ``link.close`` never block, ``emit`` reports an event, and ``hooks`` serves those who build on
-the node.
-
-There are no sockets and no threads here, and the clock and the randomness are passed in.  So the
-same code runs a real node and the simulated networks of the tests.
+The folder's docstring has the theory of operation.  Here are the four calls of the plumbing
+(``receive``, ``closed``, ``dial_failed``, ``tick``), and what the library asks.
 """
 
-from random import Random
-
 from ..common.address import Address
-from ..common.config import Config
 from ..common.counters import Tally
-from ..common.errors import PeerLeft, PeerMisbehaved
-from ..common.events import DEBUG, INFO, Events
+from ..common.errors import DialFailed, PeerLeft, PeerMisbehaved
+from ..common.events import DEBUG, INFO
 from ..common.outcomes import OK, RESET, TIMEOUT, WRONG_PEER
-from ..common.typing import Callable, Optional
+from ..common.typing import Optional
 from . import messages
-from .address_book import AddressBook
-from .discovery import Dial, Discovery
-from .hooks import DialEnd, Hooks, Lines
-from .lateness import Lateness
+from .discovery import Discovery
+from .hooks import DialEnd, Lines
 from .membership import Membership
-from .messages import Addr, AnyMessage, Bye, GetAddr, Hello, Message, Ping, Pong, Unknown
-from .myself import Myself
-from .peer import ADMITTED, GREETING, OUTBOUND, OVER, SUPERSEDED, UP, Link
-from .peer_table import PeerTable
+from .messages import Addr, AnyMessage, AppMessage, Bye, GetAddr, Hello, Ping, Pong, Unknown
+from .parts import Parts
+from .peer import ADMITTED, GREETING, OUTBOUND, OVER, SUPERSEDED, UP, Link, Order
 from .talk import Talk
 
 
 class Overlay:
     """The rules of the network, for one node.  Any thread may call any method."""
 
-    def __init__(
-        self,
-        myself: Myself,
-        config: Config,
-        table: PeerTable,
-        book: AddressBook,
-        events: Events,
-        dial: Dial,
-        clock: Callable[[], float],
-        rng: Random,
-        tick_interval: float,
-        hooks: Optional[Hooks] = None,
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
         # Immutable; each of the objects has its own lock.
-        self.myself = myself
-        self.table = table
-        self.book = book
-        self.hooks = hooks or Hooks()
-        self.lateness = Lateness(tick_interval, clock())
-        self.discovery = Discovery(
-            myself.nodeid, config.max_peers, table, book, dial, rng, self.hooks
-        )
-        self.membership = Membership(
-            myself,
-            config,
-            table,
-            book,
-            self.discovery,
-            events,
-            self.lateness,
-            clock,
-            rng,
-            tick_interval,
-        )
-        self.talk = Talk(myself.nodeid, table, events, rng)
+        self.myself, self.table, self.book = parts.myself, parts.table, parts.book
+        self.hooks, self.lateness = parts.hooks, parts.lateness
+        self.discovery = Discovery(parts)
+        self.membership = Membership(parts, self.discovery)
+        self.talk = Talk(parts)
         self.dial_failures = Tally()
         """By reason, of dials and probes alike, since the start."""
-        self._config = config
-        self._events = events
-        self._clock = clock
-        self._rng = rng
+        self._parts, self._events, self._clock = parts, parts.events, parts.clock
         # The pinger's thread only.
-        self._ask_at = clock() + config.ping_interval
+        self._ask_at = self._clock() + parts.config.ping_interval
         self.hooks.attach(self)
 
     def start(self) -> None:
@@ -109,11 +55,11 @@ class Overlay:
         ``PeerLeft`` if the other end has said ``bye``.
         """
         kind = type(message)
-        if link.state is GREETING or isinstance(message, (Hello, Bye)):
+        if link.state == GREETING or isinstance(message, (Hello, Bye)):
             return self._greet(link, message)
-        welcome = link.state is ADMITTED and kind is not Addr and kind is not Unknown
-        if welcome and self.membership.welcome(link):
-            self.talk.welcomed(link)
+        confirms = link.state == ADMITTED and kind is not Addr and kind is not Unknown
+        if confirms and self.membership.confirmed(link):
+            self.talk.peer_is_up(link)
         if kind is Ping:
             return (messages.PONG,)
         peer = link.peer
@@ -123,9 +69,9 @@ class Overlay:
             elif kind is GetAddr:
                 return (self.discovery.addresses_for(link, self._clock()),)
             elif isinstance(message, Addr):
-                self.discovery.heard(peer, message, self._clock())
-            elif isinstance(message, Message):
-                self.talk.heard(peer, message)
+                self.discovery.receive_addr(peer, message, self._clock())
+            elif isinstance(message, AppMessage):
+                self.talk.receive(peer, message)
         if kind in messages.REGISTERED:
             return self.hooks.received(link, message)
         return ()
@@ -136,59 +82,56 @@ class Overlay:
         state, link.state = link.state, OVER
         if link.peer is not None:
             self.membership.lost(link.peer, reason, now)
-        if state is UP and reason == "protocol":
+        if state == UP and reason == "protocol":
             self._events.log(INFO, "%s %s: %s %s", link.remote, link.direction, reason, detail)
         target = link.target
         if target is not None and state in (UP, SUPERSEDED):
-            self.book.ended(target, now)
+            self.book.connection_over(target, now)
         unfinished = state in (GREETING, ADMITTED)
-        if target is not None and link.wanted is not None and (link.probe or unfinished):
-            outcome = _outcome(link, reason)
-            end = DialEnd(link.wanted, target, outcome, link.connect_seconds, link.probe)
-            self.discovery.ended(end, now)
-        if unfinished and not link.probe:
+        wanted = None if link.order is None else link.order.wanted
+        if target is not None and wanted is not None and unfinished:
+            outcome = _outcome(link, wanted, reason)
+            end = DialEnd(wanted, target, outcome, link.connect_seconds, link.is_our_probe)
+            self.discovery.dial_over(end, now)
+        if unfinished and not link.is_our_probe:
             if target is not None:
-                blame = state is GREETING and reason not in ("full", "duplicate", "self", "network")
-                self.discovery.not_welcomed(target, now, blame)
+                blame = state == GREETING and reason not in ("full", "duplicate", "self", "network")
+                self.discovery.made_no_peer(target, now, blame)
             if reason not in ("self", "duplicate"):
-                self.membership.refused(target or link.remote, reason, detail, link.direction)
+                address = target or link.remote
+                self.membership.report_failure(address, reason, detail, link.direction)
         self.discovery.dial_more(now)
 
-    def dial_failed(
-        self,
-        target: Address,
-        probe: bool,
-        wanted: Optional[str],
-        reason: str,
-        detail: str = "",
-    ) -> None:
-        """There is no connection to ``target``; ``reason`` is the word of a ``DialFailed``."""
+    def dial_failed(self, order: Order, failure: DialFailed) -> None:
+        """A dial has made no connection.  The thread that tried."""
         now = self._clock()
+        target, probe, wanted = order
+        reason = failure.outcome
         self.dial_failures.count(reason)
         if wanted is not None:
             # A name that does not resolve, no descriptor left: says nothing about the other end.
             outcome = None if reason in ("unknown", "self") else reason
-            self.discovery.ended(DialEnd(wanted, target, outcome, None, probe), now)
+            self.discovery.dial_over(DialEnd(wanted, target, outcome, None, probe), now)
         if probe:
-            self._events.log(DEBUG, "%s probe: %s %s", target, reason, detail)
+            self._events.log(DEBUG, "%s probe: %s %s", target, reason, failure.detail)
             return
         if reason == "self":
             self.book.note_mine(target, now)
-        self.discovery.not_welcomed(target, now, blame=reason != "self")
+        self.discovery.made_no_peer(target, now, blame=reason != "self")
         if reason != "self":
-            self.membership.refused(target, reason, detail, OUTBOUND)
+            self.membership.report_failure(target, reason, failure.detail, OUTBOUND)
         self.discovery.dial_more(now)
 
     def tick(self) -> None:
         """Do what is due.  The pinger's thread only; never blocks."""
         now = self._clock()
-        self.lateness.beat(now)
+        self.lateness.tick(now)
         self.membership.tick(now)
         if now >= self._ask_at:
-            self._ask_at = now + self._config.ping_interval
+            self._ask_at = now + self._parts.config.ping_interval
             peers = self.table.up()
             if peers:
-                self._rng.choice(peers).link.send(messages.GETADDR)
+                self._parts.rng.choice(peers).link.send(messages.GETADDR)
         self.hooks.ticked(now)
         self.discovery.tick(now)
 
@@ -217,14 +160,13 @@ class Overlay:
             self.discovery.dial(address, self._clock())
 
 
-def _outcome(link: Link, reason: str) -> Optional[str]:
+def _outcome(link: Link, wanted: str, reason: str) -> Optional[str]:
     """Return what a dial has shown that led to a connection; None if nothing."""
-    if link.said_bye and link.found is None:
-        return None  # we were too late for it, perhaps
-    if link.found is not None:
-        return OK if link.found == link.wanted else WRONG_PEER
-    return _WITHOUT_HELLO.get(reason)
+    if link.found_nodeid is not None:
+        return OK if link.found_nodeid == wanted else WRONG_PEER
+    return None if link.said_bye else _WITHOUT_HELLO.get(reason)
 
 
 _WITHOUT_HELLO = {"closed": RESET, "timeout": TIMEOUT, "protocol": WRONG_PEER}
-"""Outcomes of connections without a hello.  A ``full`` instead of it may be said by anybody."""
+"""Outcomes of connections without a hello.  A bye without hello proves nothing: any program could send
+it, or we were too late for it."""

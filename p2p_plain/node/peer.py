@@ -1,7 +1,7 @@
 """A connection as the rules see it (``Link``), and the node at its other end (``Peer``).
 
-``session.Session`` is the link over a real socket.  The simulated networks of the tests have
-links of their own, which is why everything above ``session`` speaks of a ``Link`` only.
+``session.Session`` is the link over a real socket.  The simulated networks of the tests have links
+of their own, so the rules speak of a ``Link`` only.
 """
 
 from collections import deque
@@ -13,20 +13,21 @@ from .messages import Hello
 INBOUND = "inbound"
 OUTBOUND = "outbound"
 
-# The life of a link.  Each state may also lead straight to OVER.
-GREETING = "greeting"  # waiting for the other end's hello                     -> any below
-ADMITTED = "admitted"  # hellos exchanged; one more message from the other end is missing
-UP = "up"  # a peer, and announced as one                                      -> SUPERSEDED
+# The states of a link.  Each may also lead straight to OVER.
+GREETING = "greeting"  # waiting for the other end's hello                  -> ADMITTED, GUEST
+ADMITTED = "admitted"  # hellos exchanged, a further message is missing     -> UP, SUPERSEDED
+UP = "up"  # a peer, and announced as one                                   -> SUPERSEDED
 SUPERSEDED = "superseded"  # lost a tie; the end that dialed the winner will close it
-PROBED = "probed"  # a guest: the other end only wanted our hello, or stays to ask
-OVER = "over"  # ended: nothing more is said or heard
+GUEST = "guest"  # its hello said ``probe``: it wants our hello, or stays to ask
+OVER = "over"  # ended: nothing more is sent or received
 
 HANDSHAKE_TIMEOUT = 10.0
-"""Seconds from connect to the end of the handshake, all of it, however slowly its bytes drip.  With a
-timeout for each read, one byte every nine seconds would hold a thread for half a day (slowloris)."""
+"""Seconds for the handshake, however slowly its bytes drip.  It lasts until the welcome for the end
+that dials, until hello for the end that accepts (after that the ping timeout watches).  With a timeout
+for each read, one byte every nine seconds would hold a thread for half a day (slowloris)."""
 
 GUEST_TIMEOUT = 60.0
-"""Seconds for which a guest may be silent.  (A guest's hello says ``probe``, and it stays to ask.)"""
+"""Seconds for which a guest may be silent."""
 
 RTT_SAMPLES = 120
 """Round trips remembered for each connection: two hours at one a minute."""
@@ -36,39 +37,45 @@ MEDIAN_FROM = 3
 start, when a whole network may be starting, and say more about that."""
 
 
+class Order(NamedTuple):
+    """An address to dial, and why."""
+
+    address: Address
+    probe: bool = False
+    """True to see only which node answers, and not to become its peer."""
+    wanted: Optional[str] = None
+    """The nodeid that should be found there, if that is known."""
+
+
 class Link:
-    """One connection.  Who may touch what stands with each group of fields."""
+    """One connection.  Each group of fields says which thread may touch it."""
 
     def __init__(
         self,
         remote: Address,
-        target: Optional[Address] = None,
-        probe: bool = False,
-        wanted: Optional[str] = None,
+        order: Optional[Order] = None,
         connect_seconds: Optional[float] = None,
     ) -> None:
         # Immutable.
         self.remote = remote
         """The other end of the socket.  Its port is where it listens only if we dialed it."""
-        self.target = target
-        """The address that we dialed (it may hold a name); ``None`` if the other end dialed us."""
-        self.probe = probe
-        """True if we dialed only to see which node answers there."""
-        self.wanted = wanted
-        """The nodeid that should be found at ``target``, if that is known."""
+        self.order = order
+        """What we dialed, and why; ``None`` if the other end dialed us."""
+        self.target = None if order is None else order.address
+        """The address that we dialed; it may hold a name."""
+        self.is_our_probe = order is not None and order.probe
         self.connect_seconds = connect_seconds
         """The time that the TCP connect took, if we dialed."""
         # Written by the link's reader thread, and by PeerTable: announce() for a peer that is
         # up, admit() for one that has lost a tie.
         self.state = GREETING
         self.peer: Optional[Peer] = None
-        self.found: Optional[str] = None
+        self.found_nodeid: Optional[str] = None
         """The nodeid of the hello that answered our dial."""
         self.said_bye = False
         """True once the other end has said ``bye``."""
         self.unread_until = float("-inf")
-        """The end of a time in which we leave the link unread on purpose, on the clock
-        ``Lateness.patience``."""
+        """When we read the link again that we leave unread on purpose, on ``Lateness.awake_clock``."""
 
     @property
     def direction(self) -> str:
@@ -80,15 +87,16 @@ class Link:
         raise NotImplementedError
 
     def send(self, line: bytes, urgent: bool = False) -> bool:
-        """Say one encoded line, or several; False if too much is waiting.  Never blocks.
+        """Send one encoded line, or several.  Never blocks.  Any thread.
 
-        ``urgent`` is for messages that keep the connection alive and are bounded by their nature
-        (one ping at a time, answers to what was read): they are never turned away.
+        False if the link is ending or broken, or if too much waits to be sent.  That last is no
+        reason to drop an ``urgent`` line: one that keeps the connection alive and is bounded by its
+        nature (one ping at a time, answers to what was read).
         """
         raise NotImplementedError
 
     def hold(self, line: bytes) -> None:
-        """Say one encoded line, together with the next one if that is better.  Never blocks."""
+        """Send one encoded line, together with the next one if that is better.  Never blocks."""
         self.send(line, urgent=True)
 
     def close(self, reason: str, detail: str = "") -> None:
@@ -104,9 +112,14 @@ class Peer:
         self.link = link
         self.hello = hello
         self.nodeid = hello.nodeid
-        self.connected_at = now
-        self.claimed = claimed_address(link, hello)
-        """Where the node should be dialable; ``None`` if it says that it does not listen."""
+        self.greeted_at = now
+        self.claimed: Optional[Address] = None
+        """Where the node says that it listens: the address that we dialed, as a number, or the port
+        of its hello on the host that it connects from; ``None`` if it does not listen."""
+        if link.target is not None:
+            self.claimed = link.remote
+        elif hello.port is not None:
+            self.claimed = Address(link.remote.host, hello.port)
         self.address = self.claimed or link.remote
         """The address that people are shown."""
         # Guarded by the table's lock.
@@ -115,8 +128,8 @@ class Peer:
         """True once its proven address has been advertised to other peers."""
         self.ping_sent_at: Optional[float] = None
         """When the ping went out that has not been answered yet."""
-        self.ping_patience = 0.0
-        """When that ping times out, on the clock ``Lateness.patience``."""
+        self.ping_expires_at = 0.0
+        """When that ping times out, on ``Lateness.awake_clock``."""
         self.next_ping_at = now
         self.last_pong_at: Optional[float] = None
         self.rtts: Deque[float] = deque(maxlen=RTT_SAMPLES)
@@ -126,17 +139,6 @@ class Peer:
     def name(self) -> str:
         """The peer's label; empty if it gave none."""
         return self.hello.name or ""
-
-
-def claimed_address(link: Link, hello: Hello) -> Optional[Address]:
-    """Return where the node at the other end of ``link`` says that it listens.
-
-    That is the address which we dialed, or the port of its hello on the host that it connects
-    from.
-    """
-    if link.target is not None:
-        return link.remote
-    return None if hello.port is None else Address(link.remote.host, hello.port)
 
 
 class PeerInfo(NamedTuple):
@@ -156,7 +158,7 @@ class PeerInfo(NamedTuple):
     rtt_max_ms: Optional[float]
     jitter_ms: Optional[float]
     up_seconds: float
-    """Seconds since the connection was made."""
+    """Seconds since its hello."""
     dial: str
     """The outcome of the last probe: a word of ``common.outcomes``."""
     dial_ms: Optional[float]

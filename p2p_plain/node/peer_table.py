@@ -4,9 +4,10 @@ The reader threads of all connections, the pinger and the library's callers shar
 it has a lock.  A question that must be asked and answered in one step ("is this nodeid here
 already? if not, put it in") is one method.
 
-Two nodes may dial each other at the same moment and have two connections for an instant.  Both
-ends must choose the same one to keep, without asking: the one dialed by the node with the smaller
-nodeid.  (If each end kept the first, each might keep another one, and close both.)
+Two nodes may dial each other at the same moment and have two connections for an instant: a tie.
+Both ends must choose the same one to keep, without asking: the one dialed by the node with the
+smaller nodeid.  (If each end kept the first, each might keep a different one, and both would be
+closed.)
 """
 
 from threading import Condition
@@ -18,8 +19,8 @@ from ..common.typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple
 from .lateness import Lateness
 from .peer import HANDSHAKE_TIMEOUT, OUTBOUND, SUPERSEDED, UP, Peer, PeerInfo, in_ms, spread
 
-NOT_TRIED = (UNKNOWN, None)
-"""The dial outcome of a peer that nobody has dialed since."""
+TIE_WINDOW = HANDSHAKE_TIMEOUT
+"""Seconds from one hello to the other in which two connections may have been dialed at once."""
 
 
 class Admission(NamedTuple):
@@ -37,14 +38,14 @@ class PeerTable:
         self, nodeid: str, max_peers: int, clock: Callable[[], float], emit: Emit
     ) -> None:
         self._nodeid = nodeid
-        self._max_peers = max_peers
+        self.max_peers = max_peers
+        """How many seats there are."""
         self._clock = clock
-        # emit() is called under _lock on purpose.  It never blocks, and so peer_up and peer_down are
-        # reported in the order in which they happened, with the right counts.
+        # A Condition is a lock with a bell, for ``wait_for``.  Under it only the lock of ``Events`` is
+        # taken: emit() never blocks, and so peer_up and peer_down are reported in the order in which
+        # they happened, with the right counts.  That lock is a leaf, like nearly every lock here: a
+        # thread that holds it waits for no other.  So no two threads can wait for each other.
         self._emit = emit
-        # A leaf, like nearly every lock here: a thread that holds it waits for no other lock.  So no
-        # two threads can wait for each other, and the locks of a node need no order.
-        # With a bell, for ``wait_for``.
         self._lock = Condition()
         # Guarded by _lock: the dict, and the guarded fields of every Peer in it.
         self._peers: Dict[str, Peer] = {}
@@ -55,25 +56,25 @@ class PeerTable:
     def admit(self, peer: Peer) -> Admission:
         """Put ``peer`` in unless its node is here already; decide ties.
 
-        Refusals are ``full``, ``duplicate``, and ``stopping`` after ``close``.  The winner of a tie
-        takes over the loser's place in the same step: no ``peer_down``, no second ``peer_up``.
+        Refusals are ``full``, ``duplicate``, and ``stopping`` after ``admit_nobody_more``.  The winner
+        of a tie takes the loser's seat in the same step: no ``peer_down``, no second ``peer_up``.
         """
         with self._lock:
             if self._closed:
                 return Admission("stopping")
             old = self._peers.get(peer.nodeid)
             if old is None:
-                if len(self._peers) >= self._max_peers:
+                if len(self._peers) >= self.max_peers:
                     return Admission("full")
                 self._peers[peer.nodeid] = peer
                 return Admission()
             if not self._beats(peer, old):
-                return Admission("duplicate", None, old)
+                return Admission("duplicate", incumbent=old)
             self._peers[peer.nodeid] = peer
             peer.up = old.up
             old.up = False
             old.link.state = SUPERSEDED
-            return Admission(None, old)
+            return Admission(loser=old)
 
     def would_lose(self, peer: Peer) -> bool:
         """True if its node is here already by a connection that ``peer`` cannot beat."""
@@ -84,19 +85,19 @@ class PeerTable:
     def _beats(self, new: Peer, old: Peer) -> bool:
         """True if ``new`` wins the tie: of opposite directions the smaller nodeid's dial stays.
 
-        Of the same direction the first stays.  And it is a tie only while both may have been dialed
-        at once.  Later somebody dials in with the nodeid of our peer, and nodeids are no secret.
+        Of the same direction the first stays.  A later connection with a peer's nodeid may be an
+        impostor, as nodeids are no secret.  It must not replace the real one.
         """
         if new.link.direction == old.link.direction:
             return False
-        if new.connected_at - old.connected_at > HANDSHAKE_TIMEOUT:
+        if new.greeted_at - old.greeted_at > TIE_WINDOW:
             return False
         return (new.link.direction == OUTBOUND) == (self._nodeid < new.nodeid)
 
     def announce(self, peer: Peer) -> bool:
         """Count ``peer`` as up, and emit ``peer_up`` unless the loser of its tie was up before.
 
-        False if it has no place in the table any more.
+        False if it has no seat in the table any more.
         """
         with self._lock:
             if self._peers.get(peer.nodeid) is not peer or self._closed:
@@ -108,17 +109,10 @@ class PeerTable:
             self._up += 1
             self._changes += 1
             self._lock.notify_all()
-            self._emit(
-                "peer_up",
-                nodeid=peer.nodeid,
-                name=peer.name,
-                address=str(peer.address),
-                direction=peer.link.direction,
-                peers=self._up,
-            )
+            self._emit_locked("peer_up", peer, direction=peer.link.direction)
             return True
 
-    def close(self) -> None:
+    def admit_nobody_more(self) -> None:
         """Admit and announce nobody from now on."""
         with self._lock:
             self._closed = True
@@ -134,16 +128,13 @@ class PeerTable:
                 peer.up = False
                 self._up -= 1
                 self._changes += 1
-                self._emit(
-                    "peer_down",
-                    nodeid=peer.nodeid,
-                    name=peer.name,
-                    address=str(peer.address),
-                    reason=reason,
-                    peers=self._up,
-                    up_seconds=round(self._clock() - peer.connected_at, 3),
-                )
+                up_seconds = round(self._clock() - peer.greeted_at, 3)
+                self._emit_locked("peer_down", peer, reason=reason, up_seconds=up_seconds)
             return True
+
+    def _emit_locked(self, event: str, peer: Peer, **more: object) -> None:
+        address = str(peer.address)
+        self._emit(event, nodeid=peer.nodeid, name=peer.name, address=address, **more, peers=self._up)
 
     # -- pings ------------------------------------------------------------------
 
@@ -156,12 +147,15 @@ class PeerTable:
                 if peer.next_ping_at <= now and peer.ping_sent_at is None
             ]
 
-    def ping_sent(self, peer: Peer, now: float, next_at: float, patience: float) -> None:
-        """Note that a ping goes out now, which times out at ``patience``; the next is due at ``next_at``."""
+    def ping_sent(self, peer: Peer, now: float, next_at: float, expires_at: float) -> None:
+        """Note that a ping goes out now, and the next one at ``next_at``.
+
+        It times out at ``expires_at`` on ``Lateness.awake_clock``.
+        """
         with self._lock:
             peer.ping_sent_at = now
             peer.next_ping_at = next_at
-            peer.ping_patience = patience
+            peer.ping_expires_at = expires_at
 
     def ping_soon(self, peer: Peer, now: float) -> None:
         """Make the next ping due now: something suggests that the peer may be gone."""
@@ -187,13 +181,13 @@ class PeerTable:
                 peer.next_ping_at = min(peer.next_ping_at, again_at)
             return now - sent_at
 
-    def silent(self, patience: float) -> List[Peer]:
-        """Return the peers whose ping has timed out, on the clock ``Lateness.patience``."""
+    def silent(self, awake_now: float) -> List[Peer]:
+        """Return the peers whose ping has timed out by ``awake_now`` on ``Lateness.awake_clock``."""
         with self._lock:
             return [
                 peer
                 for peer in self._peers.values()
-                if peer.ping_sent_at is not None and peer.ping_patience <= patience
+                if peer.ping_sent_at is not None and peer.ping_expires_at <= awake_now
             ]
 
     def answered_since(self, moment: float) -> Dict[str, Peer]:
@@ -221,7 +215,7 @@ class PeerTable:
             return peer if peer is not None and peer.up else None
 
     def holder(self, nodeid: str) -> Optional[Peer]:
-        """Return the peer that holds the place of that nodeid, up or about to be."""
+        """Return the peer that has the seat of that nodeid, up or about to be."""
         with self._lock:
             return self._peers.get(nodeid)
 
@@ -241,7 +235,7 @@ class PeerTable:
             return self._up
 
     def wait_for(self, count: int, deadline: Optional[float]) -> bool:
-        """Wait until ``count`` peers are up; False after ``deadline`` (monotonic) or ``close``."""
+        """Wait until ``count`` peers are up; False after ``deadline`` (monotonic) or at the stop."""
         with self._lock:
             while self._up < count and not self._closed:
                 left = None if deadline is None else deadline - monotonic()
@@ -251,7 +245,7 @@ class PeerTable:
             return self._up >= count
 
     def occupied(self) -> int:
-        """Return how many places are taken, by peers that are up or about to be."""
+        """Return how many seats are taken, by peers that are up or about to be."""
         with self._lock:
             return len(self._peers)
 
@@ -264,8 +258,8 @@ class PeerTable:
             now = self._clock()
             peers = [(peer, list(peer.rtts)) for peer in self._peers.values() if peer.up]
         found = []
-        for peer, rtts in sorted(peers, key=lambda pair: pair[0].connected_at):
-            dial, seconds = dials.get(peer.nodeid, NOT_TRIED)
+        for peer, rtts in sorted(peers, key=lambda pair: pair[0].greeted_at):
+            dial, seconds = dials.get(peer.nodeid, (UNKNOWN, None))
             rtt = spread(rtts)
             found.append(
                 PeerInfo(
@@ -277,7 +271,7 @@ class PeerTable:
                     rtt_p50_ms=in_ms(rtt.median),
                     rtt_max_ms=in_ms(rtt.worst),
                     jitter_ms=in_ms(rtt.jitter),
-                    up_seconds=round(now - peer.connected_at, 3),
+                    up_seconds=round(now - peer.greeted_at, 3),
                     dial=dial,
                     dial_ms=in_ms(seconds),
                 )

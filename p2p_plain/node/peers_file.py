@@ -9,6 +9,7 @@ The thread ``keeper`` saves it.
 
 import json
 import os
+import re
 import stat
 from threading import Event
 from time import monotonic, time
@@ -98,9 +99,11 @@ def save(path: str, kept: Kept, wall_now: float) -> None:
             {"address": str(k.address), "nodeid": k.nodeid, "from": k.source} for k in kept.heard
         ],
     }
-    temporary = "%s.%d.tmp" % (path, os.getpid())
+    # A name that nobody can guess, and a file that did not exist ("x"): otherwise another user of the
+    # folder could put a link there first, and have us overwrite the file that it points to.
+    temporary = "%s.%s.tmp" % (path, os.urandom(8).hex())
     try:
-        with open(temporary, "w", encoding="ascii") as file:
+        with open(temporary, "x", encoding="ascii") as file:
             json.dump(document, file, indent=1)
             file.write("\n")
             file.flush()
@@ -123,7 +126,7 @@ def sweep(path: str, wall_now: float) -> None:
     try:
         for name in os.listdir(folder or os.curdir):
             middle = name[len(base) + 1 : -len(".tmp")]
-            if name == "%s.%s.tmp" % (base, middle) and middle.isdigit():
+            if name == "%s.%s.tmp" % (base, middle) and re.match("[0-9a-f]+$", middle):
                 left = os.path.join(folder, name)
                 if wall_now - os.stat(left).st_mtime > SAVE_INTERVAL:
                     os.unlink(left)

@@ -1,5 +1,6 @@
 """The Timer of the node: it ticks several times a second, and each tick does what is due.
 
+It is called pinger for its most frequent work: ``Membership.tick`` sends the pings that are due.
 One ``threading.Timer`` serves all peers.  Every Timer is a thread, and one for each of 2,000 peers
 would take 45 MB.  A tick never waits for a peer: a ping is a ``send`` that takes as many bytes as fit
 at once, so fifty stalled peers do not delay the ping of the fifty-first.

@@ -1,16 +1,18 @@
 """One connection's life, inbound and outbound alike: a socket around codec, messages and rules.
 
 Each connection has a thread that runs ``Session.run``: receive bytes, cut them into lines, parse
-each, ask the overlay what to answer, send that.  All other threads (the pinger, a connection that
-forwards a message, the library's caller) only call ``send`` and ``close``, which never block.
+each, ask what to answer, send that.  The *overlay* is asked: all rules as one object, whose
+``receive`` returns the answers to a message.  Its *hooks* may take a line of the monitor's unparsed.
+All other threads (the pinger, a connection that forwards a message, the library's caller) only call
+``send`` and ``close``, which never block.
 
 Slow readers
 ------------
 ``send`` gives the kernel what it takes at once.  The rest is kept, up to a bound, and goes out when
 there is room.  The session's own thread watches for that while it waits for bytes; where that
-thread is already blocked in ``recv``, the pinger does it (``attend``).  If something waits longer
-than ``ping_timeout``, the other end does not keep up, and the connection is cut.  A line that was
-begun is never followed by another one: the rest of it goes first, or nothing does.
+thread is already blocked in ``recv``, the pinger does it (``tick``).  If something waits longer
+than ``ping_timeout``, the other end does not keep up, and the connection is closed.  We finish a
+line before we begin the next.
 
 Ending
 ------
@@ -24,6 +26,7 @@ import time
 from threading import Lock
 
 from ..common.address import Address, from_sockaddr
+from ..common.config import Config
 from ..common.counters import Traffic
 from ..common.errors import PeerLeft, Refused, why
 from ..common.token_bucket import TokenBucket
@@ -31,19 +34,20 @@ from ..common.typing import Callable, List, Optional, Tuple
 from . import messages
 from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from .overlay import Overlay
-from .peer import ADMITTED, GREETING, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, PROBED, UP, Link
+from .peer import (
+    ADMITTED, GREETING, GUEST, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, UP, Link, Order,
+)
 from .transport import RECEIVE_BYTES, Transport
 
 Trace = Callable[[str, "Session", bytes], None]
 """``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
-
 
 MAX_UNSENT = 1024 * 1024
 """Bytes that wait for one slow reader, besides those that the kernel holds: a few of the longest
 lines.  Without a bound every broadcast would pile up in our memory while one peer stands still."""
 
 HIGH_WATER = 256 * 1024
-"""Unsent bytes from which on a connection is not read until they are gone.  A peer that asks without
+"""Unsent bytes from which on a connection is not read until fewer are left.  A peer that asks without
 reading the answers slows down only itself."""
 
 BYTES_PER_TOKEN = 1024
@@ -68,45 +72,36 @@ class Session(Link):
         self,
         sock: socket.socket,
         overlay: Overlay,
-        ping_timeout: float,
-        max_rate: float,
+        config: Config,
         trace: Optional[Trace] = None,
         remote: Optional[Address] = None,
-        target: Optional[Address] = None,
-        probe: bool = False,
-        wanted: Optional[str] = None,
+        order: Optional[Order] = None,
         connect_seconds: Optional[float] = None,
     ) -> None:
-        """``remote`` is the other end, if that is known already.  The others: see ``Link``.
+        """``remote`` is the other end, if that is known already.  For the rest see ``Link``.
 
         Raises ``OSError``.
         """
-        super().__init__(
-            remote=from_sockaddr(sock.getpeername()) if remote is None else remote,
-            target=target,
-            probe=probe,
-            wanted=wanted,
-            connect_seconds=connect_seconds,
-        )
+        super().__init__(remote or from_sockaddr(sock.getpeername()), order, connect_seconds)
         # Immutable.
         self._transport = Transport(sock)
         self._overlay = overlay
-        self._ping_timeout = ping_timeout
+        self._ping_timeout = config.ping_timeout
         self._trace = trace
         self.traffic = Traffic()
         # Reader thread only.
         self._lines = LineSplitter(MAX_FIRST_LINE)
-        self._bucket = TokenBucket(max_rate, 2 * max_rate, time.monotonic())
+        self._bucket = TokenBucket(config.max_rate, 2 * config.max_rate, time.monotonic())
 
         # Held for one non-blocking send at the longest, so nobody waits behind a slow peer.  It keeps
         # the lines of two threads from mixing.
         self._send_lock = Lock()
-        # Guarded by _send_lock.
+        # Written under _send_lock.  Read without it, too: an old value costs one more round.
         self._unsent = bytearray()
         self._marked = 0
-        """How many bytes of ``_unsent`` must be gone ..."""
+        """How many bytes of ``_unsent`` must be gone by ``_late_at``."""
         self._late_at = float("inf")
-        """... by this time, on the clock ``Lateness.patience``, which stands still while we do."""
+        """On ``Lateness.awake_clock``."""
         self._ending: Optional[Tuple[str, str]] = None
         """Reason and detail, once there is one: the first wins."""
         self._cut_at = float("inf")
@@ -114,18 +109,14 @@ class Session(Link):
 
     # -- any thread ---------------------------------------------------------------------
 
-    def local(self) -> Address:
-        """Return our end of the socket.  Reader thread only; raises ``OSError``."""
-        return from_sockaddr(self._transport.local())
-
     def send(self, line: bytes, urgent: bool = False) -> bool:
-        """Say encoded lines; False if too much is waiting already.  Never blocks."""
+        """Send encoded lines.  False if we are ending, the connection broke, or too much waits."""
         with self._send_lock:
             if self._ending is not None:
                 return False
             if not urgent and len(self._unsent) + len(line) > MAX_UNSENT:
                 return False
-            self._note_said_locked(line)
+            self._count_locked(line)
             if self._unsent:
                 self._unsent += line
                 self._push_locked()
@@ -140,10 +131,10 @@ class Session(Link):
             return True
 
     def hold(self, line: bytes) -> None:
-        """Say it with the next line, or when all that was received is answered.  Never blocks."""
+        """Send it with the next line, or when all that was received is answered.  Never blocks."""
         with self._send_lock:
             if self._ending is None:
-                self._note_said_locked(line)
+                self._count_locked(line)
                 self._unsent += line
                 self._mark_locked()
 
@@ -155,7 +146,7 @@ class Session(Link):
                 return
             self._ending = (reason, detail)
             self._cut_at = time.monotonic() + LINGER
-            self._note_said_locked(bye)
+            self._count_locked(bye)
             # After the rest of a line that was begun; the thread that sends the last byte finishes.
             self._unsent += bye
             self._push_locked()
@@ -166,22 +157,28 @@ class Session(Link):
             lines = bytes(self._unsent).splitlines()
             waiting = len(self._unsent)
         # The first line may be the rest of one, and the last one is the bye.
-        return waiting if any(messages.said_in(line) == "message" for line in lines[:-1]) else 0
+        return waiting if any(messages.msgtype_in(line) == "message" for line in lines[:-1]) else 0
 
     def cut(self) -> None:
         """End now, without a word.  Never blocks."""
         self._transport.cut()
 
-    def attend(self, now: float) -> None:
-        """Send what waits, and cut the connection if the other end is too slow.  The pinger's thread."""
+    # -- the pinger's thread --------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Send what waits; close if the other end is too slow to read, cut if too slow to close."""
         if self._unsent:
             self._flush()
-            if self._overlay.lateness.patience > self._late_at:
+            if self._overlay.lateness.awake_clock > self._late_at:
                 self.close("timeout", "it does not read what it is sent")
         if now > self._cut_at:
             self._transport.cut()
 
-    # -- the session's own thread ----------------------------------------------------------
+    # -- the session's own thread, its reader ----------------------------------------------
+
+    def local(self) -> Address:
+        """Return our end of the socket.  Raises ``OSError``."""
+        return from_sockaddr(self._transport.local())
 
     def run(self) -> None:
         """Live, from the first byte to the closed socket."""
@@ -198,7 +195,7 @@ class Session(Link):
             reason, detail, say_bye = refused.reason, refused.detail, True
         except socket.timeout:
             detail = "the handshake took over %g s" % HANDSHAKE_TIMEOUT
-            if self.state == PROBED:
+            if self.state == GUEST:
                 detail = "nothing was asked for %g s" % GUEST_TIMEOUT
             reason, say_bye = "timeout", True
         except OSError as error:
@@ -207,32 +204,30 @@ class Session(Link):
             if self._ending is not None:  # another thread was faster
                 reason, detail = self._ending
             try:
-                # Before the bye: a node that hears it is no longer a peer of ours.
+                # Leave the table first: when the bye arrives, we must no longer count that node.
                 self._overlay.closed(self, reason, detail)
                 if say_bye:
                     self.close(reason, detail)
                 if self._ending is not None:
-                    self._drain()
+                    self._linger()
             finally:
                 with self._send_lock:
-                    # It is too late for other threads to say something (a tie's loser is closed a
-                    # second later): nothing may be traced and counted that is never said.
+                    # It is too late for other threads to send (a tie's loser is closed a second
+                    # later), and a line that cannot leave need not be traced and counted.
                     self._ending = self._ending or (reason, detail)
                 self._transport.close()
 
     def _converse(self, deadline: float) -> None:
         """Receive, judge, answer; until the stream ends or somebody ends it."""
         greeting = True
-        late = False
         timeout: Optional[float] = None
         while self._ending is None:
             if greeting:
-                # One deadline for all of it, however slowly the bytes drip.  What is there when it has
-                # passed is still read, once: perhaps we were suspended.
-                if late:
+                # One deadline for all of it, however slowly the bytes drip.  After the deadline read
+                # once more without waiting, because perhaps we were suspended; then give up.
+                if timeout == 0.0:
                     raise socket.timeout
                 timeout = max(0.0, deadline - time.monotonic())
-                late = not timeout
             elif timeout is None and self._unsent:
                 self._wait_to_receive()
             chunk = self._transport.receive(timeout)
@@ -249,7 +244,7 @@ class Session(Link):
                 # A node that we dialed must let us in by the deadline too, not only say hello.
                 greeting = self.state == ADMITTED and self.direction == OUTBOUND
                 timeout = None
-                if self.state == PROBED:
+                if self.state == GUEST:
                     timeout = GUEST_TIMEOUT
                 else:
                     self._lines.limit = MAX_LINE
@@ -265,39 +260,44 @@ class Session(Link):
 
         Return the number of messages that the chunk counts as where the rate is limited.
         """
-        heard, overlay, trace = self.traffic.heard, self._overlay, self._trace
-        plain = self.state is UP and trace is None
-        if plain and messages.FREQUENT.get(chunk[:-1]) is messages.A_PING and not self._lines.held:
-            # One ping and nothing else: most of the traffic of a quiet network.  Answering it takes
-            # 2 us instead of 4, the kernel's part left out.
-            heard["ping"] = heard.get("ping", 0) + 1
+        received, overlay, trace = self.traffic.received, self._overlay, self._trace
+        plain = self.state == UP and trace is None
+        if plain and chunk in messages.PING_LINES and not self._lines.held:
+            # One ping and nothing else is most of the traffic of a quiet network.  Measured without
+            # the kernel's part, its answer takes 2 us instead of 4 this way.
+            received["ping"] = received.get("ping", 0) + 1
             self._reply(messages.PONG)
             return 1
+        unparsed_prefix = overlay.hooks.unparsed_prefix
         lines = self._lines.feed(chunk)
         answers: List[bytes] = []
-        said = 0
+        answer_bytes = 0
         try:
             for line in lines:
                 message = messages.FREQUENT.get(line)
                 if message is messages.A_PING and plain:
-                    heard["ping"] = heard.get("ping", 0) + 1
+                    received["ping"] = received.get("ping", 0) + 1
                     answers.append(messages.PONG)  # most of the traffic: no detour
                     continue
                 if not line:
                     continue
                 if trace is not None:
                     trace("<", self, line + b"\n")
-                if line.startswith(overlay.hooks.unread_prefix) and overlay.hooks.keep(self, line):
-                    name = messages.said_in(line)
-                    heard[name] = heard.get(name, 0) + 1
+                if (
+                    unparsed_prefix is not None
+                    and line.startswith(unparsed_prefix)
+                    and overlay.hooks.take_unparsed(self, line)
+                ):
+                    name = messages.msgtype_in(line)
+                    received[name] = received.get(name, 0) + 1
                     continue
                 if message is None:
                     message = messages.parse(line)
                 name = messages.name_of(message)
-                heard[name] = heard.get(name, 0) + 1
+                received[name] = received.get(name, 0) + 1
                 for answer in overlay.receive(self, message):
                     answers.append(answer)
-                    said += len(answer)
+                    answer_bytes += len(answer)
                     if len(answer) > LONG_ANSWER:
                         # Such answers may be many: the next is made when there is room for it.
                         self._reply(b"".join(answers))
@@ -307,7 +307,7 @@ class Session(Link):
                 self._reply(b"".join(answers))
             elif self._unsent:
                 self._flush()
-        return max(len(lines), len(chunk) / BYTES_PER_TOKEN, said / ANSWERED_PER_TOKEN)
+        return max(len(lines), len(chunk) / BYTES_PER_TOKEN, answer_bytes / ANSWERED_PER_TOKEN)
 
     def _reply(self, data: bytes) -> None:
         """Send, and wait while the other end does not read the answers that it has asked for."""
@@ -331,7 +331,7 @@ class Session(Link):
         The kernel's buffers fill, and TCP makes the sender wait: a flood costs the flooder.
         """
         end = time.monotonic() + seconds
-        self.unread_until = self._overlay.lateness.patience + seconds
+        self.unread_until = self._overlay.lateness.awake_clock + seconds
         while self._ending is None:
             left = end - time.monotonic()
             if left <= 0 or any(self._transport.wait(False, False, left)):
@@ -353,22 +353,22 @@ class Session(Link):
         if self._marked <= 0:
             self._mark_locked()
         if self._ending is not None and not self._unsent:
-            self._transport.finish()
+            self._transport.half_close()
 
-    def _note_said_locked(self, lines: bytes) -> None:
-        """Trace and count."""
+    def _count_locked(self, lines: bytes) -> None:
+        """Trace and count lines that are about to be sent."""
         if self._trace is not None:
             self._trace(">", self, lines)
-        said = self.traffic.said
+        sent = self.traffic.sent
         self.traffic.bytes_out += len(lines)
         pongs = lines.count(messages.PONG)  # answers to a hundred pings are one send
         if pongs:
-            said["pong"] = said.get("pong", 0) + pongs
+            sent["pong"] = sent.get("pong", 0) + pongs
         if len(lines) > pongs * len(messages.PONG):
             for line in lines.splitlines():
-                name = messages.said_in(line)
+                name = messages.msgtype_in(line)
                 if name != "pong":
-                    said[name] = said.get(name, 0) + 1
+                    sent[name] = sent.get(name, 0) + 1
 
     def _mark_locked(self) -> None:
         """Set when all that waits now must be gone; what comes later gets its own time then.
@@ -377,11 +377,11 @@ class Session(Link):
         months.
         """
         self._marked = len(self._unsent)
-        late_at = self._overlay.lateness.patience + self._ping_timeout
+        late_at = self._overlay.lateness.awake_clock + self._ping_timeout
         self._late_at = late_at if self._unsent else float("inf")
 
-    def _drain(self) -> None:
-        """After our bye, throw away what still comes, until the other end closes too."""
+    def _linger(self) -> None:
+        """After our bye, send what waits and throw away what still comes, until the other end closes too."""
         while self._unsent and time.monotonic() < self._cut_at:
             self._transport.wait(False, True, self._cut_at - time.monotonic())
             self._flush()

@@ -1,4 +1,4 @@
-"""Every open connection of a node, those that have not said hello included.
+"""Every open connection of a node, including those without a hello.
 
 The peer table knows peers; this knows sockets: those that must be closed at the end, and how many
 a stranger may open.
@@ -10,7 +10,7 @@ from threading import Lock
 from ..common.address import is_loopback
 from ..common.counters import Traffic
 from ..common.typing import Dict, List
-from .peer import GREETING, INBOUND, PROBED
+from .peer import GREETING, GUEST, INBOUND
 from .session import Session
 
 MAX_UNGREETED = 64
@@ -44,7 +44,8 @@ class Sessions:
                 if count >= MAX_PER_IP and not is_loopback(host):
                     return False
                 self._inbound_by_ip[host] = count + 1
-                if len(self._strangers) >= MAX_UNGREETED and self._strangers_locked(MAX_UNGREETED):
+                crowded = len(self._strangers) >= MAX_UNGREETED
+                if crowded and self._prune_and_count_locked() >= MAX_UNGREETED:
                     evicted = self._strangers.popitem(last=False)[0]
                 self._strangers[session] = None
             self._open[session] = None
@@ -55,10 +56,11 @@ class Sessions:
     def evict_stranger(self) -> bool:
         """Cut the connection that has been nobody's peer for longest; True if there was one."""
         with self._lock:
-            evicted = self._strangers.popitem(last=False)[0] if self._strangers_locked(1) else None
-        if evicted is not None:
-            evicted.cut()
-        return evicted is not None
+            if not self._prune_and_count_locked():
+                return False
+            evicted = self._strangers.popitem(last=False)[0]
+        evicted.cut()
+        return True
 
     def leave(self, session: Session) -> None:
         """Forget a session whose socket is closed."""
@@ -86,13 +88,13 @@ class Sessions:
             found.add(self._past)
         return found
 
-    def attend(self, now: float) -> None:
-        """Call ``Session.attend`` of each.  The pinger's thread."""
+    def tick(self, now: float) -> None:
+        """Call ``Session.tick`` of each.  The pinger's thread."""
         for session in self.all():
-            session.attend(now)
+            session.tick(now)
 
-    def _strangers_locked(self, least: int) -> bool:
-        """True if there are that many strangers; those that have become peers are dropped here."""
-        for known in [s for s in self._strangers if s.state not in (GREETING, PROBED)]:
+    def _prune_and_count_locked(self) -> int:
+        """Return how many strangers there are, without those that have become peers."""
+        for known in [s for s in self._strangers if s.state not in (GREETING, GUEST)]:
             del self._strangers[known]
-        return len(self._strangers) >= least
+        return len(self._strangers)

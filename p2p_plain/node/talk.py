@@ -1,26 +1,25 @@
-"""Messages of applications: said once, and forwarded once to everyone.
+"""Messages of applications, to one peer or to every node.
 
-A message to all is a flood.  Each node that has not seen its id yet reports it and forwards it to
-its other peers, byte for byte, so it reaches every node however many ways lead there.
+A broadcast spreads from node to node.  Each node that has not seen its id yet reports it and forwards
+it to its other peers, byte for byte, so it reaches every node however many ways lead there.
 
 ``overlay`` calls this.  No sockets and no threads.  Any thread may call any method.
 """
 
 from collections import OrderedDict, deque
-from random import Random
 from threading import Condition
 from time import monotonic
 
 from ..common.errors import NotConnected, PeerBusy
-from ..common.events import WARNING, Events
+from ..common.events import WARNING
 from ..common.typing import Any, Deque
 from . import messages
-from .messages import Message
+from .messages import AppMessage
+from .parts import Parts
 from .peer import Link, Peer
-from .peer_table import PeerTable
 
 MAX_SEEN = 10000
-"""Ids of messages remembered, so that a flooded message is forwarded once and stops."""
+"""Ids of messages remembered, so that a broadcast is forwarded once and stops."""
 
 UNSENT_BROADCASTS = 100
 UNSENT_BYTES = 512 * 1024
@@ -32,12 +31,10 @@ a year does not fill the memory."""
 class Talk:
     """The messages of one node's applications."""
 
-    def __init__(self, nodeid: str, table: PeerTable, events: Events, rng: Random) -> None:
-        # Immutable.
-        self._nodeid = nodeid
-        self._table = table
-        self._events = events
-        self._rng = rng
+    def __init__(self, parts: Parts) -> None:
+        # Immutable; each of the objects has its own lock.
+        self._nodeid, self._rng = parts.myself.nodeid, parts.rng
+        self._table, self._events = parts.table, parts.events
         # A leaf: nothing else is called while it is held.  With a bell, for ``wait_until_taken``.
         self._lock = Condition()
         # Guarded by _lock.
@@ -77,9 +74,9 @@ class Talk:
         taken = [peer.link.send(line) for peer in self._table.up()]
         if not any(taken):
             self._keep(line)
-            # A peer that came up before it was kept has found nothing to take; look again.
+            # A peer may have come up just before we kept the line; look again.
             for peer in self._table.up()[:1]:
-                self.welcomed(peer.link)
+                self.peer_is_up(peer.link)
         return id
 
     def _keep(self, line: bytes) -> None:
@@ -95,7 +92,7 @@ class Talk:
             text = "no peer takes broadcasts: %d wait, and older ones are dropped"
             self._events.log(WARNING, text, before - 1)
 
-    def welcomed(self, link: Link) -> None:
+    def peer_is_up(self, link: Link) -> None:
         """Say to a new peer what no peer has taken yet."""
         with self._lock:
             lines, self._unsent = self._unsent, deque()
@@ -120,7 +117,7 @@ class Talk:
                 self._lock.wait(left)
             return len(self._unsent) + self._leaving
 
-    def heard(self, peer: Peer, message: Message) -> None:
+    def receive(self, peer: Peer, message: AppMessage) -> None:
         """Report a message that is new, and forward it if it is for everyone."""
         if not self._is_new(message.id):
             return

@@ -87,7 +87,7 @@ class Actor:
 
     def knows(self, other: "Actor") -> bool:
         """True if it has found the other node at that node's address."""
-        return self.book().has_proven(parse(other.address), other.nodeid)
+        return (parse(other.address), other.nodeid) in self.book().proven([other.nodeid])
 
     def connections(self) -> int:
         """Return the number of open connections."""

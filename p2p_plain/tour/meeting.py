@@ -93,7 +93,7 @@ def dialing(guide: Guide) -> None:
     guide.pause()
     guide.say("This is beta's hello, field by field:")
     guide.fields(beta.wire(">", "hello", alpha.address)[0])
-    guide.read(connector.dial, Myself.hello, Membership.accepted, Membership.welcome)
+    guide.read(connector.dial, Myself.hello, Membership.accepted, Membership.confirmed)
     guide.pause()
 
     observed = message_of(received[0])["observed"]
@@ -120,7 +120,7 @@ def dialing(guide: Guide) -> None:
     guide.wire(beta.wire(kinds="hello", peer=probes[0]["peer"]))
     guide.peers(alpha, beta)
     guide.book(alpha, beta)
-    guide.read(Claims.note, Discovery.found)
+    guide.read(Claims.note, Discovery.note_found)
     guide.so("""
         The port that a call comes from says nothing about the caller. Its hello says who it is and
         where it listens.
@@ -160,7 +160,7 @@ def discovery(guide: Guide) -> None:
     guide.say("What the three nodes know now:")
     guide.peers(alpha, beta, gamma)
     guide.book(gamma)
-    guide.read(Discovery.addresses_for, Discovery.heard)
+    guide.read(Discovery.addresses_for, Discovery.receive_addr)
     guide.so("No node has the list of all nodes. Each passes on what it found itself, and that is enough.")
 
 

@@ -76,7 +76,7 @@ def dying(guide: Guide) -> None:
     guide.wire(gamma.wire(peer=half.address, since=before))
     guide.report(gamma, "peer_down", nodeid=half.nodeid, reason="closed")
     guide.say("The stranger still received both answers, and then the end: gamma had closed too.")
-    guide.read(Session._converse, Session._drain, Transport.finish)
+    guide.read(Session._converse, Session._linger, Transport.half_close)
     guide.so("""
         A dead peer and a peer with nothing to say look the same: both are silent. A node that needs
         to know asks, and limits how long it waits.
@@ -124,7 +124,7 @@ def lying(guide: Guide) -> None:
     guide.say("""
         gamma dialed the address in vain. So it does not pass it on: not to mallory, alpha or beta.
         """)
-    guide.read(Discovery.heard, AddressBook.heard, AddressBook.proven)
+    guide.read(Discovery.receive_addr, AddressBook.note_heard, AddressBook.proven)
     guide.pause()
 
     guide.say("The last stranger calls alpha and claims to be beta, whose nodeid is no secret:")

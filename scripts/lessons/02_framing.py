@@ -16,7 +16,7 @@ Also        After its last order terminal 2 closes its own direction only (`shut
             connection is half-closed.  In terminal 1 `recv` returns no bytes, b"": they send no
             more.  They can still receive, so terminal 1 answers.
 For real    p2p_plain/node/codec.py      LineSplitter.feed
-            p2p_plain/node/transport.py  Transport.finish
+            p2p_plain/node/transport.py  Transport.half_close
             p2p_plain/node/session.py    Session._converse
 
     three sends    | pay 1000\n    | pay 5\n         | pay 70\n      |

@@ -19,7 +19,7 @@ And         One address is enough.  In three terminals
             real one also dials each port that it is told, to see whether a node is there.  That
             connection ends at once; it is called a probe.)
 For real    p2p_plain/node/discovery.py  Discovery.addresses_for
-            p2p_plain/node/discovery.py  Discovery.heard
+            p2p_plain/node/discovery.py  Discovery.receive_addr
             p2p_plain/node/claims.py     Claims.note
             The package passes a port on only when it has found the node there itself.
 """

@@ -18,7 +18,7 @@ Then        Run both again, terminal 1 without --naive, and press Ctrl-C.  First
 And         All ten ideas in one node: scripts/lessons/whole.py.
 For real    p2p_plain/node/node.py       Node.stop
             p2p_plain/node/session.py    Session.close
-            p2p_plain/node/session.py    Session._drain
+            p2p_plain/node/session.py    Session._linger
             p2p_plain/node/transport.py  Transport.cut
 
          our end                                 their end

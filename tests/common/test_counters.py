@@ -24,10 +24,10 @@ def test_a_tally_counts_words():
 
 def test_traffic_adds_up():
     one, other = Traffic(), Traffic()
-    one.heard["ping"], one.bytes_in = 2, 50
-    other.heard["ping"], other.said["pong"], other.bytes_out = 1, 3, 60
+    one.received["ping"], one.bytes_in = 2, 50
+    other.received["ping"], other.sent["pong"], other.bytes_out = 1, 3, 60
     one.add(other)
-    assert (one.heard, one.said, one.bytes_in, one.bytes_out) == ({"ping": 3}, {"pong": 3}, 50, 60)
+    assert (one.received, one.sent, one.bytes_in, one.bytes_out) == ({"ping": 3}, {"pong": 3}, 50, 60)
 
 
 def test_a_node_counts_messages_also_of_connections_that_have_ended(make_node):

@@ -52,19 +52,17 @@ def test_an_empty_book_has_no_address_to_dial(book):
 
 
 def test_a_new_address_is_due_at_once_and_only_once(book):
-    book.heard(A, NODE, TELLER, 5.0)
+    book.note_heard(A, NODE, TELLER, 5.0)
     assert due(book, 5.0) == [A]
     assert due(book, LATER) == []
 
 
-@pytest.mark.parametrize("learn", ["heard", "bootstrap", "noted", "kept"])
+@pytest.mark.parametrize("learn", ["heard", "bootstrap", "kept"])
 def test_addresses_of_every_kind_are_dialed(book, learn):
     if learn == "heard":
-        book.heard(A, None, TELLER, 5.0)
+        book.note_heard(A, None, TELLER, 5.0)
     elif learn == "bootstrap":
         book.add_bootstrap([A], 5.0)
-    elif learn == "noted":
-        book.note(A, 5.0)
     else:
         book.add_kept(Kept([KeptAddress(A, NODE, 100.0)]), 5.0)
     assert due(book, 4.9) == []
@@ -73,7 +71,7 @@ def test_addresses_of_every_kind_are_dialed(book, learn):
 
 def test_due_returns_no_more_than_asked_for_and_the_rest_stay_due(book):
     for number in range(10):
-        book.heard(address(number), None, TELLER, 0.0)
+        book.note_heard(address(number), None, TELLER, 0.0)
     assert due(book, 0.0, most=0) == []
     assert due(book, 0.0, most=-3) == []
     first, rest = due(book, 0.0, most=4), due(book, 0.0)
@@ -83,9 +81,9 @@ def test_due_returns_no_more_than_asked_for_and_the_rest_stay_due(book):
 
 def test_proven_are_dialed_before_bootstrap_and_bootstrap_before_heard(book):
     for number in range(20):
-        book.heard(address(number), None, TELLER, 0.0)
+        book.note_heard(address(number), None, TELLER, 0.0)
     book.add_bootstrap([B], 0.0)
-    book.found(A, NODE, 0.0)
+    book.note_found(A, NODE, 0.0)
     assert due(book, 0.0, most=2) == [A, B]
 
 
@@ -95,22 +93,22 @@ def test_equals_are_dialed_in_random_order():
     for seed in range(20):
         book = AddressBook(random.Random(seed))
         for number in range(10):
-            book.heard(address(number), None, TELLER, 0.0)
+            book.note_heard(address(number), None, TELLER, 0.0)
         firsts.update(due(book, 0.0, most=1))
     assert len(firsts) > 3
 
 
 def test_a_connected_node_is_not_dialed_until_it_is_gone(book):
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     assert due(book, 0.0, frozenset([NODE])) == []
     book.wake()
     assert due(book, 1.0) == [A]
 
 
 def test_two_addresses_of_one_node_are_never_dialed_at_once(book):
-    book.heard(A, NODE, TELLER, 0.0)
-    book.heard(B, NODE, TELLER, 0.0)
-    book.heard(C, OTHER, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
+    book.note_heard(B, NODE, TELLER, 0.0)
+    book.note_heard(C, OTHER, TELLER, 0.0)
     first = due(book, 0.0)
     assert len(first) == 2
     assert C in first
@@ -122,15 +120,15 @@ def test_two_addresses_of_one_node_are_never_dialed_at_once(book):
 
 
 def test_addresses_without_a_nodeid_do_not_wait_for_each_other(book):
-    book.heard(A, None, TELLER, 0.0)
-    book.heard(B, None, TELLER, 0.0)
+    book.note_heard(A, None, TELLER, 0.0)
+    book.note_heard(B, None, TELLER, 0.0)
     assert sorted(due(book, 0.0)) == [A, B]
 
 
 def test_the_second_address_of_a_node_is_dialed_when_the_first_has_failed(book):
     """A node that has moved: its old address was proven, the new one is only heard of."""
-    book.found(A, NODE, 0.0)
-    book.heard(B, NODE, TELLER, 0.0)
+    book.note_found(A, NODE, 0.0)
+    book.note_heard(B, NODE, TELLER, 0.0)
     dialed, under_way, now = [], [], 0.0
     while now < 600.0:
         for began, tried in list(under_way):
@@ -145,28 +143,27 @@ def test_the_second_address_of_a_node_is_dialed_when_the_first_has_failed(book):
 
 
 def test_an_address_is_not_dialed_twice_at_once(book):
-    book.note(A, 0.0)
-    assert book.begin(A) is True
-    assert book.begin(A) is False
+    assert book.begin(A, 0.0) is True
+    assert book.begin(A, 0.0) is False
     assert due(book, 0.0) == []
     book.failed(A, 0.0, peers=5)
-    assert book.begin(A) is True
+    assert book.begin(A, 0.0) is True
 
 
 def connected(book, failures=5):
     """After some failures a dial of ``A`` has led to a peer, at 10.0."""
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     for _ in range(failures):
-        book.begin(A)
+        book.begin(A, 0.0)
         book.failed(A, 0.0, peers=5)
-    book.begin(A)
-    book.found(A, NODE, 10.0)
-    book.welcomed(A, 10.0)
+    book.begin(A, 0.0)
+    book.note_found(A, NODE, 10.0)
+    book.made_peer(A, 10.0)
 
 
 def test_a_connection_that_stood_for_a_while_ends_the_backoff(book):
     connected(book)
-    assert book.begin(A) is True
+    assert book.begin(A, 0.0) is True
     book.failed(A, 10.0, peers=5)
     connected(book, failures=0)
     book.lost(NODE, 10.0 + STABLE_AFTER, stopping=False)
@@ -180,8 +177,8 @@ def test_a_node_that_lets_us_in_and_hangs_up_is_dialed_less_and_less_often(book)
         book.lost(NODE, now, stopping=False)
         before, now = now, next_try(book, A, now, now + 2 * BACKOFF_MAX)
         waits.append(now - before)
-        book.begin(A)
-        book.welcomed(A, now)
+        book.begin(A, 0.0)
+        book.made_peer(A, now)
     assert waits[0] <= BACKOFF_FIRST
     assert waits[5] > 10.0
     assert waits[1:] == sorted(waits[1:])
@@ -220,7 +217,7 @@ def test_the_backoff_is_spread_at_random():
     waits = []
     for seed in range(50):
         book = AddressBook(random.Random(seed))
-        book.heard(A, None, TELLER, 0.0)
+        book.note_heard(A, None, TELLER, 0.0)
         due(book, 0.0)
         book.failed(A, 0.0, peers=5)
         waits.append(next_try(book, A, 0.0, step=0.01))
@@ -229,7 +226,7 @@ def test_the_backoff_is_spread_at_random():
 
 
 def test_a_node_without_peers_has_a_short_backoff(book):
-    book.heard(A, None, TELLER, 0.0)
+    book.note_heard(A, None, TELLER, 0.0)
     due(book, 0.0)
     waits = delays(book, 12, peers=0)
     assert waits[0] <= 1.75
@@ -239,7 +236,7 @@ def test_a_node_without_peers_has_a_short_backoff(book):
 
 def test_reports_about_unknown_addresses_are_ignored(book):
     book.failed(A, 0.0, peers=5)
-    book.welcomed(A, 0.0)
+    book.made_peer(A, 0.0)
     assert len(book) == 0
 
 
@@ -248,9 +245,9 @@ def test_reports_about_unknown_addresses_are_ignored(book):
 
 @pytest.mark.parametrize("proven", [False, True])
 def test_an_address_that_failed_for_a_day_is_dropped(book, proven):
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     if proven:
-        book.found(A, NODE, 0.0)
+        book.note_found(A, NODE, 0.0)
     book.failed(A, 100.0, peers=5)
     book.failed(A, 100.0 + FORGET_AFTER, peers=5)
     assert len(book) == 1
@@ -270,14 +267,14 @@ def test_a_bootstrap_address_is_never_forgotten(book):
 @pytest.mark.parametrize("how", [{"peers": 0}, {"peers": 5, "blame": False}])
 def test_an_address_is_not_dropped_for_failures_that_are_not_its_fault(book, how):
     """Our own cable is out; or the node is there, and full."""
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     for day in range(100):
         book.failed(A, day * FORGET_AFTER, **how)
     assert due(book, LATER) == [A]
 
 
 def test_hours_without_any_peer_do_not_count_as_failure_of_an_address(book):
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     book.failed(A, 0.0, peers=5)
     for hour in range(1, 60):
         book.failed(A, hour * 3600.0, peers=0)
@@ -286,9 +283,9 @@ def test_hours_without_any_peer_do_not_count_as_failure_of_an_address(book):
 
 
 def test_an_answer_cancels_earlier_failures(book):
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     book.failed(A, 0.0, peers=5)
-    book.found(A, NODE, FORGET_AFTER)
+    book.note_found(A, NODE, FORGET_AFTER)
     book.failed(A, FORGET_AFTER + 100.0, peers=5)
     assert len(book) == 1
 
@@ -298,7 +295,7 @@ def test_an_answer_cancels_earlier_failures(book):
 
 def takes(book, address, source=TELLER, now=0.0):
     """Name ``address`` to the book; True if the book then has it as a heard one."""
-    book.heard(address, None, source, now)
+    book.note_heard(address, None, source, now)
     return address in [heard.address for heard in book.kept(now).heard]
 
 
@@ -310,8 +307,8 @@ def test_one_peer_owns_a_bounded_number_of_unproven_addresses(book):
 
 def test_a_proven_address_does_not_count_against_the_peer_that_named_it(book):
     for number in range(MAX_HEARD_PER_PEER):
-        book.heard(address(number), None, TELLER, 0.0)
-    book.found(address(0), NODE, 0.0)
+        book.note_heard(address(number), None, TELLER, 0.0)
+    book.note_found(address(0), NODE, 0.0)
     book.add_bootstrap([address(1)], 0.0)
     assert takes(book, A)
     assert takes(book, B)
@@ -320,7 +317,7 @@ def test_a_proven_address_does_not_count_against_the_peer_that_named_it(book):
 
 def test_at_its_bound_a_peer_may_replace_an_address_that_has_failed_for_a_minute(book):
     for number in range(MAX_HEARD_PER_PEER):
-        book.heard(address(number), None, TELLER, 0.0)
+        book.note_heard(address(number), None, TELLER, 0.0)
     book.failed(address(9), 0.0, peers=5)
 
     def tell_a_hundred(now):
@@ -336,7 +333,7 @@ def test_heard_addresses_are_dialed_at_a_bounded_rate_and_others_at_once(book):
     """However many peers name them: a crowd cannot make us dial all the time."""
     for number in range(2000):
         teller = "%08d-0000-4000-8000-000000000009" % number
-        book.heard(address(number), None, teller, 0.0)
+        book.note_heard(address(number), None, teller, 0.0)
     dialed, now = 0, 0.0
     while now < 10.0:
         for found in due(book, now, most=16):
@@ -345,35 +342,35 @@ def test_heard_addresses_are_dialed_at_a_bounded_rate_and_others_at_once(book):
         now += 0.05
     assert dialed == pytest.approx(UNPROVEN_AT_ONCE + 10 * UNPROVEN_A_SECOND, abs=20)
     book.add_bootstrap([A], now)
-    book.found(B, NODE, now)
+    book.note_found(B, NODE, now)
     assert {A, B} <= set(due(book, now))
 
 
 def test_an_address_that_is_being_dialed_is_not_replaced(book):
     for number in range(MAX_HEARD_PER_PEER):
-        book.heard(address(number), None, TELLER, 0.0)
+        book.note_heard(address(number), None, TELLER, 0.0)
     book.failed(address(7), 0.0, peers=5)
-    book.begin(address(7))
+    book.begin(address(7), 0.0)
     for _ in range(MAX_HEARD_PER_PEER):
         assert not takes(book, A, now=100.0)
     book.failed(address(7), 0.0, peers=5)
-    assert book.begin(address(7)) is True
+    assert book.begin(address(7), 0.0) is True
 
 
 def fill_with_proven(book, number):
     for n in range(number):
-        book.found(address(n), "node %d" % n, 0.0)
+        book.note_found(address(n), "node %d" % n, 0.0)
 
 
 def test_a_full_book_drops_the_oldest_heard_address_for_a_new_one(book):
     fill_with_proven(book, MAX_BOOK - 2)
-    book.heard(A, OTHER, TELLER, 0.0)
-    book.heard(B, OTHER, TELLER, 0.0)
-    book.heard(C, OTHER, TELLER, 1.0)
+    book.note_heard(A, OTHER, TELLER, 0.0)
+    book.note_heard(B, OTHER, TELLER, 0.0)
+    book.note_heard(C, OTHER, TELLER, 1.0)
     assert len(book) == MAX_BOOK
     assert [book.nodeid_at(told) for told in (A, B, C)] == [None, OTHER, OTHER]
     new = Address("192.0.2.9", 6000)
-    book.found(new, NODE, 1.0)
+    book.note_found(new, NODE, 1.0)
     assert book.proven([NODE]) == [(new, NODE)]
     assert len(book) == MAX_BOOK
 
@@ -381,19 +378,18 @@ def test_a_full_book_drops_the_oldest_heard_address_for_a_new_one(book):
 def test_a_full_book_drops_no_proven_address(book):
     fill_with_proven(book, MAX_BOOK)
     assert not takes(book, A)
-    book.found(B, NODE, 0.0)
-    book.note(C, 0.0)
+    book.note_found(B, NODE, 0.0)
     book.add_kept(Kept([KeptAddress(C, NODE, 0.0)]), 0.0)
     assert len(book) == MAX_BOOK
     assert len(book.kept(0.0).proven) == MAX_BOOK
-    assert book.begin(C) is True
+    assert book.begin(C, 0.0) is True
 
 
 def test_a_full_book_drops_neither_bootstrap_addresses_nor_those_being_dialed(book):
     fill_with_proven(book, MAX_BOOK - 2)
     book.add_bootstrap([A], 0.0)
-    book.heard(B, None, TELLER, 0.0)
-    book.begin(B)
+    book.note_heard(B, None, TELLER, 0.0)
+    book.begin(B, 0.0)
     assert not takes(book, C, OTHER)
     book.failed(B, 0.0, peers=5)
     assert takes(book, C, OTHER)
@@ -407,43 +403,43 @@ def test_a_full_book_still_takes_bootstrap_addresses(book):
 
 
 def test_a_peer_cannot_rename_a_proven_address(book):
-    book.found(A, NODE, 0.0)
-    book.heard(A, OTHER, TELLER, 1.0)
+    book.note_found(A, NODE, 0.0)
+    book.note_heard(A, OTHER, TELLER, 1.0)
     assert book.nodeid_at(A) == NODE
-    assert book.has_proven(A, NODE)
-    assert not book.has_proven(A, OTHER)
+    assert (A, NODE) in book.proven([NODE])
+    assert book.proven([OTHER]) == []
 
 
 def test_a_peer_may_name_the_node_of_an_unproven_address(book):
     book.add_bootstrap([A], 0.0)
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     assert book.nodeid_at(A) == NODE
-    book.heard(A, None, TELLER, 0.0)
+    book.note_heard(A, None, TELLER, 0.0)
     assert book.nodeid_at(A) == NODE
 
 
 def test_an_address_named_again_is_retried_but_not_more_often_than_every_ten_seconds(book):
-    book.heard(A, None, TELLER, 0.0)
+    book.note_heard(A, None, TELLER, 0.0)
     for _ in range(10):
         book.failed(A, 0.0, peers=5)
     for second in range(5):
-        book.heard(A, None, TELLER, second)
+        book.note_heard(A, None, TELLER, second)
     assert next_try(book, A, 5.0) == HEARD_AGAIN_AFTER
 
 
 def test_an_address_that_failed_long_ago_is_retried_at_once_when_named_again(book):
-    book.heard(A, None, TELLER, 0.0)
+    book.note_heard(A, None, TELLER, 0.0)
     for _ in range(10):
         book.failed(A, 0.0, peers=5)
-    book.heard(A, None, TELLER, 100.0)
+    book.note_heard(A, None, TELLER, 100.0)
     assert due(book, 100.0) == [A]
 
 
 def test_naming_an_address_again_never_delays_its_dial(book):
     """After its first failure an address waits a second, not the ten of a repeated name."""
-    book.heard(A, None, TELLER, 0.0)
+    book.note_heard(A, None, TELLER, 0.0)
     book.failed(A, 0.0, peers=5)
-    book.heard(A, None, TELLER, 0.5)
+    book.note_heard(A, None, TELLER, 0.5)
     assert next_try(book, A, 0.5) <= BACKOFF_FIRST * 1.5 + 0.25
 
 
@@ -451,37 +447,37 @@ def test_naming_an_address_again_never_delays_its_dial(book):
 
 
 def test_a_node_that_said_that_it_stops_is_not_dialed_again(book):
-    book.found(A, NODE, 0.0)
+    book.note_found(A, NODE, 0.0)
     book.lost(NODE, 10.0, stopping=True)
     assert due(book, LATER) == []
 
 
 def test_a_node_that_left_is_dialed_again_once_a_peer_names_it(book):
-    book.found(A, NODE, 0.0)
-    book.welcomed(A, 0.0)
+    book.note_found(A, NODE, 0.0)
+    book.made_peer(A, 0.0)
     book.lost(NODE, 100.0, stopping=True)
-    book.heard(A, NODE, TELLER, 200.0)
+    book.note_heard(A, NODE, TELLER, 200.0)
     assert due(book, 200.0) == [A]
 
 
 def test_a_node_that_left_and_was_found_again_is_dialed_again(book):
-    book.found(A, NODE, 0.0)
+    book.note_found(A, NODE, 0.0)
     book.lost(NODE, 10.0, stopping=True)
-    book.found(A, NODE, 20.0)
+    book.note_found(A, NODE, 20.0)
     assert due(book, 20.0) == [A]
 
 
 def test_a_bootstrap_node_that_left_is_dialed_again(book):
     book.add_bootstrap([A], 0.0)
-    book.found(A, NODE, 0.0)
+    book.note_found(A, NODE, 0.0)
     book.lost(NODE, 10.0, stopping=True)
     assert due(book, 12.0) == [A]
 
 
 def test_a_lost_node_is_dialed_again_within_a_second_or_so(book):
-    book.found(A, NODE, 0.0)
+    book.note_found(A, NODE, 0.0)
     assert due(book, 0.0) == [A]
-    book.welcomed(A, 0.0)
+    book.made_peer(A, 0.0)
     assert due(book, 99.0, frozenset([NODE])) == []
     book.lost(NODE, 100.0, stopping=False)
     assert 100.0 <= next_try(book, A, 100.0) <= 100.0 + BACKOFF_FIRST + 0.25
@@ -490,16 +486,16 @@ def test_a_lost_node_is_dialed_again_within_a_second_or_so(book):
 @pytest.mark.parametrize("before", ["heard", "proven", "bootstrap", "unknown"])
 def test_an_address_of_our_own_is_never_dialed(book, before):
     if before == "heard":
-        book.heard(A, NODE, TELLER, 0.0)
+        book.note_heard(A, NODE, TELLER, 0.0)
     elif before == "proven":
-        book.found(A, NODE, 0.0)
+        book.note_found(A, NODE, 0.0)
     elif before == "bootstrap":
         book.add_bootstrap([A], 0.0)
     due(book, 0.0)
     assert not book.knows_as_mine(A)
     book.note_mine(A, 1.0)
     book.failed(A, 1.0, peers=0, blame=False)
-    book.heard(A, NODE, TELLER, 100.0)
+    book.note_heard(A, NODE, TELLER, 100.0)
     book.hurry(100.0, everyone=True)
     book.lost(NODE, 100.0, stopping=False)
     assert due(book, LATER) == []
@@ -510,7 +506,7 @@ def test_an_address_of_our_own_is_never_dialed(book, before):
 
 def test_an_address_of_our_own_is_dialed_once_another_node_is_found_there(book):
     book.note_mine(A, 0.0)
-    book.found(A, NODE, 1.0)
+    book.note_found(A, NODE, 1.0)
     assert not book.knows_as_mine(A)
     assert due(book, 1.0) == [A]
 
@@ -520,7 +516,7 @@ def test_an_address_of_our_own_is_dialed_once_another_node_is_found_there(book):
 
 def fail_often(book):
     book.add_bootstrap([A], 0.0)
-    book.heard(B, None, TELLER, 0.0)
+    book.note_heard(B, None, TELLER, 0.0)
     due(book, 0.0)
     for tried in (A, B):
         for _ in range(10):
@@ -550,33 +546,32 @@ def test_without_peers_too_an_address_is_not_dialed_twice_in_ten_seconds(book):
 
 
 def test_another_node_at_the_same_address_takes_its_place(book):
-    book.found(A, NODE, 0.0)
-    book.found(B, NODE, 0.0)
-    book.found(A, OTHER, 1.0)
+    book.note_found(A, NODE, 0.0)
+    book.note_found(B, NODE, 0.0)
+    book.note_found(A, OTHER, 1.0)
     assert book.proven([NODE]) == [(B, NODE)]
     assert book.proven([OTHER]) == [(A, OTHER)]
     assert book.nodeid_at(A) == OTHER
 
 
 def test_a_heard_address_is_not_proven(book):
-    book.heard(A, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
     book.add_bootstrap([B], 0.0)
     assert book.proven([NODE, TELLER]) == []
-    assert not book.has_proven(A, NODE)
     assert book.kept(0.0) == Kept([], [HeardAddress(A, NODE, TELLER)])
 
 
 def test_an_address_that_means_nothing_elsewhere_is_neither_advertised_nor_kept(book):
-    book.found(Address("node.example", 6000), NODE, 0.0)
-    book.found(Address("fe80::1%eth0", 6000), NODE, 0.0)
+    book.note_found(Address("node.example", 6000), NODE, 0.0)
+    book.note_found(Address("fe80::1%eth0", 6000), NODE, 0.0)
     assert book.proven([NODE]) == []
     assert book.kept(0.0) == Kept([], [])
 
 
 def test_the_freshest_proven_addresses_are_kept_first(book):
-    book.found(A, NODE, 10.0)
-    book.found(B, OTHER, 30.0)
-    book.heard(C, None, TELLER, 30.0)
+    book.note_found(A, NODE, 10.0)
+    book.note_found(B, OTHER, 30.0)
+    book.note_heard(C, None, TELLER, 30.0)
     assert book.kept(40.0) == Kept(
         [KeptAddress(B, OTHER, 10.0), KeptAddress(A, NODE, 30.0)],
         [HeardAddress(C, None, TELLER)],
@@ -585,7 +580,7 @@ def test_the_freshest_proven_addresses_are_kept_first(book):
 
 def test_kept_addresses_do_not_overrule_known_ones(book):
     book.add_bootstrap([A], 0.0)
-    book.found(B, OTHER, 50.0)
+    book.note_found(B, OTHER, 50.0)
     book.add_kept(Kept([KeptAddress(A, NODE, 10.0), KeptAddress(B, NODE, 10.0)]), 60.0)
     assert book.nodeid_at(B) == OTHER
     assert len(book) == 2
@@ -594,9 +589,9 @@ def test_kept_addresses_do_not_overrule_known_ones(book):
 def test_changes_grows_with_every_change_of_kept(book):
     seen = [book.changes()]
     for change in (
-        lambda: book.heard(A, NODE, TELLER, 0.0),
-        lambda: book.found(A, NODE, 1.0),
-        lambda: book.found(A, NODE, 2.0),
+        lambda: book.note_heard(A, NODE, TELLER, 0.0),
+        lambda: book.note_found(A, NODE, 1.0),
+        lambda: book.note_found(A, NODE, 2.0),
         lambda: book.note_mine(A, 3.0),
         lambda: book.add_kept(Kept([KeptAddress(B, OTHER, 1.0)]), 3.0),
     ):
@@ -614,45 +609,45 @@ def asleep(book, now, connected=NOBODY):
 
 
 def test_another_node_found_where_a_peer_was_is_dialed(book):
-    book.found(A, NODE, 0.0)
+    book.note_found(A, NODE, 0.0)
     asleep(book, 1.0, frozenset((NODE,)))
-    book.found(A, OTHER, 50.0)
+    book.note_found(A, OTHER, 50.0)
     assert due(book, 51.0, frozenset((NODE,))) == [A]
 
 
 def test_an_address_named_for_another_node_is_dialed(book):
-    book.heard(B, NODE, TELLER, 0.0)
+    book.note_heard(B, NODE, TELLER, 0.0)
     asleep(book, 1.0, frozenset((NODE,)))
-    book.heard(B, OTHER, TELLER, 50.0)
+    book.note_heard(B, OTHER, TELLER, 50.0)
     assert due(book, 51.0, frozenset((NODE,))) == [B]
 
 
 def test_an_address_that_waited_for_another_is_dialed_when_that_was_another_node(book):
-    book.heard(A, NODE, TELLER, 0.0)
-    book.heard(B, NODE, TELLER, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
+    book.note_heard(B, NODE, TELLER, 0.0)
     (first,) = due(book, 0.0)
     (second,) = {A, B} - {first}
-    book.found(first, OTHER, 1.0)
-    book.welcomed(first, 1.0)
+    book.note_found(first, OTHER, 1.0)
+    book.made_peer(first, 1.0)
     assert due(book, 2.0, frozenset((OTHER,))) == [second]
 
 
 def test_an_address_with_a_standing_connection_is_not_dialed_until_it_ends(book):
-    book.note(A, 0.0)
+    book.note_heard(A, None, TELLER, 0.0)
     assert due(book, 0.0) == [A]
-    book.found(A, NODE, 0.0)
-    book.welcomed(A, 0.0)
-    book.found(A, OTHER, 10.0, probe=True)
+    book.note_found(A, NODE, 0.0)
+    book.made_peer(A, 0.0)
+    book.note_found(A, OTHER, 10.0, probe=True)
     asleep(book, 1000.0, frozenset((NODE,)))
     book.lost(NODE, 1001.0, stopping=False)
     asleep(book, 1002.0)
-    book.ended(A, 1003.0)
+    book.connection_over(A, 1003.0)
     assert due(book, 1004.0) == [A]
 
 
 def test_a_lone_node_with_thousands_of_dead_addresses_dials_at_a_bounded_rate(book):
     for number in range(2000):
-        book.found(address(number), "%08d-0000-4000-8000-000000000007" % number, 0.0)
+        book.note_found(address(number), "%08d-0000-4000-8000-000000000007" % number, 0.0)
     book.add_bootstrap([A], 0.0)
     dialed, boot, now = 0, 0, 0.0
     while now < 30.0:

@@ -10,8 +10,9 @@ from p2p_plain.common.address import Address
 from p2p_plain.common.errors import DialFailed
 from p2p_plain.common.threads import Crew
 from p2p_plain.node import connector
-from p2p_plain.node.connector import Connector, Order, dial
+from p2p_plain.node.connector import Connector, dial
 from p2p_plain.node.discovery import MAX_DIALS
+from p2p_plain.node.peer import Order
 from tests.support import RawListener, free_port, wait_until
 
 
@@ -164,17 +165,17 @@ def pool():
 
 def test_each_order_ends_in_one_call(pool):
     with RawListener() as home:
-        pool.connector.order(Address("127.0.0.1", home.port), False, None)
+        pool.connector.order(Order(Address("127.0.0.1", home.port)))
         nobody = Address("127.0.0.1", free_port())
-        pool.connector.order(nobody, True, "someone")
+        pool.connector.order(Order(nobody, True, "someone"))
         wait_until(lambda: pool.connected and pool.failed)
-        assert pool.connected[0][0] == Order(Address("127.0.0.1", home.port), False, None)
+        assert pool.connected[0][0] == Order(Address("127.0.0.1", home.port))
         assert pool.failed[0] == (Order(nobody, True, "someone"), "refused")
 
 
 def test_there_are_no_more_threads_than_the_bound(pool, full_listener):
     for _ in range(3 * MAX_DIALS):
-        pool.connector.order(full_listener, False, None)
+        pool.connector.order(Order(full_listener))
     assert wait_until(lambda: pool.crew.wait(0)) <= MAX_DIALS
     began = time.monotonic()
     pool.stop()
@@ -184,7 +185,7 @@ def test_there_are_no_more_threads_than_the_bound(pool, full_listener):
 def test_one_dial_at_a_time_needs_one_thread(pool):
     nobody = Address("127.0.0.1", free_port())
     for count in range(1, 20):
-        pool.connector.order(nobody, False, None)
+        pool.connector.order(Order(nobody))
         wait_until(lambda count=count: len(pool.failed) == count and pool.connector._idle == 1)
     assert pool.crew.wait(0) == 1
 
@@ -194,7 +195,7 @@ def test_idle_threads_end_and_new_ones_come_with_new_orders(pool, monkeypatch):
     nobody = Address("127.0.0.1", free_port())
     for _ in range(30):
         for _ in range(3):
-            pool.connector.order(nobody, False, None)
+            pool.connector.order(Order(nobody))
         wait_until(lambda: pool.crew.wait(0) == 0)
         assert (pool.connector._threads, pool.connector._idle) == (0, 0)
     assert len(pool.failed) == 90
@@ -207,9 +208,9 @@ def test_without_a_thread_an_order_waits_for_the_next_tick(pool, monkeypatch):
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(pool.crew, "start", refuse)
-    pool.connector.order(Address("127.0.0.1", free_port()), False, None)
-    pool.connector.attend()
+    pool.connector.order(Order(Address("127.0.0.1", free_port())))
+    pool.connector.tick()
     assert pool.crew.wait(0) == 0
     monkeypatch.setattr(pool.crew, "start", start)
-    pool.connector.attend()
+    pool.connector.tick()
     wait_until(lambda: len(pool.failed) == 1)

@@ -9,7 +9,7 @@ from p2p_plain.node import messages
 from p2p_plain.node.codec import MAX_LINE, decode
 from p2p_plain.node.fields import is_nodeid
 from p2p_plain.node.messages import (
-    BYE_REASONS, MAX_ADDRESSES, Addr, Bye, GetAddr, Hello, Message, Ping, Pong, Unknown, parse,
+    BYE_REASONS, MAX_ADDRESSES, Addr, Bye, GetAddr, Hello, AppMessage, Ping, Pong, Unknown, parse,
 )
 from tests.support.lines import MISSING, refused, said
 
@@ -210,9 +210,9 @@ def test_an_addr_with_anything_else_in_it_is_refused(peers):
 @pytest.mark.parametrize("body", [None, False, 0, "", [], {"text": "\u00e9", "n": [1.5]}, "\ud83d"])
 def test_an_application_may_say_any_json_value(body):
     line = messages.encode_message(ID, OTHER, body)
-    assert parse(line[:-1]) == Message(ID, OTHER, body, None, line)
+    assert parse(line[:-1]) == AppMessage(ID, OTHER, body, None, line)
     line = messages.encode_message(ID, OTHER, body, to=ID)
-    assert parse(line[:-1]) == Message(ID, OTHER, body, ID, line)
+    assert parse(line[:-1]) == AppMessage(ID, OTHER, body, ID, line)
 
 
 def test_a_message_keeps_its_line_byte_for_byte_to_be_passed_on():

@@ -11,11 +11,13 @@ import random
 import pytest
 
 from p2p_plain.common.address import Address
+from p2p_plain.common.errors import DialFailed
 from p2p_plain.monitor.reach import MAX_PROBES
 from p2p_plain.node import messages
 from p2p_plain.node.claims import LEISURE
 from p2p_plain.node.connector import DIAL_TIMEOUT
 from p2p_plain.node.fields import is_nodeid
+from p2p_plain.node.peer import Order
 from tests.support import new_id
 from tests.support.simulation import TICK, SimulatedLink, World, lonely_pair, mesh, raw_link, say
 
@@ -279,14 +281,14 @@ def test_a_node_that_stops_dials_nobody_and_lets_nobody_in():
     assert node.count("peer_up") == 0
 
 
-# -- patience --------------------------------------------------------------------------------
+# -- time --------------------------------------------------------------------------------
 
 
 def test_our_own_absence_is_nobodys_timeout():
     """The Timer did not come for five minutes: the laptop slept, the peer did not."""
     world, first, _ = lonely_pair()
     first.table.ping_sent(next(iter(first.table.up())), world.now, world.now + 60, 20.0)
-    first.overlay.lateness.patience = 19.0
+    first.overlay.lateness.awake_clock = 19.0
     world.now += 300.0
     first.overlay.tick()
     assert first.count("peer_down") == 0
@@ -309,7 +311,7 @@ def test_a_peer_that_stops_answering_is_dropped_after_the_timeout_and_not_before
 def test_who_is_left_unread_on_purpose_is_not_blamed_for_silence():
     world, first, second = lonely_pair(ping_interval=5, ping_timeout=2)
     (peer,) = first.table.up()
-    peer.link.unread_until = first.overlay.lateness.patience + 30.0
+    peer.link.unread_until = first.overlay.lateness.awake_clock + 30.0
     second.alive = False
     world.run(20.0)
     world.stand_still(60.0)  # neither is our own absence in the middle of it
@@ -343,12 +345,12 @@ def test_who_has_a_new_nodeid_at_each_hello_is_one_peer_and_not_many():
     dialed = node.dial
     hydra = Address("10.0.7.1", 6000)
 
-    def dial(address, probe, wanted):
-        if address != hydra:
-            dialed(address, probe, wanted)
+    def dial(order):
+        if order.address != hydra:
+            dialed(order)
             return
-        node.dials.append((world.now, address, probe))
-        link = SimulatedLink(node, hydra, node.address, hydra, probe, wanted)
+        node.dials.append((world.now, hydra, order.probe))
+        link = SimulatedLink(node, hydra, node.address, order)
         link.other = SimulatedLink(node, node.address, hydra)
         link.other.other, link.other.open = link, False
         world.later(0.01, link.arrive, json.dumps({"msgtype": "hello", "nodeid": new_id()}).encode())
@@ -409,9 +411,8 @@ def test_every_claimed_address_has_its_turn_when_probes_fail():
 def test_a_name_that_leads_to_ourselves_and_to_others_stays_worth_dialing():
     world = World(16)
     node = world.node(2, bootstrap=["cluster.test:6000"])
-    link = SimulatedLink(
-        node, node.address, Address("10.0.0.2", 40000), Address("cluster.test", 6000)
-    )
+    order = Order(Address("cluster.test", 6000))
+    link = SimulatedLink(node, node.address, Address("10.0.0.2", 40000), order)
     link.other = SimulatedLink(node, node.address, node.address)
     hello = {"msgtype": "hello", "nodeid": node.nodeid}
     link.arrive(json.dumps(hello).encode())
@@ -419,7 +420,7 @@ def test_a_name_that_leads_to_ourselves_and_to_others_stays_worth_dialing():
     assert node.book.knows_as_mine(node.address)
     assert not node.book.knows_as_mine(Address("cluster.test", 6000))
     # Had the name no other address, the connector would say so, and that is the end of it.
-    node.overlay.dial_failed(Address("cluster.test", 6000), False, None, "self")
+    node.overlay.dial_failed(order, DialFailed("self"))
     assert node.book.knows_as_mine(Address("cluster.test", 6000))
     assert (node.count("self"), node.count("refused")) == (1, 0)
 
@@ -439,7 +440,7 @@ def test_loopback_addresses_are_passed_on_only_to_loopback():
     node = world.node(1)
     far, near = raw_link(node, new_id()), raw_link(node, new_id(), host="127.0.0.1")
     for link in (far, near):
-        node.book.found(Address(link.remote.host, 7000), link.peer.nodeid, world.now)
+        node.book.note_found(Address(link.remote.host, 7000), link.peer.nodeid, world.now)
     asker = raw_link(node, new_id(), host="127.0.0.2")
     say(asker, msgtype="getaddr")
     assert sorted(a for a, _ in asker.said[-1]["peers"]) == ["10.0.0.77:7000", "127.0.0.1:7000"]
@@ -452,7 +453,7 @@ def test_an_addr_has_a_hundred_entries_at_the_most_drawn_at_random():
     node = world.node(1, max_peers=1000)
     for number in range(1, 151):
         link = raw_link(node, new_id(), host="10.0.3.%d" % number)
-        node.book.found(Address(link.remote.host, 6000), link.peer.nodeid, world.now)
+        node.book.note_found(Address(link.remote.host, 6000), link.peer.nodeid, world.now)
     asker = raw_link(node, new_id())
     draws = []
     for _ in range(2):
@@ -466,7 +467,7 @@ def test_an_address_grows_stale_when_its_node_has_not_answered_for_240_s():
     world = World(9)
     node = world.node(1, ping_interval=1000, ping_timeout=1000)
     link = raw_link(node, new_id())
-    node.book.found(Address("10.0.0.77", 6000), link.peer.nodeid, world.now)
+    node.book.note_found(Address("10.0.0.77", 6000), link.peer.nodeid, world.now)
     asker = raw_link(node, new_id())
     world.run(239.0)
     say(asker, msgtype="getaddr")

@@ -61,6 +61,24 @@ def test_a_node_that_we_dial_must_let_us_in_within_the_handshake(make_node, monk
         assert node.peers() == []
 
 
+# -- lines and chunks -------------------------------------------------------------------------
+
+
+def test_a_ping_is_answered_only_when_its_newline_has_come(make_node):
+    """Even if the ping is followed by another byte in the same chunk: the line is something else."""
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        peer.hello()
+        assert peer.answers_ping()
+        wait_until(node.peers)
+        before = node.counters()
+        peer.say_raw(b'{"msgtype":"ping"}x')
+        wait_until(lambda: node.counters()["bytes"]["in"] > before["bytes"]["in"])
+        peer.say_raw(b"\n")
+        assert peer.hear_to_the_end()[-1]["reason"] == "protocol"
+    assert node.counters()["messages"]["in", "ping"] == before["messages"]["in", "ping"]
+
+
 # -- counting ----------------------------------------------------------------------------------
 
 
@@ -295,7 +313,7 @@ def test_nothing_is_traced_or_counted_after_the_end_of_a_connection():
         wait_until(lambda: not node._sessions.all())
         left.close("duplicate", "another connection to you stays")
         assert left.send(messages.PING) is False
-        assert "bye" not in left.traffic.said
+        assert "bye" not in left.traffic.sent
     # The whole trace has been reported by now.
     assert said
     assert not [line for line in said if "bye" in line]

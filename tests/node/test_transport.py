@@ -113,7 +113,7 @@ def test_after_finish_the_other_end_can_still_send(pair):
     """A half-closed connection: our direction is over, the other one is not."""
     end, other = pair
     end.send(b"last words")
-    end.finish()
+    end.half_close()
     other.settimeout(5)
     assert other.recv(100) == b"last words"
     assert other.recv(100) == b""

@@ -6,14 +6,17 @@ import random
 
 from p2p_plain.common.address import Address
 from p2p_plain.common.config import Config
-from p2p_plain.common.errors import PeerLeft, Refused
+from p2p_plain.common.errors import DialFailed, PeerLeft, Refused
 from p2p_plain.common.events import Events
 from p2p_plain.monitor.survey import Survey
 from p2p_plain.node import messages
 from p2p_plain.node.address_book import AddressBook
 from p2p_plain.node.connector import DIAL_TIMEOUT
+from p2p_plain.node.hooks import Hooks
+from p2p_plain.node.lateness import Lateness
 from p2p_plain.node.myself import Myself
 from p2p_plain.node.overlay import Overlay
+from p2p_plain.node.parts import Parts
 from p2p_plain.node.peer import Link
 from p2p_plain.node.peer_table import PeerTable
 
@@ -87,16 +90,19 @@ class SimulatedNode:
         self.survey = None if bare else Survey(config, events, world.clock, world.rng)
         """A bare node is the article's: it has no monitor."""
         self.overlay = Overlay(
-            myself,
-            config,
-            self.table,
-            self.book,
-            events,
-            self.dial,
-            world.clock,
-            world.rng,
-            TICK,
-            self.survey,
+            Parts(
+                config=config,
+                myself=myself,
+                table=self.table,
+                book=self.book,
+                events=events,
+                dial=self.dial,
+                hooks=self.survey or Hooks(),
+                lateness=Lateness(TICK, world.now),
+                clock=world.clock,
+                rng=world.rng,
+                tick_interval=TICK,
+            )
         )
         self.nodeid = myself.nodeid
         self.dials = []
@@ -116,29 +122,29 @@ class SimulatedNode:
             self.overlay.tick()
             self.world.later(TICK, self.tick)
 
-    def dial(self, address, probe, wanted):
-        self.dials.append((self.world.now, address, probe))
-        self.world.later(self.world.rng.uniform(0.001, 0.02), self.connect, address, probe, wanted)
+    def dial(self, order):
+        self.dials.append((self.world.now, order.address, order.probe))
+        self.world.later(self.world.rng.uniform(0.001, 0.02), self.connect, order)
 
-    def connect(self, address, probe, wanted):
-        other = self.world.towns.get(address)
+    def connect(self, order):
+        other = self.world.towns.get(order.address)
         if not self.alive:
             return
         lost = other is not None and not self.world.reachable(self, other)
         if lost or other in self.world.deaf or (self, other) in self.world.one_way:
-            self.world.later(DIAL_TIMEOUT, self.fail, address, probe, wanted, "timeout")
+            self.world.later(DIAL_TIMEOUT, self.fail, order, "timeout")
             return
         if other is None or not other.alive:
-            self.fail(address, probe, wanted, "refused")
+            self.fail(order, "refused")
             return
-        ours = SimulatedLink(self, address, Address("10.0.0.99", 40000), address, probe, wanted)
-        theirs = SimulatedLink(other, Address(self.address.host, 40000), address)
+        ours = SimulatedLink(self, order.address, Address("10.0.0.99", 40000), order)
+        theirs = SimulatedLink(other, Address(self.address.host, 40000), order.address)
         ours.other, theirs.other = theirs, ours
         ours.send(self.overlay.myself.hello(ours))
 
-    def fail(self, address, probe, wanted, reason):
+    def fail(self, order, reason):
         if self.alive:
-            self.overlay.dial_failed(address, probe, wanted, reason)
+            self.overlay.dial_failed(order, DialFailed(reason))
 
     def peers(self):
         return {peer.nodeid for peer in self.table.up()}
@@ -153,10 +159,8 @@ class SimulatedNode:
 class SimulatedLink(Link):
     """One end of a connection; lines arrive at the other end a little later, in order."""
 
-    __slots__ = ("address", "node", "open", "other", "said")
-
-    def __init__(self, node, remote, local, *args):
-        super().__init__(remote, *args)
+    def __init__(self, node, remote, local, order=None):
+        super().__init__(remote, order)
         self.address = local
         self.node = node
         self.open = True

@@ -569,7 +569,7 @@ def test_stop_from_another_thread_during_the_start_leaves_nothing(make_node):
             assert "only once" in str(error)  # the stop was faster
         stopper.join()
         assert node._crew.wait(0) == 0
-        if node._running:
+        if node._was_started:
             assert not node._dispatcher.is_alive()
             assert not node._pinger.is_alive()
 

@@ -286,7 +286,7 @@ def test_wrong_usage_is_exit_code_2_and_one_line():
 BROKEN = {
     # What is broken: the scenes that are played, and what the last of them must report.
     "from p2p_plain.node.discovery import Discovery\n"
-    "Discovery.heard = lambda *_: None\n": (
+    "Discovery.receive_addr = lambda *_: None\n": (
         [0, 1, 2],
         "did not happen within 3 s: all three answer each other's ping",
     ),
