@@ -11,10 +11,12 @@ There is no need to read it first: look into a module when a name from there app
 ``tcp_server``       accepts connections: the base class of both servers
 ``interfaces``       the addresses of this machine
 ``events``           what happened, reported without delaying anyone
+``event_types``      the types of events, for type checkers
 ``token_bucket``     a rate limit
 ``counters``         messages, bytes, round trips, failed dials
 ``escape``           text of strangers, made safe to show
 ``words``            numbers, durations and names as people read them
+``typing``           the names of ``typing``, without its price
 ===================  ==================================================================
 
 The rest turns a node into a program:

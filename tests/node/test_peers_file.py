@@ -65,7 +65,8 @@ def test_a_file_of_an_earlier_version_without_hearsay_is_read(path):
 
 def test_only_old_temporary_files_are_swept_away(path):
     save(path, Kept(KEPT), NOW)
-    for name in ("peers.json.123.tmp", "peers.json.tmp", "peers.json.x.tmp", "other.123.tmp"):
+    others = ("peers.json.tmp", "peers.json.x.tmp", "other.123.tmp")
+    for name in ("peers.json.0123456789abcdef.tmp", "peers.json.123.tmp", *others):
         with open(os.path.join(os.path.dirname(path), name), "w") as file:
             file.write("{")
         os.utime(file.name, (NOW, NOW))
@@ -73,12 +74,12 @@ def test_only_old_temporary_files_are_swept_away(path):
     sweep(path, NOW + SAVE_INTERVAL - 1)
     assert set(os.listdir(os.path.dirname(path))) == before
     sweep(path, NOW + SAVE_INTERVAL + 1)
-    assert set(os.listdir(os.path.dirname(path))) == before - {"peers.json.123.tmp"}
+    assert set(os.listdir(os.path.dirname(path))) == {"peers.json", *others}
 
 
 def test_a_restarted_node_dials_the_addresses_that_were_proven(path):
     first, second = AddressBook(random.Random(1)), AddressBook(random.Random(2))
-    first.found(A, NODE, 100.0)
+    first.note_found(A, NODE, 100.0)
     first.found(B, OTHER, 160.0)
     save(path, first.kept(160.0), NOW)
     second.add_kept(load(path, NOW + 40.0), 5.0)
