@@ -80,7 +80,7 @@ def test_only_old_temporary_files_are_swept_away(path):
 def test_a_restarted_node_dials_the_addresses_that_were_proven(path):
     first, second = AddressBook(random.Random(1)), AddressBook(random.Random(2))
     first.note_found(A, NODE, 100.0)
-    first.found(B, OTHER, 160.0)
+    first.note_found(B, OTHER, 160.0)
     save(path, first.kept(160.0), NOW)
     second.add_kept(load(path, NOW + 40.0), 5.0)
     assert second.proven([NODE]) == [(A, NODE)]
