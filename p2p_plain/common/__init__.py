@@ -9,7 +9,7 @@ There is no need to read it first: look into a module when a name from there app
 ``config``           the settings of a node, each checked in one place
 ``threads``          how threads are started, named, and waited for at the end
 ``tcp_server``       accepts connections: the base class of both servers
-``interfaces``       the addresses of this machine
+``machine``          the addresses of this machine, its name, its limits
 ``events``           what happened, reported without delaying anyone
 ``event_types``      the types of events, for type checkers
 ``token_bucket``     a rate limit

@@ -23,7 +23,7 @@ import sys
 
 from ..common.address import Address, is_ip
 from ..common.errors import CannotStart, why
-from ..common.interfaces import Listening
+from ..common.machine import Listening
 from ..common.tcp_server import Server
 from ..common.threads import Crew
 from ..common.typing import Any, Callable, List, Optional, Tuple

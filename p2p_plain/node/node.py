@@ -7,7 +7,6 @@ other.  ``full_node`` adds the monitor and the status page.
 import itertools
 import random
 import socket
-import sys
 import threading
 import time
 
@@ -18,7 +17,7 @@ from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
 from ..common.events import (
     BESIDE, ERROR, EVENTS, EVERYTHING, TRACE, WARNING, Callback, Events, types_by_name,
 )
-from ..common.interfaces import dialable_addresses
+from ..common.machine import descriptors, dialable_addresses, host_name
 from ..common.threads import Crew, end_a_first_thread
 from ..common.typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple, Union
 from .address_book import AddressBook
@@ -71,7 +70,7 @@ class Node:
         self.config = config
         self.nodeid = new_uuid(random.SystemRandom())
         """A random UUID, for this session only."""
-        self.name = config.name or _host_name()
+        self.name = config.name or host_name()[:MAX_NAME]
         """The label that others see."""
         self._events = Events()
         self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
@@ -474,16 +473,6 @@ def _timeout(value: Optional[float]) -> Optional[float]:
     return None if value is None else seconds("timeout", value, 0)
 
 
-def descriptors() -> int:
-    """Return how many open files and sockets the system allows this process (``ulimit -n``)."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return sys.maxsize
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
-
-
 def _resolved(advertise: Address) -> Address:
     """Return a numeric address: a name could make every node ask its name server."""
     if is_ip(advertise.host):
@@ -494,11 +483,3 @@ def _resolved(advertise: Address) -> Address:
         text = "--advertise %s: no such host (%s)" % (advertise.host, why(error))
         raise CannotStart(text) from error
     return from_sockaddr(found[0][4])
-
-
-def _host_name() -> str:
-    try:
-        name = socket.gethostname()
-    except OSError:
-        name = ""
-    return "".join(c for c in name if c.isprintable())[:MAX_NAME] or "node"

@@ -5,10 +5,10 @@ If something does not happen in time, the tour says so and ends with exit code 1
 """
 
 from ..common.errors import CannotStart
+from ..common.machine import descriptors
 from ..common.options import Parser, one_file, program
 from ..common.program import DONE, NO
 from ..common.typing import List
-from ..node.node import descriptors
 from .guide import Guide
 from .meeting import at_once, dialing, discovery, listening, oneself
 from .reader import Enough, Reader

@@ -10,7 +10,7 @@ import pytest
 
 from p2p_plain.common import tcp_server
 from p2p_plain.common.errors import CannotStart
-from p2p_plain.common.interfaces import Listening, dialable_addresses
+from p2p_plain.common.machine import Listening, dialable_addresses
 from p2p_plain.common.threads import Crew
 from p2p_plain.node.listener import Listener
 from tests.support import ROOT, wait_until

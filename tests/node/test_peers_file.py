@@ -1,17 +1,21 @@
 """The peers file: what a node remembers after a restart, a crash, a full disk."""
 
+import errno
 import json
 import os
 import random
 
 import pytest
 
+from p2p_plain import Node
 from p2p_plain.common.address import Address
 from p2p_plain.common.errors import CannotStart
+from p2p_plain.node import peers_file
 from p2p_plain.node.address_book import (
     MAX_BOOK, MAX_HEARD_PER_PEER, AddressBook, HeardAddress, Kept, KeptAddress,
 )
 from p2p_plain.node.peers_file import MAX_FILE, SAVE_INTERVAL, load, save, sweep
+from tests.support import wait_until
 
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
 NODE, OTHER, TELLER = ("%08d-0000-4000-8000-000000000000" % n for n in (1, 2, 3))
@@ -212,3 +216,109 @@ def test_a_nodeid_in_upper_case_is_the_same_node(path):
     with open(path, "wb") as file:
         file.write(entry(nodeid=nodeid.upper()))
     assert load(path, NOW).proven[0].nodeid == nodeid
+
+
+# -- a node that has one ------------------------------------------------------------------------
+
+
+def test_the_peers_file_brings_a_node_back_without_a_bootstrap_list(make_node, tmp_path):
+    path = str(tmp_path / "peers.json")
+    first = make_node()
+    second = make_node(bootstrap=first, peers_file=path)
+    wait_until(lambda: second.peers())
+    second.stop()
+    again = make_node(peers_file=path)
+    wait_until(lambda: again.peers())
+    assert again.peers()[0].nodeid == first.nodeid
+    assert os.listdir(str(tmp_path)) == ["peers.json"]
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b'{"format": "other"}', b"[" * 100000])
+def test_a_damaged_peers_file_is_moved_aside_and_the_node_starts(
+    make_node, tmp_path, caplog, content
+):
+    path = tmp_path / "peers.json"
+    path.write_bytes(content)
+    node = make_node(peers_file=str(path))
+    wait_until(lambda: caplog.records)
+    assert len(caplog.records) == 1
+    assert "damaged" in caplog.records[0].getMessage()
+    node.stop()
+    assert (tmp_path / "peers.json.bad").read_bytes() == content
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_a_peers_file_may_be_a_link_and_stays_one(make_node, tmp_path):
+    (tmp_path / "real").mkdir()
+    os.symlink(str(tmp_path / "real" / "peers.json"), str(tmp_path / "link"))
+    first = make_node()
+    second = make_node(bootstrap=first, peers_file=str(tmp_path / "link"))
+    wait_until(lambda: second.peers())
+    second.stop()
+    assert os.path.islink(str(tmp_path / "link"))
+    assert os.listdir(str(tmp_path / "real")) == ["peers.json"]
+
+
+def test_a_peers_file_in_no_folder_is_said_at_the_start(tmp_path):
+    with pytest.raises(CannotStart, match="no folder"):
+        Node(port=0, peers_file=str(tmp_path / "absent" / "peers.json")).start()
+
+
+def test_a_peers_file_that_is_a_folder_stops_the_start(tmp_path):
+    with pytest.raises(CannotStart, match="not a regular file"):
+        Node(port=0, peers_file=str(tmp_path)).start()
+
+
+def test_a_peers_file_that_the_disk_does_not_give_is_moved_aside(
+    make_node, tmp_path, caplog, monkeypatch
+):
+    """Not readable for us, or a bad sector: a warning, and the node starts without it."""
+    path = tmp_path / "peers.json"
+    path.write_bytes(b"precious")
+
+    def unreadable(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(peers_file, "load", unreadable)
+    make_node(peers_file=str(path)).stop()
+    (record,) = caplog.records
+    assert "Input/output error" in record.getMessage()
+    assert (tmp_path / "peers.json.bad").read_bytes() == b"precious"
+
+
+def test_a_damaged_file_that_cannot_be_moved_is_left_and_never_overwritten(
+    make_node, tmp_path, caplog, monkeypatch
+):
+    path = tmp_path / "peers.json"
+    path.write_bytes(b"precious")
+
+    def read_only(*args):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "replace", read_only)
+    first = make_node()
+    node = make_node(peers_file=str(path), bootstrap=first)
+    wait_until(lambda: node.peers())
+    monkeypatch.undo()
+    node.stop()
+    (record,) = caplog.records
+    assert "left there" in record.getMessage()
+    assert path.read_bytes() == b"precious"
+
+
+def test_a_disk_that_stays_full_is_complained_of_once(make_node, tmp_path, caplog, monkeypatch):
+    calls = []
+
+    def full(*args):
+        calls.append(args)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("p2p_plain.node.peers_file.SAVE_INTERVAL", 0.01)
+    monkeypatch.setattr(peers_file, "save", full)
+    first = make_node()
+    node = make_node(peers_file=str(tmp_path / "peers.json"), bootstrap=first)
+    wait_until(lambda: len(calls) >= 3)
+    assert len(node.peers()) == 1
+    node.stop()
+    (record,) = caplog.records
+    assert "No space left" in record.getMessage()

@@ -13,10 +13,10 @@ import sys
 import pytest
 
 from p2p_plain.commands.watch_panel import BLOCKS
-from p2p_plain.common import interfaces, output, program
+from p2p_plain.common import machine, output, program
 from p2p_plain.common.output import Output, wants_colour
 from p2p_plain.common.threads import Crew
-from p2p_plain.node import connector, node
+from p2p_plain.node import connector
 from p2p_plain.node.listener import Listener
 from p2p_plain.terminal import screen
 from p2p_plain.terminal.text import as_encoded
@@ -145,10 +145,10 @@ def test_loopback_is_advertised_where_no_interface_is_known(monkeypatch):
         raise FileNotFoundError(2, "No such file or directory")
 
     monkeypatch.setattr(socket, "socket", Nowhere)
-    monkeypatch.setattr(interfaces, "open", no_file, raising=False)
+    monkeypatch.setattr(machine, "open", no_file, raising=False)
     monkeypatch.setitem(sys.modules, "fcntl", None)
     for wildcard, host in (((4,), "127.0.0.1"), ((4, 6), "127.0.0.1"), ((6,), "::1")):
-        (address,) = interfaces.dialable_addresses(interfaces.Listening(6000, "", wildcard))
+        (address,) = machine.dialable_addresses(machine.Listening(6000, "", wildcard))
         assert address.host == host
 
 
@@ -174,7 +174,7 @@ def test_a_dial_under_way_is_waited_for_on_windows(monkeypatch):
 def test_a_system_without_a_descriptor_limit_has_no_limit(monkeypatch):
     monkeypatch.setitem(sys.modules, "resource", None)
     program._raise_descriptor_limit()
-    assert node.descriptors() == sys.maxsize
+    assert machine.descriptors() == sys.maxsize
 
 
 def test_a_limit_that_cannot_be_raised_is_left_alone(monkeypatch):
@@ -187,4 +187,4 @@ def test_a_limit_that_cannot_be_raised_is_left_alone(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda what: (256, resource.RLIM_INFINITY))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     program._raise_descriptor_limit()
-    assert node.descriptors() == 256
+    assert machine.descriptors() == 256

@@ -1,6 +1,7 @@
-"""The addresses of this machine: where others can dial a node that listens on all of them."""
+"""The machine that runs us: its addresses, its name, and how many descriptors it allows."""
 
 import socket
+import sys
 
 from .address import Address, from_sockaddr
 from .typing import List, NamedTuple, Tuple
@@ -85,3 +86,22 @@ def _interface_hosts() -> List[str]:
             if not host.startswith("127."):
                 hosts.append(host)
     return hosts
+
+
+def host_name() -> str:
+    """Return the printable characters of this machine's name; ``node`` if it has none."""
+    try:
+        name = socket.gethostname()
+    except OSError:
+        name = ""
+    return "".join(c for c in name if c.isprintable()) or "node"
+
+
+def descriptors() -> int:
+    """Return how many open files and sockets the system allows this process (``ulimit -n``)."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return sys.maxsize
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
