@@ -3,7 +3,7 @@
 Exit codes: 0 done or stopped by a signal, 1 the answer is no, 2 wrong usage, 3 cannot start.
 
 Only here are modules of the package imported inside functions, so that no command waits for the
-imports of another one: ``ping`` needs no node, and a node no tour.
+imports of another one: ``ping`` needs no node, and a node needs no tour.
 """
 
 import sys
@@ -37,7 +37,7 @@ Runs until SIGINT (Ctrl-C) or SIGTERM.
 
 commands that ask a running node (each has --help):
   {program} ping HOST:PORT       how long it takes to answer
-  {program} matrix HOST:PORT     who can reach whom, and what is wrong
+  {program} matrix HOST:PORT     which can reach which, and what is wrong
   {program} check HOST:PORT      wait until all can: for scripts, cron and CI
   {program} watch HOST:PORT      the same, live
 

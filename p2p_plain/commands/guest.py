@@ -1,14 +1,14 @@
 """One connection to any node, to ask it things: who it is, how long a ping takes, every row it has.
 
 ``ping``, ``matrix``, ``check`` and ``watch`` are made of it.  A guest says hello as a probe does, so
-it becomes nobody's peer and appears in nobody's matrix, and then it stays to ask.
+it becomes no peer and appears in no matrix; then it stays to ask.
 
-Every call blocks, with one deadline for the whole of it, however slowly the bytes drip.  Whatever
-the other end does comes out as one of three errors, all of them ``P2PError``:
+Every call blocks, with one deadline for all of it, however slowly bytes arrive.  A failure is one of
+three errors, all of them ``P2PError``:
 
-* ``DialFailed``: nothing useful answered; ``outcome`` says what became of the dial;
+* ``DialFailed``: there was no useful answer; ``outcome`` says what became of the dial;
 * ``PeerLeft``: the node said ``bye``, and why; ``OtherNetwork`` if it belongs to another network;
-* ``PeerMisbehaved``: whatever answered does not speak this protocol.
+* ``PeerMisbehaved``: the program that answered does not speak this protocol.
 
 After any of them the connection is closed, because a late pong could be taken for the answer to the
 next ping.  ``in_words`` describes the error to a person.

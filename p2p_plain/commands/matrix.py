@@ -4,7 +4,6 @@ Main thread only; Ctrl-C and SIGTERM arrive as ``KeyboardInterrupt``.
 """
 
 import json
-import shutil
 import sys
 
 from ..common.errors import P2PError
@@ -46,15 +45,8 @@ def matrix(argv: List[str]) -> int:
         nodes = [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)]
         out.write(json.dumps(dict(judged.as_dict(), nodes=nodes)))
     else:
-        drawn = draw(view, given.width or terminal_width(), out.colour, out.encoding)
+        drawn = draw(view, given.width or out.columns() or PIPE_WIDTH, out.colour, out.encoding)
         out.write("\n".join([*drawn, "", *(verdict.text for verdict in judged.verdicts)]))
     if out.problem:  # a reader of that file must not take a part for the answer
         complain("cannot write the answer: %s" % out.problem)
     return NO if out.problem else DONE
-
-
-def terminal_width() -> int:
-    """Return the columns of the terminal on stdout, or ``PIPE_WIDTH`` if there is none."""
-    if sys.stdout is None or not sys.stdout.isatty():
-        return PIPE_WIDTH
-    return shutil.get_terminal_size().columns

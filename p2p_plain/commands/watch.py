@@ -19,7 +19,7 @@ from ..common.errors import P2PError
 from ..common.output import Output, let_go
 from ..common.program import DONE
 from ..common.signals import Interrupted, SelfPipe
-from ..common.typing import Callable, List, Optional
+from ..common.typing import Callable, List
 from ..terminal.screen import ENDING, RESHAPING, Screen, is_screen, stop_ourselves
 from .asking import parser, seconds
 from .guest import Asker, in_words
@@ -82,7 +82,7 @@ def _on_screen(known: Known, reporter: "Reporter", pipe: SelfPipe) -> None:
                     screen.restore()
                     stop_ourselves()
                     screen.take()
-                elif signals & {signal.SIGCONT}:  # stopped by SIGSTOP, which asks nobody
+                elif signals & {signal.SIGCONT}:  # stopped by SIGSTOP, which cannot be caught
                     screen.take()
                 for report in reporter.take():
                     known.learn(report)
@@ -138,7 +138,7 @@ def _in_blocks(known: Known, reporter: "Reporter", pipe: SelfPipe) -> None:
 
 
 class Reporter:
-    """The thread that asks the node, and its latest report that nobody has taken yet."""
+    """The thread that asks the node, and its latest report until the main thread takes it."""
 
     def __init__(
         self, address: Address, network: str, interval: float, wake: Callable[[], None]
@@ -151,7 +151,7 @@ class Reporter:
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._lock = threading.Lock()
         # Guarded by _lock.  Only the latest: a main thread held up by its terminal gets no flood.
-        self._latest: Optional[Report] = None
+        self._latest: List[Report] = []
 
     def start(self) -> None:
         """Begin to ask."""
@@ -164,8 +164,8 @@ class Reporter:
     def take(self) -> List[Report]:
         """Return the latest report once; empty if there is no new one.  Main thread."""
         with self._lock:
-            latest, self._latest = self._latest, None
-        return [] if latest is None else [latest]
+            latest, self._latest = self._latest, []
+        return latest
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -177,7 +177,7 @@ class Reporter:
                 problem = in_words(error)
             now = time.monotonic()
             with self._lock:
-                self._latest = Report(answer, problem, now)
+                self._latest = [Report(answer, problem, now)]
             self._wake()
             # A node that answers slowly is busy: it gets a pause as long as its answer took.
             self._stopping.wait(max(began + self._interval - now, now - began))

@@ -27,7 +27,7 @@ _ON_THE_WAY = {
 
 
 def blockages(view: View, failed: Failures) -> List[Verdict]:
-    """Return verdicts on all failures that are left, and explain all of them."""
+    """Return verdicts that explain all failures that are left."""
     known = _Known(view, failed)
     found = _everywhere(view, failed) or _nodes(view, failed, known) + _groups(view, failed, known)
     return found + _pairs(view, failed)

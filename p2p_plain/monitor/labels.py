@@ -19,8 +19,8 @@ _DIGITS = (4, 8, 13, 36)
 def make_labels(names: Dict[str, str], here: Set[str]) -> Dict[str, str]:
     """Return a label for each nodeid in ``names``: safe to print, and no two the same.
 
-    A name may be empty.  Of several nodes with one name, the only one that is in ``here`` keeps the
-    plain name; else all of them get a part of their nodeid: ``web (3f1c)``.
+    A name may be empty.  If exactly one of several nodes with one name is in ``here``, it keeps
+    the plain name.  All others get a part of their nodeid: ``web (3f1c)``.
     """
     plain = {nodeid: _plain(name) or nodeid[:8] for nodeid, name in names.items()}
     labels = dict(plain)

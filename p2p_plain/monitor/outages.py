@@ -10,8 +10,8 @@ from .view import View
 def down_nodes(view: View, failed: Failures) -> List[Verdict]:
     """Return a verdict for each node that is down, or one for all that fell silent together.
 
-    If several fall silent at once, and their hosts give no answer, that has one cause.  From this
-    side nobody can see whether they died or the network between was cut.
+    If several fall silent at once, and their hosts give no answer, that has one cause.  This side
+    cannot see whether they died or the network between was cut.
     """
     dials: Dict[str, List[str]] = {nodeid: [] for nodeid in view.down}
     for pair in sorted(failed):
@@ -88,7 +88,10 @@ def separate_parts(view: View, failed: Failures) -> List[Verdict]:
 
 
 def _parts(view: View) -> List[Set[str]]:
-    """Return the live nodes, grouped by who is connected, or can dial whom by the younger row."""
+    """Return the live nodes in groups that connections and successful dials hold together.
+
+    A dial counts if its row is not older than that of the node that was dialed.
+    """
     near: Dict[str, Set[str]] = {
         nodeid: view.neighbours.get(nodeid, set()) & view.live for nodeid in view.live
     }

@@ -36,7 +36,7 @@ their backoff is 300 s, and two halves of a network should find each other withi
 cable is back.  A host that stays off costs four packets a minute."""
 
 PATIENT_WITH = 3
-"""Failures in a row from which on more of them make no difference for whose turn it is."""
+"""After so many failures in a row, further ones do not make a node wait longer for its turn."""
 
 
 class Probe(NamedTuple):
@@ -69,7 +69,7 @@ class Met:
         """Where it may be found, the best first."""
         self.claimed_at = now
         self.claims: Set[Address] = set()
-        """Those of them that the node's own probe of the claim has not decided yet."""
+        """Those of them that were claimed and have not been probed yet (the node probes a claim once)."""
         self.proven = False
         """True if it has been found anywhere, ever."""
         self.failures = 0
@@ -105,7 +105,7 @@ class Reach:
         address book."""
         self._changes = 0
         self._under_way: List[Probe] = []
-        """Probes that have not ended, also of nodes that are forgotten meanwhile."""
+        """Probes that have not ended, even if their node has been forgotten since."""
         self._scout_at = float("-inf")
         """When the next missing node may be probed out of turn."""
 
@@ -160,7 +160,7 @@ class Reach:
     def due(self, now: float, connected: FrozenSet[str]) -> List[Probe]:
         """Return what to probe now, as many as there is room for, and note them as begun.
 
-        Each node has a round once an interval.  Besides, missing nodes are *scouted*, one after the
+        Each node has a round once an interval.  In addition missing nodes are *scouted*, one after the
         other: when a cable is back, the first one that answers knows where the others are.  Nodes
         that were never found get half of the places, and those that failed before wait for the
         others.  So a crowd of claims that nobody answers keeps no other node from being probed.
@@ -188,7 +188,7 @@ class Reach:
             return begun
 
     def ended(self, end: DialEnd, now: float) -> None:
-        """A dial or a probe of a node has ended, whoever began it."""
+        """A dial or a probe of a node has ended."""
         with self._lock:
             if end.probe:
                 for probe in self._under_way:
@@ -254,7 +254,7 @@ class Reach:
             self._judge_locked(met, *met.failure)
 
     def _dialed_locked(self, met: Met, end: DialEnd, outcome: str, now: float) -> None:
-        """A dial that was to make a peer, or the probe of a claim, has ended: as good as a round.
+        """A dial for a peer, or the probe of a claim, has ended.  It counts as a round.
 
         A failure counts if no other address is left at which the node might be found.
         """
@@ -302,5 +302,5 @@ class Reach:
 
 
 def _is_outdated(met: Met, outcome: str, now: float) -> bool:
-    """True if a dial that timed out now was begun before another one succeeded."""
+    """True if a dial that timed out now was begun before the last success."""
     return outcome == TIMEOUT and now - met.ok_at < DIAL_TIMEOUT

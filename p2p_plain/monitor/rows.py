@@ -7,11 +7,11 @@ Together the rows are the matrix, and any node that is asked (``getlinks``) answ
 A row about one of our peers is believed only if it comes from that peer itself.  Rows of nodes
 that are not our peers come second-hand, and the one measured last wins.
 
-Rows are kept as the bytes that came: as Python objects they would take ten times the room.  And
-most are kept unread.  Every node sends its row to everyone, and hardly one in a hundred is ever
-looked at; to read them all took half of the processor time of 64 nodes.  So of each peer the first
-row is read when it comes, and then one now and then: that is when its sender hears what is wrong
-with it.  The others are read when somebody asks.
+Rows are kept as the bytes that came: as Python objects they would take ten times the room.  Most are
+kept unread.  Every node sends its row to everyone, few of them are ever looked at, and reading them
+all took half of the processor time of 64 nodes.  So the first row of each peer is read when it comes,
+and after that one now and then.  Errors in those are reported to the sender.  The others are read
+when somebody asks.
 """
 
 from threading import Lock
@@ -78,9 +78,9 @@ class Rows:
             return True
 
     def keep(self, line: bytes, source: str, now: float) -> bool:
-        """Keep a line unread if it begins like the own row of peer ``source``; else return False.
+        """Keep a line unread if it is the own row of peer ``source``, and it is not time to read one.
 
-        False also if it is time to read one.
+        Return False if it was not kept.
         """
         if not line.startswith(beginning_of_row(source)):
             return False

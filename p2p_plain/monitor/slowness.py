@@ -15,8 +15,8 @@ TOO_LATE_MS = 1000.0
 
 SLOW_FACTOR = 4.0
 SLOW_MS = 5.0
-"""Slow is what takes 4 times as long as elsewhere, and at least 5 ms longer: a switch more on the
-way makes 0.9 ms of 0.2, and is no news."""
+"""Slow is what takes 4 times as long as elsewhere, and at least 5 ms longer: one more switch
+on the way turns 0.2 ms into 0.9, and that is no fault."""
 
 
 def is_slow(ms: float, usual_ms: float) -> bool:

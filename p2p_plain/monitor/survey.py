@@ -91,7 +91,7 @@ class Survey(Hooks):
         return ()
 
     def met(self, peer: Peer, now: float) -> None:
-        """From now on the peer is probed, beside the connection and after it."""
+        """Probe the peer from now on, also after its connection."""
         self.reach.met(peer.nodeid, peer.name, now)
 
     def claimed(self, peer: Peer, address: Address, now: float) -> None:
@@ -99,7 +99,7 @@ class Survey(Hooks):
         self.reach.claimed(peer.nodeid, address, now)
 
     def moved(self, nodeid: str, now: float) -> None:
-        """Forget a node that is not to be found any more."""
+        """Forget a node that cannot be found any more."""
         self.reach.forget(nodeid)
         self.rows.forget(nodeid)
 
@@ -112,7 +112,7 @@ class Survey(Hooks):
             self.reach.lost(peer.nodeid, proven, now)
 
     def dial_ended(self, end: DialEnd, now: float) -> None:
-        """Note what a dial has shown, and use the place that a probe leaves."""
+        """Note what a dial has shown.  The end of a probe makes room for the next one."""
         self.reach.ended(end, now)
         if end.probe:
             if end.outcome in SILENT:

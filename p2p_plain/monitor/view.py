@@ -31,10 +31,10 @@ does not name a node at all says that no connection to it stands (unless the row
 =============  ======================================================================
 
 *A node that runs late itself* (its own ``lag_ms``) measures its own slowness.  Its failures and its
-round trips blame nobody, nor do the round trips of others to it.
+round trips are not held against others, nor the round trips of others against it.
 
 *Rows come from strangers*, who may lie about their own row and nothing else.  A node without a row
-of its own is not believed in if only one row names it and nobody is connected to it.
+of its own is ignored if only one row names it and no node is connected to it.
 
 No sockets, threads or clock: the same rows give the same view.  Any thread.
 """
@@ -177,8 +177,8 @@ class View:
     def _outdated(self, about: "Dict[str, Dict[str, _Entry]]") -> Set[str]:
         """Return the nodes whose row is young, but was written before their program ended.
 
-        A refused dial that is younger than the row shows that, if nobody at all is connected or
-        could dial the node: one liar cannot take another node's row away.
+        A refused dial that is younger than the row shows that, unless another node is connected to it
+        or could dial it.  So one liar cannot take another node's row away.
         """
         outdated = set()
         for nodeid in self.current:

@@ -1,7 +1,7 @@
 """Events as lines for people, aligned, and the lines of a trace.
 
-Pure functions from an event to text.  ``run`` and the tour print what they return.  Whatever a peer
-chose (a name, a message) is escaped, so that it cannot play with the terminal.
+Pure functions from an event to text.  ``run`` and the tour print what they return.  Text that a peer
+chose (a name, a message) is escaped, so that it cannot control the terminal.
 """
 
 import json

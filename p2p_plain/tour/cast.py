@@ -125,7 +125,7 @@ class Stranger:
         self.send_raw(encode(message))
 
     def send_raw(self, data: bytes) -> None:
-        """Send these bytes, whatever they are."""
+        """Send these bytes as they are."""
         self._sock.sendall(data)
 
     def received(self, msgtype: str) -> List[Dict[str, Any]]:

@@ -139,7 +139,7 @@ class Guide:
         return self.keep(Cable(actor.node))
 
     def wait_for(self, what: str, happened: Callable[[], Optional[T]]) -> T:
-        """Wait until ``happened()`` is true and return its value.  Raises ``Unexpected`` if in vain."""
+        """Wait until ``happened()`` is true and return its value.  Raises ``Unexpected`` if it stays false."""
         deadline = time.monotonic() + self.patience
         while True:
             found = happened()
@@ -153,7 +153,7 @@ class Guide:
     def follow(
         self, actor: Actor, peer: str, kinds: str, what: str, happened: Callable[[], object]
     ) -> None:
-        """Wait as ``wait_for`` does, and show what crosses the connection with ``peer`` meanwhile."""
+        """Wait as ``wait_for`` does, and show the lines that cross the connection with ``peer``."""
         shown = 0
 
         def look() -> object:

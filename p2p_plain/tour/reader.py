@@ -2,9 +2,9 @@
 
 Main thread only; use it with ``with``.
 
-A signal is recorded, and obeyed the next time that the main thread looks.  Only while a stopped
-terminal (Ctrl-S) holds the main thread does the handler itself raise an exception.  So a signal
-never leaves a lock of a node half-way.
+A signal is recorded, and the main thread acts on it when it looks next.  Only while a stopped terminal
+(Ctrl-S) blocks the main thread does the handler itself raise an exception.  So a signal never
+interrupts a thread that holds a lock of a node.
 """
 
 import os

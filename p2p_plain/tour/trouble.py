@@ -122,7 +122,8 @@ def lying(guide: Guide) -> None:
     if passed_on or false in json.dumps(answer):
         raise Unexpected("gamma has passed on an address that it has not found itself")
     guide.say("""
-        gamma dialed the address in vain. So it does not pass it on: not to mallory, alpha or beta.
+        gamma dialed the address and found no node there. So it does not pass the address on: not to
+        mallory, alpha or beta.
         """)
     guide.read(Discovery.receive_addr, AddressBook.note_heard, AddressBook.proven)
     guide.pause()

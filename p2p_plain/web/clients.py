@@ -1,4 +1,4 @@
-"""The connections to the status page, from clients that nobody vouches for.
+"""The connections to the status page, from clients that cannot be trusted.
 
 Their number is bounded, and each has one deadline for what it does now: send a whole request, or take
 a whole response.  The sockets have no timeouts: a timeout for each ``recv`` would not stop a client
@@ -70,7 +70,7 @@ class Clients:
             return len(self._all)
 
     def add(self, sock: socket.socket) -> Optional[Client]:
-        """Return a new client, and evict another one if there are too many; ``None`` without room."""
+        """Return a new client, and evict another one if there are too many; ``None`` if all stay."""
         client = Client(sock, self._clock())
         with self._lock:
             # On a busy machine the threads of dropped clients take a while to end.  To reject the

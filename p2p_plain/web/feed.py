@@ -30,8 +30,8 @@ class Feed:
     """The last events.  One thread adds, and each client's thread reads at its own pace.
 
     A slow client misses events, which it can see by their numbers; it delays nobody.  ``life`` stands
-    before each number.  It is another one after a restart, so a client that knows numbers of the
-    node's former life gets everything.
+    before each number.  It changes with each restart, so a client that knows numbers from before
+    gets everything.
     """
 
     def __init__(self, life: str) -> None:

@@ -57,7 +57,7 @@ section 12.4.2)."""
 
 
 class HeadTooLong(Exception):
-    """A request of which ``MAX_HEAD`` bytes have come, and its headers have not ended."""
+    """``MAX_HEAD`` bytes of a request have come, and its headers have not ended."""
 
 
 class RequestReader:

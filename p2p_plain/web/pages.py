@@ -1,6 +1,6 @@
 """The response of each path, made from what a node knows; ``page.rst`` says what they are for.
 
-The page is read-only and asks nobody for a password, so by default it listens on loopback.  That does
+The page is read-only and has no password, so by default it listens on loopback.  That does
 not keep web sites out: a script may point a name of its own at 127.0.0.1 (DNS rebinding) and read the
 response.  But its browser then sends that name in ``Host``, and the page accepts only IP addresses,
 ``localhost`` and the host that was given to ``--http``.

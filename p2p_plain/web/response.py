@@ -41,7 +41,7 @@ class Response:
     def compressed(self) -> Optional[bytes]:
         """Return the body for clients that accept gzip; ``None`` if it is too small for that.
 
-        If two threads compress it at once, one of them worked in vain.
+        If two threads compress it at once, one of the results is dropped.
         """
         if self._compressed is None and gzip is not None and len(self.body) >= GZIP_FROM:
             self._compressed = gzip.compress(self.body, 1)
