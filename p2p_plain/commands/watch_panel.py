@@ -17,7 +17,7 @@ from ..monitor.row_messages import is_connected
 from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
 from ..terminal.text import (
-    BOLD, RED, UNDERLINED, as_encoded, clip, columns_of, pad, paint, shorten,
+    BOLD, RED, UNDERLINED, as_encoded, clip, columns_of, fit, paint,
 )
 from .asking import who
 from .guest import STALE_AFTER, Snapshot
@@ -146,13 +146,8 @@ LONGEST_NAME = 24
 
 
 def picture_of(
-    known: Known,
-    chosen: Chosen,
-    now: float,
-    columns: int,
-    lines: Optional[int],
-    colour: bool,
-    encoding: str,
+    known: Known, chosen: Chosen, now: float, columns: int, lines: Optional[int],
+    colour: bool, encoding: str,
 ) -> List[str]:
     """Return the picture as at most ``lines`` lines (``None``: any number) of ``columns`` columns."""
     head = _header(known, now, columns, colour)
@@ -234,7 +229,7 @@ def _table(known: Known, chosen: Chosen, columns: int, colour: bool, encoding: s
     room = min(MOST_SPARKLINE, columns - total())
     shown = [c for c in COLUMNS if c.key in widths]
     titles = [
-        paint(_pad(c.title, widths[c.key], c.right), UNDERLINED if c.key == chosen.sort else "", colour)
+        paint(fit(c.title, widths[c.key], c.right), UNDERLINED if c.key == chosen.sort else "", colour)
         for c in shown
     ]
     made = [" ".join([*titles, "SEEN" if room >= LEAST_SPARKLINE else ""]).rstrip()]
@@ -243,7 +238,7 @@ def _table(known: Known, chosen: Chosen, columns: int, colour: bool, encoding: s
         parts = []
         for c in shown:
             failed = c.key == "dial" and link.get("dial") in FAILURES
-            part = _pad(cells[c.key][number], widths[c.key], c.right)
+            part = fit(cells[c.key][number], widths[c.key], c.right)
             parts.append(paint(part, RED if failed else "", colour))
         samples = known.samples.get(link["nodeid"])
         if room > 0 and samples:
@@ -255,15 +250,15 @@ def _table(known: Known, chosen: Chosen, columns: int, colour: bool, encoding: s
 def _in_order(links: List[Dict[str, Any]], chosen: Chosen) -> List[Dict[str, Any]]:
     """Return the links sorted as chosen.  Those without a value go last in both directions."""
     (value,) = (c.value for c in COLUMNS if c.key == chosen.sort)
+
+    def rank(link: Dict[str, Any]) -> Any:
+        of_link = value(link)  # as text, natural() puts 10.0.0.2 before 10.0.0.10
+        return natural(of_link) if isinstance(of_link, str) else of_link
+
     links = sorted(links, key=lambda link: (natural(_name_of(link)), link["nodeid"]))
     have = [link for link in links if value(link) is not None]
-    have.sort(key=lambda link: _rank(value(link)), reverse=chosen.backwards)
+    have.sort(key=rank, reverse=chosen.backwards)
     return have + [link for link in links if value(link) is None]
-
-
-def _rank(value: Any) -> Any:
-    """Return a sort key that puts 10.0.0.2 before 10.0.0.10."""
-    return natural(value) if isinstance(value, str) else value
 
 
 def _page(body: List[str], room: int, chosen: Chosen) -> List[str]:
@@ -285,9 +280,3 @@ def sparkline(samples: List[Optional[float]], blocks: str) -> str:
         DOWN if s is None else blocks[min(len(blocks) - 1, int(s / most * len(blocks)))]
         for s in samples
     )
-
-
-def _pad(text: str, width: int, right: bool) -> str:
-    """Return ``text`` cut to ``width`` columns, with a ``~`` at the cut, or filled with spaces."""
-    text = shorten(text, width)
-    return " " * (width - columns_of(text)) + text if right else pad(text, width)

@@ -28,9 +28,7 @@ from ..common.words import ago, brief_ms
 from ..monitor.slowness import is_slow
 from ..monitor.summary import summarize
 from ..monitor.view import State, View
-from .text import (
-    BOLD, FAINT, GREEN, RED, YELLOW, as_encoded, columns_of, pad, paint, shorten,
-)
+from .text import BOLD, FAINT, GREEN, RED, YELLOW, as_encoded, columns_of, fit, paint, shorten
 
 NARROWEST = 30
 """Columns.  On a narrower terminal, lines are longer than it is wide."""
@@ -83,8 +81,8 @@ def draw(view: View, width: int, colour: bool = False, encoding: str = "utf-8") 
         heading = _CORNER.ljust(left_width) + header + ("  age" if last else "")
         lines.append(paint(heading, BOLD, colour))
         for number, (label, row, age) in enumerate(zip(labels, cells, ages)):
-            name = "%*d %s" % (digits, number + 1, pad(shorten(label, name_width), name_width))
-            line = name + " " * (left_width - digits - 1 - name_width)
+            name = fit(shorten(label, name_width), left_width - digits - 1)
+            line = "%*d %s" % (digits, number + 1, name)
             for cell in (row[column] for column in block):
                 space = " " * (cell_width - len(cell.text))
                 line += space + paint(cell.text, cell.colour, colour)

@@ -41,9 +41,11 @@ def shorten(text: str, width: int) -> str:
     return kept + "~"
 
 
-def pad(text: str, width: int) -> str:
-    """Return ``text`` with spaces after it, up to ``width`` columns."""
-    return text + " " * (width - columns_of(text))
+def fit(text: str, width: int, right: bool = False) -> str:
+    """Return ``text`` shortened to ``width`` columns, or with spaces after it (``right``: before it)."""
+    text = shorten(text, width)
+    space = " " * (width - columns_of(text))
+    return space + text if right else text + space
 
 
 def as_encoded(text: str, encoding: str) -> str:

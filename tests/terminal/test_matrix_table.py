@@ -7,7 +7,7 @@ import pytest
 from p2p_plain.common.outcomes import FAILURES, IN_WORDS, MARKS
 from p2p_plain.monitor.view import View
 from p2p_plain.terminal.matrix_table import draw
-from p2p_plain.terminal.text import columns_of, pad, shorten
+from p2p_plain.terminal.text import columns_of, fit, shorten
 from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
 SGR = re.compile("\x1b\\[[0-9]+m")
@@ -253,4 +253,4 @@ def test_wide_characters_leave_the_columns_where_they_are():
 )
 def test_a_name_is_cut_to_columns_and_not_to_characters(text, width, short):
     assert shorten(text, width) == short
-    assert columns_of(pad(short, 10)) == 10
+    assert columns_of(fit(short, 10)) == 10
