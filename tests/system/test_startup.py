@@ -84,6 +84,7 @@ def test_a_node_without_a_page_imports_neither_page_nor_tour():
 def test_the_articles_node_imports_nothing_that_stands_above_it():
     ours, others = imported(AT_THE_END + "import p2p_plain.node.__main__")
     assert ours > A_NODE
+    assert "p2p_plain.common.event_types" not in ours  # for type checkers
     floors = ("p2p_plain.common", "p2p_plain.node")
     assert {name for name in ours if not name.startswith(floors)} == {"p2p_plain"}
     assert not others & NEVER
