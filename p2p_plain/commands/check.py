@@ -26,8 +26,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 """Seconds between two questions, doubling: the answer of a large network is megabytes."""
 
 LEAST_TRY = 0.5
-"""Seconds that the last question gets at least, so that ``check`` reports what the node says and
-not that it had no time to answer."""
+"""Least seconds for the last question, so that ``check`` reports what the node says and not that it
+had no time to answer."""
 
 MANY = 100
 """Most directions that ``check`` lists; ``--json`` has all of them."""

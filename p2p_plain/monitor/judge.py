@@ -32,14 +32,15 @@ class Judgement:
         self.summary = summarize(self.view)
         self.verdicts = judge(self.view)
 
+    def in_words(self) -> Dict[str, Any]:
+        """Return the summary and the verdicts, for JSON."""
+        verdicts = [verdict.as_dict() for verdict in self.verdicts]
+        return {"summary": self.summary.text(), "verdicts": verdicts}
+
     def as_dict(self) -> Dict[str, Any]:
-        """Return it for JSON, but for the nodes (``View.node_as_dict``)."""
-        return {
-            "rows": [row.as_dict() for row in self.rows],
-            "stale_after": self.view.stale_after,
-            "summary": self.summary.text(),
-            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
-        }
+        """Return the rows too, for JSON."""
+        rows = [row.as_dict() for row in self.rows]
+        return dict(self.in_words(), rows=rows, stale_after=self.view.stale_after)
 
 
 def judge(view: View) -> List[Verdict]:

@@ -40,7 +40,7 @@ PATIENT_WITH = 3
 
 
 class Probe(NamedTuple):
-    """What to dial, and the node that should be found there."""
+    """An address to dial, and the node that should be found there."""
 
     nodeid: str
     address: Address
@@ -69,7 +69,7 @@ class Met:
         """Where it may be found, the best first."""
         self.claimed_at = now
         self.claims: Set[Address] = set()
-        """Those of them that were claimed and have not been probed yet (the node probes a claim once)."""
+        """Those of them that the node has claimed, and whose first probe has not ended."""
         self.proven = False
         """True if it has been found anywhere, ever."""
         self.failures = 0
@@ -112,12 +112,12 @@ class Reach:
     # -- the nodes ----------------------------------------------------------------------
 
     def met(self, nodeid: str, name: str, now: float) -> None:
-        """``nodeid`` is connected."""
+        """Note a peer that has connected."""
         with self._lock:
             self._met.setdefault(nodeid, Met(nodeid, name, now)).name = name
 
     def claimed(self, nodeid: str, address: Address, now: float) -> None:
-        """The node says that it can be dialed at ``address``, where it is being probed already."""
+        """Note an address at which the node says it can be dialed.  It is being probed already."""
         with self._lock:
             met = self._met.get(nodeid)
             if met is None or address in met.addresses:
@@ -135,9 +135,9 @@ class Reach:
             met.claims.add(address)
 
     def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
-        """The node is not connected any more: probe it at once where it was found, if it ever was.
+        """Probe a node that has lost its connection at once, where it was found; else drop it.
 
-        The outcome of the last probe, perhaps a minute ago, is no longer to be believed.
+        The outcome of the last probe, perhaps a minute ago, says nothing about now.
         """
         with self._lock:
             met = self._met.get(nodeid)
@@ -197,7 +197,7 @@ class Reach:
                         break
             met = self._met.get(end.nodeid)
             if met is None:
-                return  # forgotten meanwhile
+                return  # forgotten since
             if end.probe and met.probing == end.address:
                 self._probed_locked(met, end, now)
             elif end.outcome is not None:

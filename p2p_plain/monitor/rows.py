@@ -29,7 +29,7 @@ FORGET_AFTER = 24 * 3600.0
 
 STALE_AFTER_INTERVALS = 3
 """A row older than so many ping intervals is not shown as current: at least two of the rows that its
-node should have sent meanwhile are missing."""
+node should have sent since are missing."""
 
 READ_AGAIN_AFTER = 5.0
 READ_EVERY = 300.0

@@ -28,11 +28,11 @@ from .row_messages import (
 from .rows import STALE_AFTER_INTERVALS, Rows, read_row
 
 ROW_AFTER_CHANGE = 1.0
-"""Seconds between two rows of ours at the least: what changes together is sent together."""
+"""Least seconds between two rows of ours: changes of one moment go out in one row."""
 
 ROWS_A_SECOND = 20
-"""Rows that a node gets from all its peers together, at the most: each costs it up to a millisecond
-(64 links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
+"""Most rows that a node gets from all its peers together: each costs it up to a millisecond (64
+links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
 many start at once, everything changes all the time."""
 
 ANSWER_FRESH = 0.5
@@ -40,7 +40,7 @@ ANSWER_FRESH = 0.5
 half a millisecond a row, and a peer may ask 200 times a second."""
 
 PATIENT_WHEN_LATE = 4
-"""How many times longer, at the most, a late node waits: on one machine many nodes share a core."""
+"""A late node sends its rows at most so many times less often: many nodes may share its core."""
 
 
 class Survey(Hooks):

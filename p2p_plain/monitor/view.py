@@ -90,7 +90,7 @@ class Direction(NamedTuple):
 
 
 class View:
-    """Everyone's rows put together.  All is computed when it is made, and nothing changes after.
+    """Everyone's rows put together.  The constructor computes everything, and nothing changes after.
 
     ``rows`` has at most one row of each node, ``stale_after`` is in seconds.
     """

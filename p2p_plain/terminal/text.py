@@ -42,7 +42,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def fit(text: str, width: int, right: bool = False) -> str:
-    """Return ``text`` shortened to ``width`` columns, or with spaces after it (``right``: before it)."""
+    """Return ``text`` in exactly ``width`` columns: shortened, or with spaces (``right``: before it)."""
     text = shorten(text, width)
     space = " " * (width - columns_of(text))
     return space + text if right else text + space

@@ -139,7 +139,7 @@ class Guide:
         return self.keep(Cable(actor.node))
 
     def wait_for(self, what: str, happened: Callable[[], Optional[T]]) -> T:
-        """Wait until ``happened()`` is true and return its value.  Raises ``Unexpected`` if it stays false."""
+        """Return the value of ``happened()`` once it is true.  Raises ``Unexpected`` after ``patience``."""
         deadline = time.monotonic() + self.patience
         while True:
             found = happened()
@@ -255,7 +255,7 @@ class Guide:
             self.reader.row(row)
 
     def read(self, *functions: Any) -> None:
-        """Show where functions stand in the source.  They say it themselves, so it is never out of date."""
+        """Show where functions stand in the source, taken from the functions themselves."""
         self.reader.gap()
         self.reader.line("Read it in the source:")
         for function in functions:

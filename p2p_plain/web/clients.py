@@ -21,8 +21,8 @@ REQUEST_TIMEOUT = 10.0
 """Seconds from the connection to the end of the first request's headers."""
 
 EVICTION_TIMEOUT = 1.0
-"""Seconds that the accepting thread waits until the threads of dropped clients have ended, if those
-are as many as clients may be."""
+"""Seconds that the accepting thread waits for the threads of dropped clients to end, if there are as
+many of them as there may be clients."""
 
 SLOW_AFTER = 1.0
 """Seconds after which a client that still has not taken its response may be evicted."""

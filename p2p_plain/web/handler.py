@@ -23,8 +23,8 @@ MAX_HEAD = 32 * 1024
 other program on this host has set; nginx gives up at the same figure."""
 
 MAX_DRAINED = 64 * 1024
-"""Bytes that are read and dropped of a client that got an error while it was still sending.  To close
-a socket with unread data sends a reset, which can destroy the response (RFC 1122 4.2.2.13)."""
+"""Bytes that are read and dropped of a client that got an error while it was still sending.  Closing a
+socket with unread data sends a reset, which can destroy the response (RFC 1122 4.2.2.13)."""
 
 RECEIVE_BYTES = 4 * 1024
 
@@ -77,7 +77,7 @@ class RequestReader:
         self._left = MAX_HEAD
 
     def readline(self, _limit: int = -1) -> bytes:
-        """Return the next line, newline included.  Raises ``HeadTooLong``, or ``OSError`` at the end."""
+        """Return the next line with its newline.  Raises ``HeadTooLong``, or ``OSError`` at the end."""
         while b"\n" not in self._buffer:
             if len(self._buffer) > self._left:
                 raise HeadTooLong

@@ -14,7 +14,7 @@ Nothing is remembered here, so the series of a forgotten node end.
 A peer's label is its name, never its nodeid: each restart makes a new nodeid, and so would begin new
 series without end.  Peers that share a name get their addresses as well: ``web (192.0.2.7)``.
 
-Pure functions but for ``process``, which asks the system.  Any thread.
+Pure functions except ``process``, which asks the system.  Any thread.
 """
 
 import os

@@ -40,8 +40,8 @@ class StatusPage:
     """The status page of one node.  Any thread may call any method.
 
     It listens on ``host``, an address or a name of this machine; on loopback if that is ``None``.
-    ``limit`` is the number of clients at once, ``MAX_CLIENTS`` at most.  It has to be made before the
-    node's first event, so that the feed has all of them.  Raises ``CannotStart``.
+    ``limit`` is the number of clients at once, ``MAX_CLIENTS`` at most.  Make it before the node's
+    first event, so that the feed has all of them.  Raises ``CannotStart``.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class StatusPage:
         return self.address.port
 
     def public_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
-        """Return the port to give to other nodes; ``None`` if it is of no use to them.
+        """Return the port to give to other nodes; ``None`` if they cannot reach it.
 
         ``addresses`` are those of the node itself.  If all are on loopback, so are its peers, and
         they can open a page on loopback.
@@ -136,18 +136,17 @@ class StatusPage:
 
     def _data(self, seen: Judgement) -> Response:
         shown = seen.view.in_order()
-        counters, judged = self._node.counters(), seen.as_dict()
+        counters = self._node.counters()
         return _json(
             dict(
                 self._myself(),
                 uptime_seconds=counters["uptime_seconds"],
                 lag_seconds=counters["lag_seconds"],
-                summary=judged["summary"],
-                verdicts=judged["verdicts"],
                 failures={dial: (MARKS[dial], IN_WORDS[dial]) for dial in FAILURES},
                 nodes=[seen.view.node_as_dict(nodeid) for nodeid in shown],
                 cells=_cells(seen, shown),
                 links=list(seen.rows[0].links),
+                **seen.in_words()
             )
         )
 
@@ -187,7 +186,7 @@ def _cluster(seen: Judgement) -> Response:
     }
     if not summary.down:
         return _json(said)
-    said["verdicts"] = seen.as_dict()["verdicts"]
+    said["verdicts"] = seen.in_words()["verdicts"]
     said["directions_down"] = [
         {"from": view.label[source], "to": view.label[target], "dial": direction.dial}
         for (source, target), direction in sorted(view.directions.items())

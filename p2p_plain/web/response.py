@@ -58,7 +58,7 @@ class Cached:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-        # Held while the value is made, on purpose: threads that ask meanwhile wait and get the same
+        # Held while the value is made, on purpose: threads that ask in that time wait and get the same
         # value.  ``make`` may use another cached value, but never this one, so no thread waits for
         # itself.
         self._lock = threading.Lock()
