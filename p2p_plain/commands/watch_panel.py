@@ -16,9 +16,7 @@ from ..monitor.judge import Judgement
 from ..monitor.row_messages import is_connected
 from ..terminal.event_lines import SHORT_ID
 from ..terminal.matrix_table import draw
-from ..terminal.text import (
-    BOLD, RED, UNDERLINED, as_encoded, clip, columns_of, fit, paint,
-)
+from ..terminal.text import BOLD, RED, UNDERLINED, as_encoded, clip, columns_of, fit, paint
 from .asking import who
 from .guest import STALE_AFTER, Snapshot
 

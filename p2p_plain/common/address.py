@@ -37,7 +37,7 @@ def parse(text: str, default_port: Optional[int] = None, setting: str = "address
     Raises ``UsageError``, which names ``setting``.
     """
     host, port_text = _split(text.strip())
-    sound = 0 < len(host) <= MAX_HOST_LENGTH and all(_may_be_in_host(c) for c in host)
+    sound = 0 < len(host) <= MAX_HOST_LENGTH and all(c.isalnum() or c in ".-_:%" for c in host)
     if not sound or (":" in host and not is_ip(host)):
         raise UsageError(setting, "%r is not HOST:PORT" % text)
     if port_text is None:
@@ -139,10 +139,6 @@ def _port_number(text: str) -> Optional[int]:
     if 0 < len(text) <= 5 and all(c in "0123456789" for c in text) and int(text) <= 65535:
         return int(text)
     return None
-
-
-def _may_be_in_host(character: str) -> bool:
-    return character.isalnum() or character in ".-_:%"
 
 
 @_ASKED_AGAIN

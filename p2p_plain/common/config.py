@@ -46,7 +46,7 @@ class Config:
         self.bind = None if bind is None else _bind(bind)
         self.bootstrap: Tuple[Address, ...] = _bootstrap(bootstrap, self.port)
         self.advertise = None if advertise is None else _advertise(advertise, self.port)
-        self.name = None if name is None else _name(name)
+        self.name = None if name is None else _text("name", name, 1)
         self.network = _text("network", network, 0)
         self.ping_interval = seconds("ping_interval", ping_interval)
         self.ping_timeout = seconds("ping_timeout", ping_timeout)
@@ -93,10 +93,6 @@ def _text(setting: str, value: object, least: int) -> str:
     if not isinstance(value, str) or not least <= len(value) <= MAX_NAME or not value.isprintable():
         raise UsageError(setting, "must be %d to %d printable characters" % (least, MAX_NAME))
     return value
-
-
-def _name(value: object) -> str:
-    return _text("name", value, 1)
 
 
 def _path(setting: str, value: Any) -> str:

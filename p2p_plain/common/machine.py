@@ -1,10 +1,19 @@
-"""The machine that runs us: its addresses, its name, and how many descriptors it allows."""
+"""The machine that runs us: its addresses and its name, and what it looks up and allows."""
 
 import socket
 import sys
 
 from .address import Address, from_sockaddr
-from .typing import List, NamedTuple, Tuple
+from .errors import CannotStart, why
+from .typing import Any, List, NamedTuple, Tuple
+
+
+def look_up(option: str, host: str, port: int) -> List[Any]:
+    """Return what ``getaddrinfo`` finds.  Raises ``CannotStart``, which names the ``option``."""
+    try:
+        return socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise CannotStart("%s: no such host (%s)" % (option, why(error))) from error
 
 
 class Listening(NamedTuple):

@@ -35,9 +35,13 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, crew: Crew) -> None:
-        """Only prepare; the subclass goes on with ``bind_to``."""
+    def __init__(self, crew: Crew, make_room: Callable[[], bool]) -> None:
+        """Only prepare; the subclass goes on with ``bind_to``.
+
+        ``make_room`` is called when no descriptor is left.  It drops a connection; False if it cannot.
+        """
         self._crew = crew
+        self._make_room = make_room
         self._accepted = 0
         self._serving = False
         self._stopping = threading.Event()
@@ -45,9 +49,11 @@ class Server(socketserver.ThreadingTCPServer):
         # means "even if another program listens there".
         self.allow_reuse_address = not exclusive_ports()
 
-    def bind_to(self, place: Tuple[str, int]) -> None:
-        """Take the port; ``address_family`` is set.  Raises ``OSError``."""
-        super().__init__(place, socketserver.BaseRequestHandler)  # of which none is ever made
+    def bind_to(self, family: int, host: str, port: int, accepts_ipv4: bool) -> None:
+        """Take the port; an IPv6 socket may accept IPv4 as well.  Raises ``OSError``."""
+        self.address_family = family
+        self._accepts_ipv4 = accepts_ipv4
+        super().__init__((host, port), socketserver.BaseRequestHandler)  # of which none is ever made
 
     def begin(self, name: str, poll: float) -> None:
         """Begin to accept on a thread ``name``, which looks every ``poll`` seconds for a stop."""
@@ -65,10 +71,6 @@ class Server(socketserver.ThreadingTCPServer):
             self.shutdown()
         self.server_close()
 
-    def make_room(self) -> bool:
-        """Drop a connection because no descriptor is left; True if one was dropped."""
-        return False
-
     def start_thread(self, prefix: str, function: Callable[..., None], *args: Any) -> bool:
         """Run ``function(*args)`` on a thread of its own; False, after a pause, if there is none."""
         self._accepted += 1
@@ -79,18 +81,19 @@ class Server(socketserver.ThreadingTCPServer):
             return False
         return True
 
-    def take_exclusively(self, accepts_ipv4: bool) -> None:
-        """Set the options needed before ``bind``: IPv4 on an IPv6 socket, and no shared port."""
+    # -- what socketserver calls -------------------------------------------------------
+
+    def server_bind(self) -> None:
+        """Bind, after setting two options: IPv4 on an IPv6 socket, and no shared port."""
         if self.address_family == getattr(socket, "AF_INET6", None):
-            only = 0 if accepts_ipv4 else 1
+            only = 0 if self._accepts_ipv4 else 1
             # On Windows Python has no name for that number before 3.8.
             level = getattr(socket, "IPPROTO_IPV6", 41)
             self.socket.setsockopt(level, socket.IPV6_V6ONLY, only)
         if exclusive_ports():
             option = vars(socket)["SO_EXCLUSIVEADDRUSE"]  # known to Windows only
             self.socket.setsockopt(socket.SOL_SOCKET, option, 1)
-
-    # -- what socketserver calls -------------------------------------------------------
+        super().server_bind()
 
     def get_request(self) -> Tuple[socket.socket, Any]:
         """Accept one connection; if no descriptor is left, wait a moment and raise ``OSError``."""
@@ -98,7 +101,7 @@ class Server(socketserver.ThreadingTCPServer):
             return super().get_request()
         except OSError as error:
             if error.errno in OUT_OF_RESOURCES:
-                self._stopping.wait(EVICTION_PAUSE if self.make_room() else ACCEPT_PAUSE)
+                self._stopping.wait(EVICTION_PAUSE if self._make_room() else ACCEPT_PAUSE)
             raise
 
     def handle_error(self, request: Any, client_address: Any) -> None:

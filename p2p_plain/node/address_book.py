@@ -316,9 +316,8 @@ class AddressBook:
     # -- what we answer -------------------------------------------------------------
 
     def may_be_due(self, now: float) -> bool:
-        """Return whether ``due`` may find an address: a quick answer, usually no."""
-        with self._lock:
-            return now >= self._next_due
+        """Return whether ``due`` may find an address: a quick answer without the lock, usually no."""
+        return now >= self._next_due
 
     def due(self, now: float, connected: FrozenSet[str], most: int) -> List[Address]:
         """Return up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""

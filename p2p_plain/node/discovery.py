@@ -75,11 +75,6 @@ class Discovery:
         """True after ``stop``.  Read without the lock: a moment late does no harm."""
         return self._stopping
 
-    def dialing(self) -> int:
-        """Return how many dials are queued or under way that are to make peers."""
-        with self._lock:
-            return self._dialing
-
     def tick(self, now: float) -> None:
         """Do what is due.  The pinger's thread."""
         self._probe_claims(now)

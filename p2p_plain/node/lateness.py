@@ -8,14 +8,14 @@ it ticks late is how late the node runs.
 
 from collections import deque
 
-from ..common.typing import Deque, Iterable
-
-LATE_PERCENTILE = 90
-"""Nine of ten of the last ticks were at most ``Lateness.usual`` late.  One late tick in ten happens on
-any busy machine; two do not."""
+from ..common.typing import Deque
 
 LATE_TICKS = 50
 """Ticks that are looked at: ten seconds."""
+
+LATE_PERCENTILE = 90
+"""Nine of ten of them were at most ``Lateness.usual`` late.  One late tick in ten happens on any busy
+machine; two do not."""
 
 LATE_SECONDS = 0.005
 """Every machine is that late now and then, so a node counts as late only if it is later."""
@@ -46,20 +46,9 @@ class Lateness:
         self.awake_clock += min(now - self._ticked_at, 2 * self._interval)
         self._ticks.append(max(0.0, now - self._ticked_at - self._interval))
         self._ticked_at = now
-        self.usual = own_lateness(self._ticks)
+        self.usual = sorted(self._ticks)[(len(self._ticks) - 1) * LATE_PERCENTILE // 100]
         self.recent = max(list(self._ticks)[-LATE_LATELY:])
 
     def excuses(self, round_trip: float) -> bool:
         """True if a round trip (seconds) that ends now may be longer through our own fault."""
-        return is_own_fault(round_trip, self.recent)
-
-
-def own_lateness(ticks: Iterable[float]) -> float:
-    """Return how late (seconds) a node runs whose last ticks were that late (seconds)."""
-    ordered = sorted(ticks)
-    return ordered[(len(ordered) - 1) * LATE_PERCENTILE // 100] if ordered else 0.0
-
-
-def is_own_fault(round_trip: float, lateness: float) -> bool:
-    """True if a round trip (seconds) of a node that late (seconds) says more about that node."""
-    return lateness > LATE_SECONDS and lateness > round_trip / 2
+        return self.recent > LATE_SECONDS and self.recent > round_trip / 2

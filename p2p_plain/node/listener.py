@@ -22,8 +22,8 @@ import socket
 import sys
 
 from ..common.address import Address, is_ip
-from ..common.errors import CannotStart, why
-from ..common.machine import Listening
+from ..common.errors import CannotStart
+from ..common.machine import Listening, look_up
 from ..common.tcp_server import Server
 from ..common.threads import Crew
 from ..common.typing import Any, Callable, List, Optional, Tuple
@@ -54,18 +54,14 @@ class Listener(Server):
         """Take the port.  Raises ``CannotStart``.
 
         ``bind`` is the one local address to listen on, by default all.  ``serve(socket, address)`` is
-        called on each connection's thread, and closes the socket.  ``make_room`` is called when no
-        descriptor is left, and returns whether one will soon be free.
+        called on each connection's thread, and closes the socket.  For ``make_room`` see ``Server``.
         """
-        super().__init__(crew)
+        super().__init__(crew, make_room)
         self._serve = serve
-        self._make_room = make_room
         error: Optional[OSError] = None
         for family, host, wildcard in _candidates(bind):
-            self.address_family = family
-            self._dual = 4 in wildcard
             try:
-                self.bind_to((host, port))
+                self.bind_to(family, host, port, 4 in wildcard)
             except OSError as failed:
                 error = failed
                 if failed.errno in (errno.EADDRINUSE, errno.EACCES):
@@ -81,15 +77,6 @@ class Listener(Server):
         self.begin("listener", STOP_POLL)
 
     # -- what socketserver calls -------------------------------------------------------
-
-    def server_bind(self) -> None:
-        """Bind; an IPv6 socket for all addresses accepts IPv4 as well."""
-        self.take_exclusively(self._dual)
-        super().server_bind()
-
-    def make_room(self) -> bool:
-        """Ask the node to drop a connection, since no descriptor is left for another one."""
-        return self._make_room()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread, and do not wait for it.  ``request`` is the new socket.
@@ -111,11 +98,7 @@ def _candidates(bind: Optional[str]) -> List[_Candidate]:
         both: List[_Candidate] = [(int(inet6), "::", (4, 6))] if inet6 is not None else []
         return [*both, (int(socket.AF_INET), "0.0.0.0", (4,))]
     if not is_ip(bind):
-        try:
-            found = socket.getaddrinfo(bind, 0, 0, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            text = "--bind %s: no such host (%s)" % (bind, why(error))
-            raise CannotStart(text) from error
+        found = look_up("--bind %s" % bind, bind, 0)
         return [(int(family), str(sockaddr[0]), ()) for family, _, _, _, sockaddr in found]
     if ":" in bind:
         if inet6 is None:

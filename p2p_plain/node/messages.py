@@ -239,16 +239,17 @@ def _read_hello(fields: Fields) -> Hello:
 
 def _read_addr(fields: Fields) -> Addr:
     found: List[Tuple[Address, Optional[str]]] = []
+    wrong = fields.wrong("peers", 'a list of ["ip:port", "nodeid"]')
     for entry in fields.array("peers", MAX_ADDRESSES):
         text, nodeid = entry, None
         if isinstance(entry, list) and len(entry) == 2:
             text, nodeid = entry
             if not is_nodeid(nodeid):
-                raise fields.wrong("peers", 'a list of ["ip:port", "nodeid"]')
+                raise wrong
         try:
             address = parse_wire(text)
         except ValueError:
-            raise fields.wrong("peers", 'a list of ["ip:port", "nodeid"]') from None
+            raise wrong from None
         found.append((address, None if nodeid is None else str(nodeid).lower()))
     return Addr(tuple(found))
 

@@ -13,11 +13,11 @@ import time
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable, seconds, whole
-from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError, why
+from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError
 from ..common.events import (
     BESIDE, ERROR, EVENTS, EVERYTHING, TRACE, WARNING, Callback, Events, types_by_name,
 )
-from ..common.machine import descriptors, dialable_addresses, host_name
+from ..common.machine import descriptors, dialable_addresses, host_name, look_up
 from ..common.threads import Crew, end_a_first_thread
 from ..common.typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple, Union
 from .address_book import AddressBook
@@ -477,9 +477,5 @@ def _resolved(advertise: Address) -> Address:
     """Return a numeric address: a name could make every node ask its name server."""
     if is_ip(advertise.host):
         return advertise
-    try:
-        found = socket.getaddrinfo(advertise.host, advertise.port, 0, socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        text = "--advertise %s: no such host (%s)" % (advertise.host, why(error))
-        raise CannotStart(text) from error
+    found = look_up("--advertise %s" % advertise.host, advertise.host, advertise.port)
     return from_sockaddr(found[0][4])

@@ -7,7 +7,7 @@ of their own, so the rules speak of a ``Link`` only.
 from collections import deque
 
 from ..common.address import Address
-from ..common.typing import Deque, NamedTuple, Optional, Sequence
+from ..common.typing import Deque, NamedTuple, Optional, Sequence, Tuple
 from .messages import Hello
 
 INBOUND = "inbound"
@@ -165,28 +165,21 @@ class PeerInfo(NamedTuple):
     """The time that its TCP connect took, if the outcome was ``ok``."""
 
 
-class Spread(NamedTuple):
-    """A few round trips in figures, in seconds; ``None`` where there are too few."""
-
-    last: Optional[float] = None
-    median: Optional[float] = None
-    worst: Optional[float] = None
-    jitter: Optional[float] = None
-    """The mean difference between one and the next."""
+_Ms = Optional[float]
 
 
-def spread(samples: Sequence[float]) -> Spread:
-    """Return the figures of round trips that are given in the order of their measurement."""
-    if not samples:
-        return Spread()
-    ordered = sorted(samples)
-    steps = [abs(later - earlier) for earlier, later in zip(samples, samples[1:])]
-    return Spread(
-        last=samples[-1],
-        median=ordered[len(ordered) // 2] if len(ordered) >= MEDIAN_FROM else None,
-        worst=ordered[-1],
-        jitter=sum(steps) / len(steps) if steps else 0.0,
-    )
+def spread(rtts: Sequence[float]) -> Tuple[_Ms, _Ms, _Ms, _Ms]:
+    """Return the last round trip, the median, the maximum and the jitter: ``PeerInfo`` has them so.
+
+    ``rtts`` are seconds in the order of their measurement.
+    """
+    if not rtts:
+        return (None, None, None, None)
+    ordered = sorted(rtts)
+    median = ordered[len(ordered) // 2] if len(ordered) >= MEDIAN_FROM else None
+    steps = [abs(later - earlier) for earlier, later in zip(rtts, rtts[1:])]
+    jitter = sum(steps) / len(steps) if steps else 0.0
+    return in_ms(rtts[-1]), in_ms(median), in_ms(ordered[-1]), in_ms(jitter)
 
 
 def in_ms(seconds: Optional[float]) -> Optional[float]:

@@ -260,17 +260,13 @@ class PeerTable:
         found = []
         for peer, rtts in sorted(peers, key=lambda pair: pair[0].greeted_at):
             dial, seconds = dials.get(peer.nodeid, (UNKNOWN, None))
-            rtt = spread(rtts)
             found.append(
                 PeerInfo(
-                    nodeid=peer.nodeid,
-                    name=peer.name,
-                    address=str(peer.address),
-                    direction=peer.link.direction,
-                    rtt_ms=in_ms(rtt.last),
-                    rtt_p50_ms=in_ms(rtt.median),
-                    rtt_max_ms=in_ms(rtt.worst),
-                    jitter_ms=in_ms(rtt.jitter),
+                    peer.nodeid,
+                    peer.name,
+                    str(peer.address),
+                    peer.link.direction,
+                    *spread(rtts),
                     up_seconds=round(now - peer.greeted_at, 3),
                     dial=dial,
                     dial_ms=in_ms(seconds),

@@ -5,11 +5,11 @@ Thread ``http`` accepts, and each connection gets a thread ``http-N``; the node'
 """
 
 import errno
-import socket
 import time
 
 from ..common.address import Address
 from ..common.errors import CannotStart, why
+from ..common.machine import look_up
 from ..common.tcp_server import Server
 from ..common.threads import Crew
 from ..common.typing import TYPE_CHECKING, Any, Optional
@@ -31,19 +31,13 @@ class WebServer(Server):
     def __init__(self, host: Optional[str], port: int, site: "StatusPage", crew: Crew) -> None:
         self._site = site
         self.host = "127.0.0.1" if host is None else host
-        super().__init__(crew)
+        super().__init__(crew, site.clients.evict)
         self._ticked_at = 0.0
         place = Address(self.host, port)
-        try:
-            found = socket.getaddrinfo(self.host, port, 0, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            text = "--http %s: no such host (%s)" % (place, why(error))
-            raise CannotStart(text) from error
         failed: Optional[OSError] = None
-        for family, _, _, _, sockaddr in found:
-            self.address_family = family
+        for family, _, _, _, sockaddr in look_up("--http %s" % (place,), self.host, port):
             try:
-                self.bind_to((str(sockaddr[0]), port))
+                self.bind_to(family, str(sockaddr[0]), port, accepts_ipv4=self.host == "::")
                 return
             except OSError as error:
                 failed = failed or error
@@ -59,21 +53,12 @@ class WebServer(Server):
 
     # -- what socketserver calls -------------------------------------------------------
 
-    def server_bind(self) -> None:
-        """Bind; an IPv6 socket for all addresses accepts IPv4 as well."""
-        self.take_exclusively(accepts_ipv4=self.host == "::")
-        super().server_bind()
-
     def service_actions(self) -> None:
         """Drop overdue clients.  Called after each connection, and at least every ``TICK``."""
         now = time.monotonic()
         if now - self._ticked_at >= TICK:
             self._ticked_at = now
             self._site.clients.drop_overdue()
-
-    def make_room(self) -> bool:
-        """Evict the client that matters least; False if every one of them matters."""
-        return self._site.clients.evict()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the connection's thread."""

@@ -10,8 +10,8 @@ from p2p_plain.monitor.row_messages import MAX_LINKS, Links, encode_end_of_links
 from p2p_plain.monitor.rows import FORGET_AFTER, MAX_ROWS, Rows, read_row
 from p2p_plain.node import messages
 from p2p_plain.node.codec import MAX_LINE
-from p2p_plain.node.lateness import is_own_fault, own_lateness
-from p2p_plain.node.peer import Spread, spread
+from p2p_plain.node.lateness import Lateness
+from p2p_plain.node.peer import spread
 from tests.support import new_id
 from tests.support.simulation import World, mesh, raw_link, say
 
@@ -148,25 +148,33 @@ def test_the_longest_row_fits_a_line():
 
 
 def test_what_a_few_round_trips_have_in_common():
-    assert spread([]) == Spread()
-    assert spread([0.5]) == Spread(last=0.5, worst=0.5, jitter=0.0)
-    assert spread([0.5, 0.7, 0.6]).median == 0.6
-    assert spread([1.0, 2.0, 1.0, 4.0, 1.0]) == Spread(
-        last=1.0, median=1.0, worst=4.0, jitter=(1 + 1 + 3 + 3) / 4
-    )
+    """The last one, the median of three or more, the longest, the mean step; in milliseconds."""
+    assert spread([]) == (None, None, None, None)
+    assert spread([0.5]) == (500.0, None, 500.0, 0.0)
+    assert spread([0.5, 0.7, 0.6])[1] == 600.0
+    assert spread([1.0, 2.0, 1.0, 4.0, 1.0]) == (1000.0, 1000.0, 4000.0, 2000.0)
 
 
-def test_one_late_beat_is_what_any_machine_has_and_many_are_ours():
-    assert own_lateness([]) == 0.0
-    assert own_lateness([0.0] * 48 + [0.3] * 2) == 0.0
-    assert own_lateness([0.0] * 40 + [0.3] * 10) == 0.3
+def late(*delays):
+    """A node that ticked late by these seconds."""
+    lateness, now = Lateness(0.2, 0.0), 0.0
+    for delay in delays:
+        now += 0.2 + delay
+        lateness.tick(now)
+    return lateness
+
+
+def test_one_late_tick_is_what_any_machine_has_and_many_are_ours():
+    assert late().usual == 0.0
+    assert late(*[0.0] * 48 + [0.3] * 2).usual < 1e-6
+    assert late(*[0.0] * 40 + [0.3] * 10).usual == pytest.approx(0.3)
 
 
 def test_a_round_trip_counts_unless_we_ran_late_ourselves():
-    assert not is_own_fault(0.080, 0.001)  # the network is slow
-    assert not is_own_fault(0.080, 0.010)
-    assert is_own_fault(0.080, 0.060)
-    assert not is_own_fault(0.0002, 0.004)  # so late is everyone
+    assert not late(0.001).excuses(0.080)  # the network is slow
+    assert not late(0.010).excuses(0.080)
+    assert late(0.060).excuses(0.080)
+    assert not late(0.004).excuses(0.0002)  # so late is everyone
 
 
 # -- in a network ---------------------------------------------------------------------------

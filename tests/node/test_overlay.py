@@ -32,7 +32,7 @@ def test_a_chain_of_twenty_becomes_a_full_mesh_within_two_seconds_and_without_a_
     assert mesh(nodes)
     for node in nodes:
         assert (node.count("peer_up"), node.count("peer_down")) == (19, 0)
-        assert node.overlay.discovery.dialing() == 0
+        assert node.overlay.discovery._dialing == 0
 
 
 def test_nodes_that_start_together_tell_of_each_other_in_few_lines(monkeypatch):
