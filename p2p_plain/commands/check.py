@@ -3,6 +3,7 @@
 Main thread only; Ctrl-C and SIGTERM arrive as ``KeyboardInterrupt``.
 """
 
+import itertools
 import json
 import sys
 import time
@@ -80,12 +81,12 @@ def check(argv: List[str]) -> int:
 def not_up(view: View) -> List[Direction]:
     """Return every direction between two nodes that is not known to be up, in order of labels."""
     found = []
-    for source in sorted(view.nodes, key=view.label.__getitem__):
-        for target in sorted(view.nodes, key=view.label.__getitem__):
-            unknown = Direction(source, target, State.UNKNOWN)
-            direction = view.directions.get((source, target), unknown)
-            if source != target and direction.state != State.UP:
-                found.append(direction)
+    ordered = sorted(view.nodes, key=view.label.__getitem__)
+    for source, target in itertools.permutations(ordered, 2):
+        unknown = Direction(source, target, State.UNKNOWN)
+        direction = view.directions.get((source, target), unknown)
+        if direction.state != State.UP:
+            found.append(direction)
     return found
 
 

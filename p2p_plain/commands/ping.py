@@ -7,8 +7,8 @@ import json
 import math
 import sys
 import time
+from argparse import Namespace
 
-from ..common.address import Address
 from ..common.errors import P2PError
 from ..common.escape import printable
 from ..common.events import rfc3339
@@ -37,9 +37,7 @@ def ping(argv: List[str]) -> int:
     add("-W", dest="patience", type=seconds(), metavar="S", default=REQUEST_TIMEOUT, help=wait)
     add("--json", action="store_true", help="print each line as a JSON object")
     given = options.parse_args(argv)
-    # The node drops a guest that is silent for so long.
-    reconnect = given.interval > GUEST_TIMEOUT / 2
-    run = _Pings(given.address, given.network, given.patience, given.json, reconnect)
+    run = _Pings(given)
     try:
         due = time.monotonic()
         while run.send():
@@ -59,19 +57,16 @@ def ping(argv: List[str]) -> int:
 class _Pings:
     """A run of pings to one node: connects when it must, counts, prints."""
 
-    def __init__(
-        self, address: Address, network: str, patience: float, as_json: bool, reconnect: bool
-    ) -> None:
-        self._address = address
-        self._network = network
-        self._patience = patience
-        self._as_json = as_json
+    def __init__(self, given: Namespace) -> None:
+        self._given = given
+        """The options, as ``ping`` defines them."""
+        self._host = printable(given.address.host, 300)
         self.out = Output(sys.stdout)
         self._guest: Optional[Guest] = None
         self._began = time.monotonic()
         self._reader_is_gone = False
-        self._reconnect = reconnect
-        """True if every ping gets a connection of its own."""
+        # The node drops a guest that is silent for too long: then each ping connects anew.
+        self._reconnect = given.interval > GUEST_TIMEOUT / 2
         self.sent = self.received = 0
         # Sums, from which the summary is made: a run may be endless, and its memory must not grow.
         self._least, self._most, self._sum, self._squares = float("inf"), 0.0, 0.0, 0.0
@@ -79,17 +74,18 @@ class _Pings:
     def send(self) -> bool:
         """Ping once and print the result.  Return ``False`` once nothing reads what we print."""
         self.sent += 1
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._given.patience
         try:
             guest = self._guest
             if guest is None or guest.closed:
-                self._guest = guest = Guest(self._address, self._network, self._patience, "ping")
+                given = self._given
+                self._guest = guest = Guest(given.address, given.network, given.patience, "ping")
                 self._print_connected(guest)
             rtt_ms = guest.ping(max(0.001, deadline - time.monotonic())) * 1000
         except P2PError as error:
             problem = in_words(error)
             if self.sent == 1 and self._guest is None:
-                address = printable(str(self._address), 300)
+                address = printable(str(self._given.address), 300)
                 self._print("PING %s (%s): no connection yet" % (self._host, address))
             text = "seq=%d lost: %s" % (self.sent, problem)
             return self._print(text, "lost", seq=self.sent, problem=problem)
@@ -131,10 +127,6 @@ class _Pings:
             **dict(zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms", "rtt_mdev_ms"), figures))
         )
 
-    @property
-    def _host(self) -> str:
-        return printable(self._address.host, 300)
-
     def _print_connected(self, guest: Guest) -> None:
         if self._reconnect and self.sent > 1:
             return
@@ -152,8 +144,8 @@ class _Pings:
 
     def _print(self, text: str, event: str = "", **fields: Any) -> bool:
         """Print a line, or with ``--json`` an event.  A line without an event is for people only."""
-        if self._as_json:
+        if self._given.json:
             text = json.dumps(dict(fields, event=event, time=rfc3339(time.time())))
-        if (event or not self._as_json) and not self.out.write(text):
+        if (event or not self._given.json) and not self.out.write(text):
             self._reader_is_gone = True
         return not self._reader_is_gone

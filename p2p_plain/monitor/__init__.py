@@ -15,7 +15,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``outages``       verdicts on nodes that are down or cut off, and on splits
     ``blockages``     verdicts on dials that fail between live nodes
     ``slowness``      verdicts on slow and late nodes, and on slow pairs
-    ``judge``         all verdicts on a view, the gravest first; a ``Judgement`` has all of it
+    ``judge``         all verdicts, the gravest first; a ``Judgement`` has rows, view and verdicts
 
 From ``view`` on there are no sockets, threads or clocks: the same rows give the same verdicts.
 """

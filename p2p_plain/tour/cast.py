@@ -40,6 +40,7 @@ class Actor:
         """Every line that it sent or received: its ``trace`` events."""
         self.events: List[Any] = []
         self.node = Node(name=name, network=network, port=0, bind=LOOPBACK, **settings)
+        self.nodeid = self.node.nodeid
         self.node.on("trace", self.lines.append)
         self.node.on(EVERYTHING, self.events.append)
 
@@ -51,11 +52,6 @@ class Actor:
     def address(self) -> str:
         """The address where it listens."""
         return str(self.node.addresses[0])
-
-    @property
-    def nodeid(self) -> str:
-        """Its nodeid."""
-        return self.node.nodeid
 
     def reported(self, event: str, **fields: Any) -> List[Event]:
         """Return its events of that name with these fields."""

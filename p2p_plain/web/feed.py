@@ -9,7 +9,7 @@ import re
 import threading
 from collections import deque
 
-from ..common.typing import Deque, List, Mapping, NamedTuple, Optional, Tuple
+from ..common.typing import Deque, List, Mapping, Optional, Tuple
 
 KEPT_EVENTS = 500
 """Events that a new client gets first: so many round trips, and so many of all other kinds.  In a
@@ -17,13 +17,6 @@ large network dozens of round trips a second would displace the rest."""
 
 KEPT_BYTES = 1024 * 1024
 """The same in bytes, for each of the two."""
-
-
-class Item(NamedTuple):
-    """An event with its number, as it is sent."""
-
-    number: int
-    data: bytes
 
 
 class Feed:
@@ -50,7 +43,7 @@ class Feed:
         with self._lock:
             self._last += 1
             text = "id: %s-%d\ndata: %s\n\n" % (self._life, self._last, data)
-            recent.append(Item(self._last, text.encode("ascii")))
+            recent.append(self._last, text.encode("ascii"))
             self._lock.notify_all()
 
     def end(self) -> None:
@@ -81,26 +74,26 @@ class Feed:
                 return None if self._ended else (b"", position)
             last = self._last
             found = sorted(self._round_trips.after(position) + self._others.after(position))
-        return b"".join(item.data for item in found), last
+        return b"".join(data for _, data in found), last
 
 
 class _Recent:
-    """The last events of one kind.  The lock of ``Feed`` guards it."""
+    """The last events of one kind, as they are sent, with their numbers.  Guarded by ``Feed._lock``."""
 
     def __init__(self) -> None:
-        self._items: Deque[Item] = deque()
+        self._items: Deque[Tuple[int, bytes]] = deque()
         self._bytes = 0
 
-    def append(self, item: Item) -> None:
-        self._items.append(item)
-        self._bytes += len(item.data)
+    def append(self, number: int, data: bytes) -> None:
+        self._items.append((number, data))
+        self._bytes += len(data)
         while len(self._items) > KEPT_EVENTS or self._bytes > KEPT_BYTES:
-            self._bytes -= len(self._items.popleft().data)
+            self._bytes -= len(self._items.popleft()[1])
 
-    def after(self, position: int) -> List[Item]:
+    def after(self, position: int) -> List[Tuple[int, bytes]]:
         found = []
         for item in reversed(self._items):  # a client that keeps up misses only the last few
-            if item.number <= position:
+            if item[0] <= position:
                 break
             found.append(item)
         return found
