@@ -139,7 +139,7 @@ class Guide:
         return self.keep(Cable(actor.node))
 
     def wait_for(self, what: str, happened: Callable[[], Optional[T]]) -> T:
-        """Return the value of ``happened()`` once it is true.  Raises ``Unexpected`` after ``patience``."""
+        """Return ``happened()`` once it is true.  Raises ``Unexpected`` after ``patience`` seconds."""
         deadline = time.monotonic() + self.patience
         while True:
             found = happened()

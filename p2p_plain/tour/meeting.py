@@ -77,8 +77,8 @@ def dialing(guide: Guide) -> None:
     received = beta.wire("<", peer=alpha.address)
     welcome = next(word for word in map(kind, received) if word not in ("hello", "addr"))
     guide.say(f"""
-        Both send *hello* first, the dialer immediately. A hello is not yet a welcome: a full node
-        sends one too, before it closes. So beta counted alpha as a peer from the first {welcome}
+        Both send *hello* first, the dialer immediately. A hello is not yet a welcome: a node
+        without room sends one too, before it closes. So beta counted alpha as a peer from the first {welcome}
         on. addr carries addresses that can be dialed, getaddr asks for more of them, and a pong
         answers a ping. The time between ping and pong is the *round trip*:
         {milliseconds(beta.reported("rtt")[0]["rtt_ms"])}.

@@ -66,8 +66,8 @@ def exposition(
 def peer_labels(links: Iterable[Link]) -> Dict[str, str]:
     """Return a label for each node of a row, by nodeid; no two are the same.
 
-    Only the nodes that share a name get their host as well, only those that share that too their
-    port, and only those that share everything a number.
+    Nodes that share a name get their host as well.  Those that share the host too get their port, and
+    those that share everything get a number.
     """
     known = {link["nodeid"]: link for link in links}
     plain = {
