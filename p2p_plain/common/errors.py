@@ -58,7 +58,7 @@ class Refused(P2PError):
     """We end this connection and say why.
 
     ``reason`` is one of ``messages.BYE_REASONS``; ``detail`` is for people.  ``last_words`` are
-    encoded lines that go out before the ``bye``: a full node still answers hello, and names other
+    encoded lines that go out before the ``bye``: a node without room still answers hello, and names other
     nodes.
     """
 

@@ -78,7 +78,7 @@ class Survey(Hooks):
 
     def take_unparsed(self, link: Link, line: bytes) -> bool:
         """Keep most rows unread."""
-        if link.state is not UP or link.peer is None:
+        if link.state != UP or link.peer is None:
             return False
         return self.rows.keep(line, link.peer.nodeid, self._clock())
 

@@ -1,4 +1,4 @@
-"""``python3 -m p2p_plain.node``: the article's node alone, a full member of any network of ours.
+"""``python3 -m p2p_plain.node``: the article's node alone, a member of any network of ours.
 
 It bootstraps, says hello, pings, finds other nodes, and reports the same events.  It holds every
 rule of the wire but those about rows: it measures nothing for the matrix, answers no ``getlinks``

@@ -43,11 +43,10 @@ class Claimant:
     """One peer's claims; under the lock of ``Claims``."""
 
     def __init__(self) -> None:
-        self.addresses: List[Address] = []
-        """Claimed so far, at most ``CLAIMS_A_PEER``; the oldest first."""
+        self.addresses: Dict[Address, float] = {}
+        """At most ``CLAIMS_A_PEER``, the oldest first, and from when on each may be probed; never again
+        (infinity) once it was."""
         self.claimed_at = float("-inf")
-        self.waiting: Dict[Address, float] = {}
-        """Not probed yet, and from when on each may be."""
 
 
 class Claims:
@@ -71,26 +70,25 @@ class Claims:
             if len(claimant.addresses) >= CLAIMS_A_PEER:
                 if now - claimant.claimed_at < CLAIM_AGAIN_AFTER:
                     return
-                claimant.waiting.pop(claimant.addresses.pop(0), None)
-            claimant.addresses.append(claim.address)
+                del claimant.addresses[next(iter(claimant.addresses))]
             claimant.claimed_at = now
             delay = self._rng.uniform(*LEISURE) if at_leisure else 0.0
-            claimant.waiting[claim.address] = now + delay
+            claimant.addresses[claim.address] = now + delay
 
     def due(self, now: float) -> List[Claim]:
         """Return the claims to probe now, noted as begun: a peer's first claim before second ones."""
         with self._lock:
             ready = [
-                (claimant.addresses.index(address), at, Claim(nodeid, address))
+                (number, at, Claim(nodeid, address))
                 for nodeid, claimant in self._claimants.items()
-                for address, at in claimant.waiting.items()
+                for number, (address, at) in enumerate(claimant.addresses.items())
                 if at <= now
             ]
             room = min(AT_ONCE - len(self._under_way), self._pace.spare(now))
             begun = [claim for _, _, claim in sorted(ready)[: max(0, room)]]
             self._pace.spend(len(begun), now)
             for claim in begun:
-                del self._claimants[claim.nodeid].waiting[claim.address]
+                self._claimants[claim.nodeid].addresses[claim.address] = float("inf")
                 self._under_way.add(claim)
             return begun
 

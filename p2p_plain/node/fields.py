@@ -59,10 +59,6 @@ class Fields:
             raise self.wrong(field, "a UUID")
         return str(value).lower()
 
-    def optional_uuid(self, field: str) -> Optional[str]:
-        """Return a UUID in lower case, if there is one."""
-        return self.uuid(field) if field in self._fields else None
-
     def port(self, field: str) -> Optional[int]:
         """Return a port from 1 to 65535."""
         return self._integer(field, 1, 65535, "a port from 1 to 65535")

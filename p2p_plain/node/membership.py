@@ -1,4 +1,4 @@
-"""Being a member: hello, who is let in, ties, pings, and who is gone.
+"""Being a member of the network: hello, which peers are let in, ties, pings, bye.
 
 The life of a link (``peer`` has the names)::
 

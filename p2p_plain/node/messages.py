@@ -65,7 +65,7 @@ class Hello(NamedTuple):
     agent: Optional[str] = None
     """The program and its version, for people."""
     probe: bool = False
-    """True if the sender only wants to see who answers, and does not become a peer."""
+    """True if the sender only wants to see which node answers, and does not become a peer."""
     observed: Optional[Address] = None
     """The address from which the receiver's connection comes."""
     http: Optional[int] = None
@@ -259,7 +259,7 @@ def _read_message(fields: Fields) -> AppMessage:
         id=fields.uuid("id"),
         author=fields.uuid("from"),
         body=fields.raw("body"),
-        to=fields.optional_uuid("to"),
+        to=fields.uuid("to") if fields.has("to") else None,
         line=fields.line + b"\n",
     )
 

@@ -16,7 +16,7 @@ class Myself(NamedTuple):
     port: int
     """The port on which it listens."""
     advertise: Optional[Address]
-    """The address that our user told it to advertise."""
+    """The address that our user wants advertised."""
     wildcard: Tuple[int, ...]
     """The IP versions (4, 6) for which it listens on every local address."""
     addresses: Tuple[Address, ...]

@@ -24,7 +24,7 @@ TIE_WINDOW = HANDSHAKE_TIMEOUT
 
 
 class Admission(NamedTuple):
-    """The decision of ``PeerTable.admit``: let in (perhaps in place of ``loser``), or why not."""
+    """The decision of ``PeerTable.admit``: let in (perhaps instead of ``loser``), or why not."""
 
     refusal: Optional[str] = None
     loser: Optional[Peer] = None
@@ -139,13 +139,10 @@ class PeerTable:
     # -- pings ------------------------------------------------------------------
 
     def ping_due(self, now: float) -> List[Peer]:
-        """Return the peers whose next ping is due and who have answered the last one."""
+        """Return the peers that have answered the last ping and are due for the next."""
         with self._lock:
-            return [
-                peer
-                for peer in self._peers.values()
-                if peer.next_ping_at <= now and peer.ping_sent_at is None
-            ]
+            peers = self._peers.values()
+            return [one for one in peers if one.next_ping_at <= now and one.ping_sent_at is None]
 
     def ping_sent(self, peer: Peer, now: float, next_at: float, expires_at: float) -> None:
         """Note that a ping goes out now, and the next one at ``next_at``.

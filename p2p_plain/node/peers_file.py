@@ -14,12 +14,13 @@ import stat
 from threading import Event
 from time import monotonic, time
 
-from ..common.address import Address, is_shareable, parse_wire
-from ..common.errors import CannotStart, why
+from ..common.address import Address, is_shareable
+from ..common.errors import CannotStart, PeerMisbehaved, why
 from ..common.events import WARNING, Events
-from ..common.typing import Any, Optional
+from ..common.typing import Any, Optional, Tuple
+from . import codec
 from .address_book import MAX_BOOK, AddressBook, HeardAddress, Kept, KeptAddress
-from .fields import is_nodeid
+from .fields import Fields
 
 SAVE_INTERVAL = 60.0
 """Seconds between two saves: the most that a crash can lose."""
@@ -28,7 +29,7 @@ FILE_VERSION = 1
 """A file of another version is moved aside, not guessed at."""
 
 MAX_FILE = 2 * 1024 * 1024
-"""Characters that are read.  Two lists of ``MAX_BOOK`` entries of 250 fit, and entries are shorter."""
+"""Bytes that are read.  Two lists of ``MAX_BOOK`` entries of 250 fit, and entries are shorter."""
 
 
 class PeersFile:
@@ -36,7 +37,10 @@ class PeersFile:
 
     def __init__(self, path: str, book: AddressBook, events: Events) -> None:
         """Raises ``CannotStart`` if the folder does not exist."""
-        self._path: Optional[str] = _real(path)
+        try:  # follow links, so that ``save`` replaces the file and not the link
+            self._path: Optional[str] = os.path.realpath(path)
+        except OSError as error:  # relative to a working folder that has been deleted
+            raise CannotStart("cannot find %s from here: %s" % (path, why(error))) from error
         self._book = book
         self._events = events
         folder = os.path.dirname(self._path)
@@ -137,67 +141,55 @@ def sweep(path: str, wall_now: float) -> None:
 def load(path: str, wall_now: float) -> Kept:
     """Return what ``save`` wrote; nothing if the file does not exist or is empty.
 
-    Raises ``ValueError`` if it is no peers file, ``OSError`` if it cannot be read, and ``CannotStart``
-    if it is no regular file: a folder, for example, is our user's typing mistake and is not moved.
+    It is read as strictly as a line of the wire.  Raises ``ValueError`` if it is no peers file,
+    ``OSError`` if it cannot be read, and ``CannotStart`` if it is no regular file: a folder, for
+    example, is our user's typing mistake and is not moved.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
             raise CannotStart("%s is not a regular file; see --peers-file" % path)
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MAX_FILE)
-        if not text:  # made by touch(1) or mktemp(1)
-            return Kept([], [])
-        document = json.loads(text)
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE)
     except FileNotFoundError:
+        data = b""
+    if not data:  # a file that touch(1) or mktemp(1) made
         return Kept([], [])
-    except RecursionError:
-        raise ValueError("nested too deep") from None
-    if not isinstance(document, dict) or document.get("format") != "p2p_plain peers":
-        raise ValueError("not a p2p_plain peers file")
-    if document.get("version") != FILE_VERSION:
+    try:
+        document = codec.decode(data)
+        if document.get("format") != "p2p_plain peers":
+            raise ValueError("not a p2p_plain peers file")
         version = document.get("version")
-        raise ValueError("version %r; this program reads %d" % (version, FILE_VERSION))
-    peers, heard = document.get("peers"), document.get("heard", [])
-    if not isinstance(peers, list) or not isinstance(heard, list):
-        raise ValueError("it has no list of peers")
-    return Kept(
-        [_read_proven(entry, wall_now) for entry in peers[:MAX_BOOK]],
-        [_read_heard(entry) for entry in heard[:MAX_BOOK]],
-    )
+        if version != FILE_VERSION:
+            raise ValueError("version %r; this program reads %d" % (version, FILE_VERSION))
+        document.setdefault("heard", [])
+        fields = Fields("peers file", document)
+        return Kept(
+            [_read_proven(entry, wall_now) for entry in fields.array("peers", MAX_FILE)[:MAX_BOOK]],
+            [_read_heard(entry) for entry in fields.array("heard", MAX_FILE)[:MAX_BOOK]],
+        )
+    except PeerMisbehaved as error:
+        raise ValueError(error.detail) from None
 
 
 def _read_proven(entry: Any, wall_now: float) -> KeptAddress:
-    address = _read_address(entry)
-    if not is_nodeid(entry.get("nodeid")):
-        raise ValueError("an entry without a nodeid")
-    proven = entry.get("proven")
-    if isinstance(proven, bool) or not isinstance(proven, (int, float)):
-        raise ValueError("an entry without the time when it was proven")
-    if not abs(proven) < 1e12:  # NaN fails every comparison
-        raise ValueError("an entry with an impossible time")
-    return KeptAddress(address, entry["nodeid"].lower(), max(0.0, wall_now - proven))
+    fields, address = _read_entry(entry)
+    proven = fields.number("proven")
+    if proven is None:
+        raise fields.wrong("proven", "a time")
+    return KeptAddress(address, fields.uuid("nodeid"), max(0.0, wall_now - proven))
 
 
 def _read_heard(entry: Any) -> HeardAddress:
-    address = _read_address(entry)
-    nodeid, source = entry.get("nodeid"), entry.get("from")
-    if not is_nodeid(source) or not (nodeid is None or is_nodeid(nodeid)):
-        raise ValueError("a heard address of nobody, or from nobody")
-    return HeardAddress(address, nodeid and nodeid.lower(), source.lower())
+    fields, address = _read_entry(entry)
+    nodeid = fields.uuid("nodeid") if fields.raw("nodeid") is not None else None
+    return HeardAddress(address, nodeid, fields.uuid("from"))
 
 
-def _read_address(entry: Any) -> Address:
+def _read_entry(entry: Any) -> Tuple[Fields, Address]:
     if not isinstance(entry, dict):
         raise ValueError("an entry that is not an object")
-    address = parse_wire(entry.get("address"))
-    if not is_shareable(address):
-        raise ValueError("%s is not an address to dial" % (address,))
-    return address
-
-
-def _real(path: str) -> str:
-    """Return ``path`` with links followed, so that ``save`` replaces the file and not the link."""
-    try:
-        return os.path.realpath(path)
-    except OSError as error:  # relative to a working folder that has been deleted
-        raise CannotStart("cannot find %s from here: %s" % (path, why(error))) from error
+    fields = Fields("entry", entry)
+    address = fields.address("address")
+    if address is None or not is_shareable(address):
+        raise fields.wrong("address", "an address to dial")
+    return fields, address

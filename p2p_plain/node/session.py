@@ -328,7 +328,7 @@ class Session(Link):
     def _pause(self, seconds: float) -> None:
         """Leave this connection unread for a while: its sender is over its rate.
 
-        The kernel's buffers fill, and TCP makes the sender wait: a flood costs the flooder.
+        The kernel's buffers fill, and TCP makes the sender wait.
         """
         end = time.monotonic() + seconds
         self.unread_until = self._overlay.lateness.awake_clock + seconds
