@@ -32,7 +32,7 @@ class Node(node.Node):
     The settings are explained at ``__init__``.  The methods, in the order in which one needs them::
 
         start, stop                             life: what ``with`` does
-        nodeid, name, port, addresses           who it is, and where others can dial it
+        nodeid, name, port, addresses, http     who it is, and where others can dial it
         dial, wait_for_peers, peers             peers
         send, broadcast                         messages
         on, events                              what happens
@@ -52,7 +52,7 @@ class Node(node.Node):
 
     **Events** are dicts: ``event`` (the name), ``time`` (RFC 3339, UTC), and ::
 
-        listening    nodeid, name, addresses
+        listening    nodeid, name, addresses, http
         peer_up      nodeid, name, address, direction, peers
         peer_down    nodeid, name, address, reason, peers, up_seconds
         rtt          nodeid, name, rtt_ms
@@ -138,6 +138,9 @@ class Node(node.Node):
         if self._page is not None:
             self._page.start()
 
+    def _about_extras(self) -> Dict[str, str]:
+        return {} if self.http is None else {"http": self.http}
+
     def _close_extras(self) -> None:
         if self._page is not None:
             self._page.stop()
@@ -150,6 +153,12 @@ class Node(node.Node):
         return None if self._page is None else self._page.public_port(addresses)
 
     # -- questions --------------------------------------------------------------------------
+
+    @property
+    def http(self) -> Optional[str]:
+        """Where the status page is, ``"host:port"``; ``None`` if there is none."""
+        self._started()
+        return None if self._page is None else self._page.target()
 
     def peers(self) -> List[PeerInfo]:
         """Return a copy of the list of peers that are up now, the longest connected first."""

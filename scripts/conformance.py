@@ -33,17 +33,13 @@ def main(argv: List[str]) -> int:
     rules = choose(options.level, options.rule)
     if not rules:
         parser.error("no rule has %s in its name; see --list" % " or ".join(options.rule))
-    if options.list:
-        for rule in rules:
-            print("%s%4s  %s" % (rule.level, rule.number or "", rule.name))
-            print(textwrap.indent(textwrap.fill(rule.text, WIDTH - 10), " " * 10))
-        return 0
-    if options.place is None:
+    if options.place is None and not options.list:
         parser.error("give HOST:PORT, where the node listens")
     settings = ("network", "ping_interval", "ping_timeout", "max_peers", "patience")
-    node = Node(*options.place, **{name: getattr(options, name) for name in settings})
     try:
-        return judge(rules, node)
+        if options.list:
+            return list_rules(rules)
+        return judge(rules, Node(*options.place, **{s: getattr(options, s) for s in settings}))
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -53,6 +49,15 @@ def main(argv: List[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def list_rules(rules: List[Rule]) -> int:
+    """Print the rules, and return the exit code."""
+    for rule in rules:
+        print("%s%4s  %s" % (rule.level, rule.number or "", rule.name))
+        print(textwrap.indent(textwrap.fill(rule.text, WIDTH - 10), " " * 10))
+    sys.stdout.flush()
+    return 0
 
 
 def judge(rules: List[Rule], node: Node) -> int:
@@ -66,7 +71,7 @@ def judge(rules: List[Rule], node: Node) -> int:
     summary = ["%d of %d rules held" % (words.count(OK), len(rules))]
     summary += ["%d %s" % (words.count(w), w) for w in (BROKEN, SKIPPED) if w in words]
     print("%s  (%.0f s)" % (", ".join(summary), time.monotonic() - began))
-    return 1 if BROKEN in words else 0
+    return 0 if OK in words and BROKEN not in words else 1
 
 
 def show(rule: Rule, outcome: Outcome) -> None:
@@ -88,8 +93,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="conformance.py",
         description="Play every rule of the wire against a running node.",
-        epilog="Exit codes: 0 every rule that could be tried held, 1 a rule is broken or the node "
-        "cannot be reached, 2 wrong usage.",
+        epilog="Exit codes: 0 every rule that could be tried held, 1 a rule is broken, none could "
+        "be tried or the node cannot be reached, 2 wrong usage.",
     )
     add = parser.add_argument
     add("place", metavar="HOST:PORT", type=place, nargs="?", help="where the node listens")

@@ -14,6 +14,7 @@ Exit codes: 0 all is well, 1 something is not, 2 wrong usage.
 
 import argparse
 import ipaddress
+import os
 import shutil
 import signal
 import sys
@@ -88,12 +89,20 @@ def read_arguments() -> argparse.Namespace:
 
 
 def loopback(text: str) -> Tuple[str, int]:
-    """Return ``127.0.0.1:PORT`` as a pair; ``ValueError`` for anything beyond this machine."""
+    """Return ``127.0.0.1:PORT`` as a pair; an error for anything beyond this machine."""
     host, _, port = text.rpartition(":")
-    if not ipaddress.ip_address(host).is_loopback or not 1 <= int(port) <= 65535:
+    if not ipaddress.ip_address(host).is_loopback:
+        raise argparse.ArgumentTypeError("%s must be a loopback address: traffic stays here" % host)
+    if not 1 <= int(port) <= 65535:
         raise ValueError(text)
     return host, int(port)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -39,7 +39,7 @@ def main(argv: List[str]) -> int:
         enter_private_world()
         ask = not options.steps and sys.stdin.isatty()
         if not options.steps and not ask:
-            options.steps = read_steps(sys.stdin, devices(options))
+            options.steps = read_steps(sys.stdin, devices(options), "line %d: ")
         with Lab(
             options.hosts,
             options.behind_nat,
@@ -129,10 +129,10 @@ def converse(lab: Lab) -> int:
     while True:
         try:
             words = split_words(input("lab> "))
-            if words == ["help"]:
+            if words in (["help"], ["?"]):
                 print(steps_help())
             elif words:
-                read_step(words, list(lab.devices)).take(lab)
+                read_step(words, list(lab.devices), "; Ctrl-D ends, help lists").take(lab)
         except EOFError:
             print()
             return perform(lab, [])

@@ -5,6 +5,7 @@ Nothing here judges an answer, so ``ping`` need not import what judges a network
 
 from argparse import ArgumentTypeError
 
+from ..common import config
 from ..common.config import DEFAULT_PORT, Config, dialable
 from ..common.errors import UsageError
 from ..common.escape import printable
@@ -35,14 +36,7 @@ def parser(command: str, description: str, example: str) -> Parser:
 
 def seconds(least: float = 0.001) -> Callable[[str], float]:
     """Return the ``type`` of an option that takes at least so many seconds."""
-
-    def read(text: str) -> float:
-        value = number(text)
-        if not least <= value <= 1e9:  # NaN fails this too
-            raise ArgumentTypeError("%s is not a time in seconds; at least %g" % (text, least))
-        return value
-
-    return read
+    return _as_setting(lambda text: config.seconds("", number(text), least))
 
 
 def positive(text: str) -> int:

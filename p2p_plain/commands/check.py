@@ -65,7 +65,7 @@ def check(argv: List[str]) -> int:
                 {"from": one.source, "to": one.target, "state": one.state, "dial": one.dial}
                 for one in down
             ],
-            "seconds": took,
+            "seconds": round(took, 3),
             "problem": problem,
         }
         out.write(json.dumps(said))

@@ -46,6 +46,11 @@ MAX_ANSWER = 64 * 1024 * 1024
 """Most bytes received for one request.  A hundred nodes that know each other send 3 MB.  As many
 rows as a node keeps, each as long as a line can be, are half of this."""
 
+ROWS = "answer to getlinks"
+
+NO_MATRIX = "; perhaps it keeps no matrix (p2p_plain.node and the lessons do not): ask another node"
+"""Why a node may send no row at all, although it answers ``ping``."""
+
 
 class OtherNetwork(PeerLeft):
     """The node belongs to another network than the guest."""
@@ -125,7 +130,7 @@ class Guest:
         with self._request(timeout) as deadline:
             self._send(GETLINKS, deadline)
             while True:
-                message = self._next(deadline, "answer to getlinks")
+                message = self._next(deadline, "rest of the rows" if found else ROWS)
                 if not isinstance(message, Links):
                     continue
                 if message.end:
@@ -211,7 +216,8 @@ class Guest:
                 raise socket.timeout
             chunk = self._transport.receive(left)
         except socket.timeout:
-            raise DialFailed(TIMEOUT, "no %s in time" % wanted) from None
+            hint = NO_MATRIX if wanted == ROWS else ""
+            raise DialFailed(TIMEOUT, "no %s in time%s" % (wanted, hint)) from None
         except OSError as error:
             raise DialFailed(RESET, "broken off before the %s" % wanted) from error
         if not chunk:

@@ -12,6 +12,7 @@ from argparse import Namespace
 from ..common.errors import P2PError
 from ..common.escape import printable
 from ..common.events import rfc3339
+from ..common.outcomes import UNKNOWN
 from ..common.output import FAREWELL, Output, let_go
 from ..common.program import DONE, NO
 from ..common.signals import ignore_stop_signals
@@ -72,7 +73,7 @@ class _Pings:
         self._least, self._most, self._sum, self._squares = float("inf"), 0.0, 0.0, 0.0
 
     def send(self) -> bool:
-        """Ping once and print the result.  Return ``False`` once nothing reads what we print."""
+        """Ping once and print the result.  Return ``False`` if the run is over."""
         self.sent += 1
         deadline = time.monotonic() + self._given.patience
         try:
@@ -88,7 +89,9 @@ class _Pings:
                 address = printable(str(self._given.address), 300)
                 self._print("PING %s (%s): no connection yet" % (self._host, address))
             text = "seq=%d lost: %s" % (self.sent, problem)
-            return self._print(text, "lost", seq=self.sent, problem=problem)
+            reads = self._print(text, "lost", seq=self.sent, problem=problem)
+            # As ping(8): a name that does not resolve at first is a mistake.
+            return reads and (self.sent > 1 or getattr(error, "outcome", "") != UNKNOWN)
         self.received += 1
         self._least, self._most = min(self._least, rtt_ms), max(self._most, rtt_ms)
         self._sum += rtt_ms
@@ -145,6 +148,7 @@ class _Pings:
     def _print(self, text: str, event: str = "", **fields: Any) -> bool:
         """Print a line, or with ``--json`` an event.  A line without an event is for people only."""
         if self._given.json:
+            fields = {name: round(x, 3) if isinstance(x, float) else x for name, x in fields.items()}
             text = json.dumps(dict(fields, event=event, time=rfc3339(time.time())))
         if (event or not self._given.json) and not self.out.write(text):
             self._reader_is_gone = True

@@ -35,6 +35,8 @@ def run(settings: Dict[str, Any]) -> int:
         if event["event"] == "listening":
             network = node.config.network
             lines += event_lines.invitation(event["addresses"], network, program())
+            if "http" in event:
+                lines.append("          status page: http://%s/" % event["http"])
         return "\n".join(lines)
 
     return run_node(node, output, event_line, trace_line)

@@ -59,6 +59,8 @@ class Config:
 
 
 def _number(setting: str, value: object) -> float:
+    if isinstance(value, str):
+        raise UsageError(setting, "%.60r is a text; give a number" % value)
     # bool is an int to Python and a mistake to everyone else.
     # And NaN fails every comparison.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
@@ -78,7 +80,8 @@ def seconds(setting: str, value: object, least: float = 0.001) -> float:
     """Return a time in seconds.  Raises ``UsageError`` if it is none, or less than ``least``."""
     number = _number(setting, value)
     if not least <= number <= 1e9:
-        raise UsageError(setting, "%s is not a time in seconds; at least %g" % (value, least))
+        wrong = "short; at least %g s" % least if number < least else "long; at most 1e9 s"
+        raise UsageError(setting, "%g is too %s" % (number, wrong))
     return float(number)
 
 
@@ -117,7 +120,7 @@ def _bind(text: object) -> str:
         raise UsageError("bind", "%r is not an address of this machine" % (text,))
     host, port = parse(text, -1, "bind")
     if port != -1:
-        raise UsageError("bind", "%r has a port; give that as port" % text)
+        raise UsageError("bind", "%r has a port; give the port with --port" % text)
     return host
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
         nodeid: str
         name: str
 
-    class ListeningEvent(_NamedEvent):
+    class _PageEvent(_NamedEvent, total=False):
+        http: str
+
+    class ListeningEvent(_PageEvent):
         """The node has started to listen."""
 
         event: Literal["listening"]

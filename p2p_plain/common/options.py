@@ -140,7 +140,9 @@ def as_typed(word: str) -> str:
 
 
 def program() -> str:
-    """Return the command that runs this program: ``python3 -m p2p_plain``, or the one file."""
+    """Return the command that runs us: ``python3 -m p2p_plain``, the one file, or ``p2p-plain``."""
+    if os.path.basename(sys.argv[0]).startswith("p2p-plain"):  # pip made it; .exe on Windows
+        return "p2p-plain"
     return "python3 " + (one_file() or "-m p2p_plain")
 
 

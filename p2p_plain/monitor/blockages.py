@@ -88,13 +88,15 @@ def _nodes(view: View, failed: Failures, known: _Known) -> List[Verdict]:
         # The other way counts as well, but not to or from nodes that are blocked themselves.
         if kind == Kind.INBOUND_BLOCKED:
             back = {p for p in known.out_of.get(nodeid, set()) if (kind, p[1]) not in causes}
-            works = _share(len(back & known.up), len(back), "it dials everyone", "it dials %d of %d")
+            of_known = "" if _all_known(view, [(nodeid, x) for x in view.live]) else " known"
+            works = _share(len(back & known.up), len(back), of_known, "it dials everyone", "it dials %s")
             elsewhere = set(dials) == {WRONG_PEER}
             why = "another node lives at its address" if elsewhere else "inbound blocked"
             text = "nobody can dial it (%s)%s: %s" % (tally(dials), works, why)
         else:
             back = {p for p in known.into.get(nodeid, set()) if (kind, p[0]) not in causes}
-            works = _share(len(back & known.up), len(back), "everyone dials it", "%d of %d dial it")
+            of_known = "" if _all_known(view, [(x, nodeid) for x in view.live]) else " known"
+            works = _share(len(back & known.up), len(back), of_known, "everyone dials it", "%s dial it")
             text = "can dial nobody (%s)%s: outbound blocked" % (tally(dials), works)
         found.append(Verdict(kind, (nodeid,), "%s: %s" % (view.label[nodeid], text)))
     for pairs in causes.values():
@@ -116,10 +118,17 @@ def _drop_needless(causes: Dict[Cause, Set[Pair]]) -> None:
             explained.subtract(causes.pop(cause))
 
 
-def _share(some: int, total: int, all_of_them: str, some_of_them: str) -> str:
+def _share(some: int, total: int, of_known: str, all_of_them: str, some_of_them: str) -> str:
     if not total:
         return ""
-    return ", " + (all_of_them if some == total else some_of_them % (some, total))
+    if some == total and not of_known:
+        return ", " + all_of_them
+    return ", " + some_of_them % ("%d of %d%s" % (some, total, of_known))
+
+
+def _all_known(view: View, pairs: List[Pair]) -> bool:
+    found = (view.directions.get(pair) for pair in pairs if pair[0] != pair[1])
+    return all(one is not None and one.state in (State.UP, State.DOWN) for one in found)
 
 
 # -- groups ----------------------------------------------------------------------------

@@ -110,10 +110,10 @@ def _candidates(bind: Optional[str]) -> List[_Candidate]:
 def _why(bind: Optional[str], port: int, error: OSError) -> str:
     where = Address(bind or "*", port)
     if error.errno == errno.EADDRINUSE:
-        text = "port %d is taken (%s); choose another with --port, or 0 for a free one"
+        text = "port %d is taken (%s); choose another port, or 0 for a free one"
         return text % (port, where)
     if error.errno == errno.EADDRNOTAVAIL:
-        return "%s is not an address of this machine; see --bind" % (bind,)
+        return "%s is not an address of this machine; bind another one, or none for all" % (bind,)
     if error.errno in (errno.EACCES, errno.EPERM):
         return "not allowed to listen on port %d; ports from 1024 up need no privilege" % port
     return "cannot listen on %s: %s" % (where, error.strerror or error)

@@ -19,7 +19,7 @@ from ..common.events import (
 )
 from ..common.machine import descriptors, dialable_addresses, host_name, look_up
 from ..common.threads import Crew, end_a_first_thread
-from ..common.typing import TYPE_CHECKING, Any, Iterator, List, Optional, Tuple, Union
+from ..common.typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Union
 from .address_book import AddressBook
 from .connector import Connector
 from .discovery import MAX_DIALS
@@ -183,6 +183,7 @@ class Node:
             nodeid=self.nodeid,
             name=self.name,
             addresses=list(self.addresses),
+            **self._about_extras()
         )
         self._launch_extras()
         self._listener.start()
@@ -290,6 +291,10 @@ class Node:
     def _launch_extras(self) -> None:
         """Start the extras, after the dispatcher and before the listener."""
 
+    def _about_extras(self) -> Dict[str, str]:
+        """Return what ``listening`` says of the extras."""
+        return {}
+
     def _close_extras(self) -> None:
         """Stop the extras, before all other parts; they may not have begun."""
 
@@ -384,7 +389,8 @@ class Node:
         """
         if not isinstance(event, str) or event not in EVENTS.union(BESIDE, (EVERYTHING,)):
             known = ", ".join(sorted(EVENTS))
-            raise UsageError("event", "there is no %.60r; there are %s and *" % (event, known))
+            text = "there is no %.60r; there are %s, *, and before the start trace"
+            raise UsageError("event", text % (event, known))
         if not callable(callback):
             raise UsageError("callback", "%.60r cannot be called" % (callback,))
         if self._was_started or self._stopping.is_set():

@@ -34,7 +34,7 @@ BODY_WIDTH = 500
 _REFUSALS = {
     "closed": "closed without a word",
     "network": "belongs to another network",
-    "protocol": "a rule of the wire was broken; --log-level info says which",
+    "protocol": "not a node, or one that broke a rule of the wire; --log-level info says more",
     "stopping": "is stopping",
     "unauthorised": "not authorised",
     "unknown": "cannot be dialed: no such name, or nothing left to dial with",

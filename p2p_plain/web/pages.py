@@ -89,6 +89,12 @@ class StatusPage:
         """The port on which it listens."""
         return self.address.port
 
+    def target(self) -> str:
+        """Return ``host:port`` of this page; if it listens on all addresses, the node's first one."""
+        if self.address.host in ("0.0.0.0", "::") and self._node.addresses:
+            return str(Address(parse(self._node.addresses[0]).host, self.port))
+        return str(self.address)
+
     def public_port(self, addresses: Tuple[Address, ...]) -> Optional[int]:
         """Return the port to give to other nodes; ``None`` if they cannot reach it.
 
@@ -160,18 +166,12 @@ class StatusPage:
         node = self._node
         names = {link["nodeid"]: link.get("name") for link in node.rows()[0].links}
         names[node.nodeid] = node.name
-        targets = {**node.counters()["http"], node.nodeid: self._target()}
+        targets = {**node.counters()["http"], node.nodeid: self.target()}
         found = []
         for target, nodeid in sorted((target, nodeid) for nodeid, target in targets.items()):
             labels = {"node": names.get(nodeid) or target, "network": node.config.network}
             found.append({"targets": [target], "labels": labels})
         return _json(found)
-
-    def _target(self) -> str:
-        """Return ``host:port`` of this page; if it listens on all addresses, the node's first one."""
-        if self.address.host in ("0.0.0.0", "::") and self._node.addresses:
-            return str(Address(parse(self._node.addresses[0]).host, self.port))
-        return str(self.address)
 
 
 def _cluster(seen: Judgement) -> Response:

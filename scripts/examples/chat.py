@@ -40,6 +40,7 @@ def main():
         node = Node(port=0, name=options.name, network="chat", bootstrap=options.member)
         node.on("message", heard)
         node.on("peer_up", lambda event: show("*", event["name"], "is here"))
+        node.on("refused", lambda e: show("* cannot reach", "%s: %s" % (e["address"], e["reason"])))
         node.on("peer_down", lambda event: show("*", event["name"], "has left"))
         with node:
             show("* others join at", node.addresses[0])

@@ -72,16 +72,21 @@ class Mismatch(Exception):
     """The words do not fit the usage."""
 
 
-def read_steps(lines: Iterable[str], names: Iterable[str]) -> List[Step]:
-    """Return all steps, checked before the first is taken.  ``names`` are the devices at first."""
+def read_steps(lines: Iterable[str], names: Iterable[str], place: str = "") -> List[Step]:
+    """Return all steps, checked before the first is taken.  ``names`` are the devices at first.
+
+    An error begins with ``place``, in which ``%d`` is the number of the line.
+    """
     known = list(names)
     steps = []
-    for line in lines:
-        words = split_words(line)
-        if words:
-            steps.append(read_step(words, known))
-            if words[0] == "add":
-                known.append("h%d" % (1 + sum(name.startswith("h") for name in known)))
+    for number, line in enumerate(lines, 1):
+        try:
+            words = split_words(line)
+            steps += [read_step(words, known)] if words else []
+        except WrongUsage as error:
+            raise WrongUsage((place and place % number) + str(error)) from None
+        if words and words[0] == "add":
+            known.append("h%d" % (1 + sum(name.startswith("h") for name in known)))
     return steps
 
 
@@ -93,11 +98,11 @@ def split_words(line: str) -> List[str]:
         raise WrongUsage("%s: %s" % (line.strip(), str(error).lower())) from None
 
 
-def read_step(words: List[str], names: List[str]) -> Step:
-    """Return one step.  ``names`` are the devices at that time."""
+def read_step(words: List[str], names: List[str], hint: str = "") -> Step:
+    """Return one step.  ``names`` are the devices at that time; ``hint`` follows an unknown word."""
     word, text = words[0], " ".join(words)
     if word not in STEPS:
-        raise WrongUsage("no step is called %r; there are %s" % (word, ", ".join(STEPS)))
+        raise WrongUsage("no step is called %r; there are %s%s" % (word, ", ".join(STEPS), hint))
     kind = STEPS[word]
     try:
         parts = _read_parts(kind.usage, words[1:], names)

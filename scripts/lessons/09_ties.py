@@ -13,7 +13,8 @@ See         Each dials the other at the same moment, every four seconds by the c
             soon it begins anew.
 Then        Press Ctrl-C in both and run both again without --naive.  The connection that the
             node with the smaller nodeid dialed stays.  Both ends know both nodeids, so they need
-            not ask.  (In lesson 3 two locks needed an order for the same reason: all must decide
+            not ask.  The other one ends as "not this connection", with or without a reset: as it
+            should.  (In lesson 3 two locks needed an order for the same reason: all must decide
             alike.)
 And         A real node keeps the same rule:
               python3 -m p2p_plain --port 7002 --bootstrap 127.0.0.1:7001

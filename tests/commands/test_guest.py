@@ -182,7 +182,7 @@ def test_rows_without_an_end_time_out():
         wait_for_the_end(peer)
 
     error, _ = outcome(greeted_then(act), ask=Guest.rows)
-    assert in_words(error) == "timed out: no answer to getlinks in time"
+    assert in_words(error) == "timed out: no rest of the rows in time"
 
 
 def close(peer, number=1):
@@ -350,3 +350,10 @@ def test_an_echo_is_not_a_node():
     ) as guest:
         guest.ping()
     assert in_words(error.value) == "what answers there is not a node: it sends back what it is sent"
+
+
+def test_a_node_that_answers_no_question_about_rows_may_keep_none():
+    """As the article's node, which answers ``ping``."""
+    error, _ = outcome(greeted_then(wait_for_the_end), ask=Guest.rows)
+    assert in_words(error).startswith("timed out: no answer to getlinks in time; perhaps it keeps no")
+    assert in_words(error).endswith("ask another node")

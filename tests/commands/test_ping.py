@@ -117,3 +117,18 @@ def test_text_from_the_node_is_escaped(typed):
     with FakeNode(play=play) as node:
         _, out, _ = typed("ping", node.text, "-c", "1")
     assert "the node is full: \\x1b[31mRED\\r\\n" in out
+
+
+def test_a_name_that_does_not_resolve_at_first_ends_the_run(typed):
+    code, out, _ = typed("ping", "nosuch.invalid:6000")
+    assert code == 1
+    assert "seq=1 lost: cannot be dialed: nosuch.invalid: " in out
+    assert "1 sent, 0 received" in out
+
+
+def test_times_in_json_have_three_decimals(typed, make_node):
+    node = make_node()
+    _, out, _ = typed("ping", "127.0.0.1:%d" % node.port, "-c", "1", "--json")
+    for event in map(json.loads, out.splitlines()):
+        for value in event.values():
+            assert not isinstance(value, float) or value == round(value, 3)

@@ -7,7 +7,7 @@ from p2p_plain.cli import node_parser
 from p2p_plain.common.config import Config
 from p2p_plain.common.errors import CannotStart, UsageError
 from p2p_plain.common.options import (
-    Parser, add_node_options, add_output_options, as_typed, expand_files,
+    Parser, add_node_options, add_output_options, as_typed, expand_files, program,
 )
 from p2p_plain.common.program import take_output_options
 
@@ -90,3 +90,17 @@ def test_an_options_file_that_names_itself_is_read_once(tmp_path):
 def test_a_missing_options_file_is_named(tmp_path):
     with pytest.raises(CannotStart, match="absent"):
         expand_files(["@" + str(tmp_path / "absent")])
+
+
+@pytest.mark.parametrize(
+    "started, named",
+    [
+        ("/usr/bin/p2p-plain", "p2p-plain"),
+        ("p2p-plain.exe", "p2p-plain"),
+        ("/x/p2p_plain/__main__.py", "python3 -m p2p_plain"),
+    ],
+)
+def test_help_and_examples_name_the_command_that_was_typed(monkeypatch, started, named):
+    monkeypatch.setattr("sys.argv", [started])
+    assert program() == named
+    assert "  %s --port 6000\n" % named in node_parser().format_help()

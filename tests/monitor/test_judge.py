@@ -208,6 +208,17 @@ def test_a_node_behind_nat_needs_no_row_of_its_own_to_be_known_to_dial_everyone(
     ]
 
 
+def test_a_blocked_node_dials_everyone_only_if_every_direction_is_known():
+    """Two behind NAT do not know whether they reach each other: no dial, and no connection."""
+    world = World(5)
+    world.block_inbound(3)
+    world.dial[3, 4] = world.dial[4, 3] = "unknown"
+    world.disconnect(3, 4)
+    assert world.sentences() == [
+        "n3: nobody can dial it (3 of 3 timed out), it dials 3 of 3 known: inbound blocked"
+    ]
+
+
 def test_an_address_where_another_node_lives_is_not_called_blocked():
     world = World(6)
     world.block_inbound(3, "wrong-peer")
@@ -408,7 +419,7 @@ def test_in_a_large_network_where_most_is_unknown_a_fault_is_named_all_the_same(
     first, second = world.sentences()
     assert first == "n9: down, last heard from 4 min ago (%s)" % NO_ANSWER
     assert re.match(
-        r"n7: nobody can dial it \((\d+) of \1 timed out\), it dials everyone: inbound blocked",
+        r"n7: nobody can dial it \((\d+) of \1 timed out\), it dials (\d+) of \2 known: inbound blocked",
         second,
     )
 

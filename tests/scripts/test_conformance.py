@@ -300,6 +300,23 @@ def test_without_hello_nothing_else_is_tried():
     assert words == [BROKEN] + [SKIPPED] * (len(RULES) - 1)
 
 
+def test_a_rule_that_could_not_be_tried_is_no_success(make_node):
+    code, out, _ = run(place(make_node().port), "--rule=full-is-said")  # how many peers is full?
+    assert code == 1
+    assert "0 of 1 rules held, 1 skipped" in out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes break otherwise")
+@pytest.mark.parametrize("words", [("conformance.py", "--list"), ("fuzz.py", "--cases")])
+def test_a_reader_that_has_seen_enough_ends_a_script_quietly(words):
+    script = os.path.join(ROOT, "scripts", words[0])
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    ended = subprocess.run([sys.executable, script, words[1]], stdout=write_end, stderr=subprocess.PIPE)
+    os.close(write_end)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
 def test_a_node_that_dies_breaks_the_rule_that_killed_it(make_node):
     """It has closed all connections, but does not hold the rules that demand just that."""
 

@@ -82,6 +82,12 @@ def test_everybody_in_the_chat_sees_every_line(start):
     ann.leave()
 
 
+def test_a_chat_with_nobody_there_says_so(start):
+    chat = start("chat.py", "ann", "127.0.0.1:1")
+    chat.shows("* cannot reach 127.0.0.1:1: refused")
+    chat.leave()
+
+
 def test_a_wrong_address_is_one_line(start):
     chat = start("chat.py", "ann", "127.0.0.1:port")
     assert chat.process.wait(PATIENCE) == 1

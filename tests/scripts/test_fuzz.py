@@ -116,6 +116,11 @@ def test_wrong_usage_is_exit_code_2(options):
     assert "Traceback" not in output
 
 
+def test_a_node_elsewhere_is_not_attacked():
+    code, output = run_fuzz("--against", "192.0.2.7:1")
+    assert (code, "192.0.2.7 must be a loopback address" in output) == (2, True)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to another process there")
 def test_ctrl_c_stops_the_node_and_reports():
     fuzzer = subprocess.Popen(

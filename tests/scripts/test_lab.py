@@ -199,6 +199,7 @@ def test_wrong_usage_is_one_line_before_anything_is_built(arguments, word):
 def test_wrong_line_of_standard_input_is_found_before_the_first_step():
     played = Played(feed="mesh\nmess\n")
     assert (played.code, played.records, len(played.errors)) == (2, [], 1)
+    assert played.errors[0].startswith("lab: line 2: no step is called 'mess'")
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_quiet_shows_steps_and_results_only():
 def test_terminal_is_asked_for_steps_and_a_wrong_one_does_not_end_it():
     ours, theirs = os.openpty()
     try:
-        os.write(ours, b"mesh\nkill h9\nhelp\nshow\n\x04")
+        os.write(ours, b"mesh\nkill h9\nquit\n?\nshow\n\x04")
         run = subprocess.run(
             [sys.executable, LAB, "--quiet", "--hosts", "2"],
             stdin=theirs,
@@ -258,6 +259,7 @@ def test_terminal_is_asked_for_steps_and_a_wrong_one_does_not_end_it():
         os.close(theirs)
     assert run.returncode == 0
     assert b"no 'h9'" in run.stderr
+    assert b"; Ctrl-D ends, help lists\n" in run.stderr
     for words in b"mesh: ", b"split CABLES", b"h1   h2\n", b"---- end":
         assert words in run.stdout
 

@@ -49,7 +49,9 @@ def test_version_and_help():
     [
         (["--port", "70000"], "--port: 70000 is not a whole number from 0 to 65535"),
         (["--port", "-1"], "--port"),
-        (["--ping-interval", "0"], "--ping-interval"),
+        (["--ping-interval", "0"], "--ping-interval: 0 is too short; at least 0.001 s"),
+        (["--ping-interval", "1e10"], "--ping-interval: 1e+10 is too long"),
+        (["--bind", "127.0.0.1:7"], "--bind: '127.0.0.1:7' has a port; give the port with --port"),
         (["--ping-interval", "nan"], "--ping-interval: nan is not a number"),
         (["--ping-timeout", "inf"], "--ping-timeout"),
         (["--probe-interval", "-3"], "--probe-interval"),
@@ -83,7 +85,7 @@ def test_a_taken_port_is_exit_code_3_and_one_line_with_advice():
         code, out, err = run_program("--bind", "127.0.0.1", "--port", str(taken.port))
     assert (code, out) == (3, "")
     assert "port %d is taken" % taken.port in err
-    assert "--port" in err
+    assert "choose another port" in err
     assert err.count("\n") == 1
 
 
@@ -156,6 +158,12 @@ def test_json_events_have_the_documented_fields():
         assert second.events("stopped")[0]["peers"] == 1
         for event in first.seen:
             assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$", event["time"])
+
+
+def test_the_first_lines_show_where_the_status_page_is():
+    out, err = human("--port", "0", "--bind", "127.0.0.1", "--http", "0", until="status page")
+    assert re.search(r"^ +status page: http://127\.0\.0\.1:[1-9]\d*/$", out, re.M)
+    assert err == ""
 
 
 def test_the_first_lines_show_the_command_to_join():

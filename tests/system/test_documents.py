@@ -3,12 +3,14 @@
 import ast
 import glob
 import inspect
+import json
 import os
 import pydoc
 import re
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 
 import pytest
@@ -186,7 +188,7 @@ def test_the_defaults_that_are_listed_are_those_of_a_node():
 
 def test_every_event_has_the_fields_that_are_listed(make_node):
     """Seen on a node that all of it happens to."""
-    node = make_node(name="a")
+    node = make_node(name="a", http=0)
     other = make_node(name="b", bootstrap=node)
     wait_until(lambda: node.peers() and other.peers())
     node.dial("127.0.0.1:%d" % node.port)
@@ -249,6 +251,50 @@ def test_every_option_of_a_command_that_is_mentioned_is_one_that_it_takes(comman
     taken = set(re.findall(r"^  (?:-h, )?(--?[\w-]+)", said, re.M))
     for text in mentioned:
         assert set(re.findall(r"(?<=[ `])--?[A-Za-z][\w-]*", text)) <= taken, text
+
+
+def json_fields():
+    """The fields that the section about JSON lists, by what has them."""
+    table = section("options", "JSON").partition("\n==")[2].partition("\n")[2]
+    rows = re.split(r"\n(?=\S)", table)
+    found = [(row[:17].strip(), re.sub(r"\(.*?\)|; in.*|\. For.*", "", row[17:], flags=re.S)) for row in rows]
+    return {name: words(text) for name, text in found if words(text)}
+
+
+def test_every_field_of_json_is_listed(typed, make_node):
+    """In the commands' answers and the status page's, all of them seen here, down included."""
+    first = make_node(http=0, probe_interval=0.2, ping_interval=0.2)
+    make_node(bootstrap=first, probe_interval=0.2, ping_interval=0.2)
+    where, listed = "127.0.0.1:%d" % first.port, json_fields()
+    wait_until(lambda: len(first.matrix()) == 2 and all(row["links"] for row in first.matrix()))
+
+    def asked(command, *options):
+        return [json.loads(line) for line in typed(command, where, "--json", *options)[1].splitlines()]
+
+    def fetched(path):
+        try:
+            return json.loads(urllib.request.urlopen("http://%s%s" % (first.http, path)).read().decode())
+        except urllib.error.HTTPError as error:  # /cluster, when something is down
+            return json.loads(error.read().decode())
+
+    for event in asked("ping", "-c", "1"):
+        assert set(event) == listed["ping " + event["event"]] | {"event", "time"}
+    _, out, _ = typed("ping", "127.0.0.1:%d" % free_port(), "--json", "-c", "1")
+    assert set(json.loads(out.splitlines()[0])) == listed["ping lost"] | {"event", "time"}
+    for path in ("/matrix.json", "/status.json", "/page.json"):
+        assert set(fetched(path)) == listed[path], path
+    (matrix,), (check,) = asked("matrix"), asked("check")
+    assert (set(matrix), set(check)) == (listed["matrix"], listed["check"])
+    assert set(fetched("/cluster")) == listed["/cluster"] - {"verdicts", "directions_down"}
+    for one in ("rows", "nodes", "verdicts"):
+        assert set(matrix[one][0]) == listed["each of " + one]
+    with RawPeer.dial(first) as blocked:
+        blocked.become_peer(port=free_port())
+        wait_until(lambda: not fetched("/cluster")["ok"])
+        cluster, (check,) = fetched("/cluster"), asked("check", "--within", "0")
+    assert set(cluster) == listed["/cluster"]
+    assert set(check["down"][0]) == listed["each of down"]
+    assert set(cluster["directions_down"][0]) == listed["each of down"] - {"state"}
 
 
 # -- the wire --------------------------------------------------------------------------------------

@@ -224,8 +224,25 @@ def test_an_argument_that_cannot_be_meant_is_refused_at_once_by_name(argument, c
     assert node.peers() == []  # it still runs
 
 
+def test_a_number_in_quotes_is_called_a_text():
+    with pytest.raises(UsageError, match="port: '6000' is a text; give a number"):
+        Node(port="6000")
+
+
+def test_a_node_says_where_its_status_page_is(make_node):
+    """The port that ``http=0`` has picked; on all addresses, one that others can open."""
+    node = make_node(http=0)
+    assert node.http == "127.0.0.1:%d" % node._page.port
+    assert next(node.events(timeout=1))["http"] == node.http
+    everywhere = make_node(http="0.0.0.0:0", bind=None)
+    assert everywhere.http.split(":")[0] == everywhere.addresses[0].split(":")[0]
+    without = make_node()
+    assert without.http is None
+    assert "http" not in next(without.events(timeout=1))
+
+
 def test_an_unknown_event_is_answered_with_those_that_there_are():
-    with pytest.raises(UsageError, match=r"peer_down, peer_up, .* and [*]"):
+    with pytest.raises(UsageError, match=r"peer_down, peer_up, .*, [*], and .* trace"):
         Node().on("peerup", print)
 
 
@@ -234,6 +251,7 @@ def test_a_port_that_is_taken_cannot_be_listened_on(make_node):
     with pytest.raises(CannotStart) as error:
         Node(port=node.port, bind="127.0.0.1").start()
     assert "taken" in str(error.value)
+    assert "--" not in str(error.value)
     assert isinstance(error.value, P2PError)
 
 
