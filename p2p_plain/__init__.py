@@ -31,24 +31,9 @@ __commit__ = ""
 """Of git, and only in the one file: ``scripts/build.py`` writes it there."""
 
 __all__ = [
-    "AnyEvent",
-    "CannotStart",
-    "ListeningEvent",
-    "MessageEvent",
-    "MessageTooLong",
-    "Node",
-    "NotConnected",
-    "NotRunning",
-    "P2PError",
-    "PeerBusy",
-    "PeerDownEvent",
-    "PeerInfo",
-    "PeerUpEvent",
-    "ReachEvent",
-    "RefusedEvent",
-    "RttEvent",
-    "SelfEvent",
-    "StoppedEvent",
+    "AnyEvent", "CannotStart", "ListeningEvent", "MessageEvent", "MessageTooLong", "Node",
+    "NotConnected", "NotRunning", "P2PError", "PeerBusy", "PeerDownEvent", "PeerInfo",
+    "PeerUpEvent", "ReachEvent", "RefusedEvent", "RttEvent", "SelfEvent", "StoppedEvent",
     "UsageError",
 ]
 

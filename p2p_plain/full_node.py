@@ -104,19 +104,10 @@ class Node(node.Node):
         """
         super().__init__(
             Config(
-                port=port,
-                bind=bind,
-                bootstrap=bootstrap,
-                advertise=advertise,
-                name=name,
-                network=network,
-                ping_interval=ping_interval,
-                ping_timeout=ping_timeout,
-                probe_interval=probe_interval,
-                max_peers=max_peers,
-                max_rate=max_rate,
-                peers_file=peers_file,
-                http=http,
+                port=port, bind=bind, bootstrap=bootstrap, advertise=advertise, name=name,
+                network=network, ping_interval=ping_interval, ping_timeout=ping_timeout,
+                probe_interval=probe_interval, max_peers=max_peers, max_rate=max_rate,
+                peers_file=peers_file, http=http,
             )
         )
         # web/pages knows this class, so the page is a ``StatusPage`` only by name here.

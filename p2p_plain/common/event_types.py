@@ -86,25 +86,13 @@ if TYPE_CHECKING:
     MessageEvent = TypedDict(
         "MessageEvent",
         {
-            "event": Literal["message"],
-            "time": str,
-            "nodeid": str,
-            "name": str,
-            "from": str,
-            "from_name": str,
-            "body": Any,
+            "event": Literal["message"], "time": str, "nodeid": str, "name": str, "from": str,
+            "from_name": str, "body": Any,
         },
     )
     AnyEvent = Union[
-        ListeningEvent,
-        PeerUpEvent,
-        PeerDownEvent,
-        RttEvent,
-        ReachEvent,
-        SelfEvent,
-        RefusedEvent,
-        StoppedEvent,
-        MessageEvent,
+        ListeningEvent, PeerUpEvent, PeerDownEvent, RttEvent, ReachEvent, SelfEvent, RefusedEvent,
+        StoppedEvent, MessageEvent,
     ]
 
     E = TypeVar("E")

@@ -40,13 +40,7 @@ MEANINGS = {
 }
 """What a failure says about the other end."""
 
-MARKS = {
-    TIMEOUT: "!T",
-    REFUSED: "!R",
-    UNREACHABLE: "!U",
-    RESET: "!X",
-    WRONG_PEER: "!X",
-}
+MARKS = {TIMEOUT: "!T", REFUSED: "!R", UNREACHABLE: "!U", RESET: "!X", WRONG_PEER: "!X"}
 """A failure in a cell of the matrix: two ASCII characters."""
 
 

@@ -364,9 +364,7 @@ class AddressBook:
         """Return every proven address of ``nodeids``."""
         with self._lock:
             return [
-                (address, nodeid)
-                for nodeid in nodeids
-                for address in self._proven.get(nodeid, ())
+                (address, nodeid) for nodeid in nodeids for address in self._proven.get(nodeid, ())
             ]
 
     def knows_as_mine(self, address: Address) -> bool:

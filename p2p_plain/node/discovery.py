@@ -290,9 +290,7 @@ class Discovery:
                     return
 
 
-def _without_loopback(
-    link: Link, entries: List[Tuple[Address, str]]
-) -> List[Tuple[Address, str]]:
+def _without_loopback(link: Link, entries: List[Tuple[Address, str]]) -> List[Tuple[Address, str]]:
     """Leave out loopback addresses unless ``link`` leads to this machine: only there they mean us."""
     if is_loopback(link.remote.host):
         return entries

@@ -34,9 +34,7 @@ class Admission(NamedTuple):
 class PeerTable:
     """The peers of one node.  Any thread may call any method."""
 
-    def __init__(
-        self, nodeid: str, max_peers: int, clock: Callable[[], float], emit: Emit
-    ) -> None:
+    def __init__(self, nodeid: str, max_peers: int, clock: Callable[[], float], emit: Emit) -> None:
         self._nodeid = nodeid
         self.max_peers = max_peers
         """How many seats there are."""

@@ -143,7 +143,4 @@ def invitation(addresses: List[str], network: str, program: str) -> List[str]:
         command += " --network '%s'" % network.replace("'", "'\\''")
     if is_loopback(parse(addresses[0]).host):
         return ["          others on this machine join with:  %s --port 0" % command]
-    return [
-        "          others join with:  %s" % command,
-        "          (on this machine add --port 0)",
-    ]
+    return ["          others join with:  %s" % command, "          (on this machine add --port 0)"]
