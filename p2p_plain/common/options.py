@@ -75,12 +75,8 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--port", type=whole_number, metavar="N", help="listening TCP port (6000); 0 picks a free one")
     add("--bind", metavar="ADDR", help="address to listen on (all, IPv6 and IPv4)")
-    add(
-        "--bootstrap",
-        action="append",
-        metavar="HOST:PORT",
-        help="a node to dial first; repeat it or separate by comma; HOST alone means our own port",
-    )
+    first = "a node to dial first; repeat it or separate by comma; HOST alone means our own port"
+    add("--bootstrap", action="append", metavar="HOST:PORT", help=first)
     add("--advertise", metavar="HOST:PORT", help="the address that others should dial (found out)")
     add("--name", type=as_typed, metavar="LABEL", help="what to call this node (the host name)")
     add("--network", type=as_typed, metavar="NAME", help="nodes of other networks are refused (none)")
@@ -99,12 +95,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--json", action="store_true", help="print events as JSON lines")
     add("--trace", action="store_true", help="print every line on the wire to stderr")
-    add(
-        "--log-level",
-        choices=LEVELS,
-        metavar="LEVEL",
-        help="%s; to stderr (warning)" % ", ".join(LEVELS),
-    )
+    levels = "%s; to stderr (warning)" % ", ".join(LEVELS)
+    add("--log-level", choices=LEVELS, metavar="LEVEL", help=levels)
     add("--version", action="version", version=version(), help="print the version")
 
 

@@ -101,10 +101,10 @@ class Node:
         ``NotRunning`` if the node was started or stopped before.
         """
         with self._life:
-            if self._was_started or self._stopping.is_set():
-                if not self._stopping.is_set():
-                    raise NotRunning("the node runs already; start() and with are once for each")
+            if self._stopping.is_set():
                 raise NotRunning("the node was stopped and can be started only once; make another")
+            if self._was_started:
+                raise NotRunning("the node runs already; start() and with are once for each")
             try:
                 self._build()
                 self._was_started = True
@@ -257,12 +257,8 @@ class Node:
             self._events.log(WARNING, text, STOP_DEADLINE, left)
         if self._pinger.is_alive():
             self._pinger.join(max(0.0, deadline - time.monotonic()))
-        self._events.emit(
-            "stopped",
-            reason=reason,
-            peers=peers,
-            uptime_seconds=round(time.monotonic() - self._started_at, 3),
-        )
+        uptime = round(time.monotonic() - self._started_at, 3)
+        self._events.emit("stopped", reason=reason, peers=peers, uptime_seconds=uptime)
         self._events.close()
         if self._dispatcher.is_alive() and not self._events.on_dispatcher():
             self._dispatcher.join(max(0.0, deadline - time.monotonic()))
