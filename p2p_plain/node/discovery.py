@@ -37,7 +37,7 @@ ADDRESS_FRESH = 240.0
 """An address is advertised only if its node has answered a ping within so many seconds: four default
 ping intervals, as the article says."""
 
-TELL_PEERS = 8
+ADVERTISED_AT_ONCE = 8
 """Peers that hear of a newly proven address at once; they advertise it further.  With eight random
 neighbours a network of 1,000 survives the death of half of it in 18 of 20 runs; with four in none."""
 
@@ -270,7 +270,7 @@ class Discovery:
         """Send the addresses of ``news`` to peers that may not know them: to all, or to a few."""
         peers = self._table.up()
         here = {peer.nodeid for peer in peers}
-        most = len(peers) if self._is_hub() else TELL_PEERS
+        most = len(peers) if self._is_hub() else ADVERTISED_AT_ONCE
         for peer in self._rng.sample(peers, len(peers)):
             with self._lock:
                 new = [

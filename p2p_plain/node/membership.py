@@ -1,12 +1,5 @@
 """Being a member of the network: hello, which peers are let in, ties, pings, bye.
 
-The life of a link (``peer`` has the names)::
-
-    GREETING --hello--> ADMITTED --first sign of being let in--> UP --> OVER
-        |                   |                                     |
-        |                   +-------------lost a tie--------------+--> SUPERSEDED --> OVER
-        +--hello, probe--> GUEST --> OVER
-
 **A hello is not yet a welcome.**  A node without room also answers with hello, so that the dialer
 learns which node lives there, and then says ``bye``.  It does the same when it is already connected
 to the dialer.  Therefore the acceptor gives a newcomer its seat at hello, and the dialer takes the

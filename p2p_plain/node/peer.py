@@ -13,11 +13,11 @@ from .messages import Hello
 INBOUND = "inbound"
 OUTBOUND = "outbound"
 
-# The states of a link.  Each may also lead straight to OVER.
-GREETING = "greeting"  # waiting for the other end's hello                  -> ADMITTED, GUEST
-ADMITTED = "admitted"  # hellos exchanged, a further message is missing     -> UP, SUPERSEDED
-UP = "up"  # a peer, and announced as one                                   -> SUPERSEDED
-SUPERSEDED = "superseded"  # lost a tie; the end that dialed the winner will close it
+# The life of a link.  From each state it may also lead straight to OVER.
+GREETING = "greeting"  # waiting for the other end's hello             -hello-> ADMITTED or GUEST
+ADMITTED = "admitted"  # hellos exchanged, the welcome is missing      -welcome-> UP
+UP = "up"  # a peer, and announced as one            (UP and ADMITTED) -lost a tie-> SUPERSEDED
+SUPERSEDED = "superseded"  # the end that dialed the winner will close it
 GUEST = "guest"  # its hello said ``probe``: it wants our hello, or stays to ask
 OVER = "over"  # ended: nothing more is sent or received
 

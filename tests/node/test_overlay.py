@@ -89,7 +89,7 @@ def test_started_together_with_the_same_list_they_recognise_themselves_once(seed
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_large_network_becomes_a_graph_of_bounded_degree(seed):
-    """Whoever has half of its places taken dials no more: there is room for newcomers."""
+    """A node with half of its seats taken dials no more: there is room for newcomers."""
     world = World(seed)
     nodes = [world.node(number, max_peers=16) for number in range(1, 61)]
     world.run(60.0)
@@ -339,7 +339,7 @@ def test_nobody_can_say_goodbye_for_somebody_who_is_missing():
 
 
 def test_who_has_a_new_nodeid_at_each_hello_is_one_peer_and_not_many():
-    """Else a single address could take half of all places."""
+    """Otherwise a single address could take half of all seats."""
     world = World(32)
     node = world.node(1, probe_interval=5)
     dialed = node.dial
