@@ -359,7 +359,7 @@ def test_the_help_of_a_node_lists_settings_methods_and_events_with_their_fields(
 
 @pytest.mark.skipif(sys.version_info < (3, 8), reason="typing.TypedDict came with Python 3.8")
 def test_the_types_of_events_have_the_fields_that_are_listed():
-    code = read(os.path.join(PACKAGE, "common", "event_types.py"))
+    code = read(os.path.join(PACKAGE, "common", "event_types.pyi"))
     found = {}
     exec(code.replace("TYPE_CHECKING = False", "TYPE_CHECKING = True"), found)
     types = [one.__annotations__ for one in found["AnyEvent"].__args__]
