@@ -27,7 +27,7 @@ def matrix(argv: List[str]) -> int:
         "matrix 192.0.2.2:6000",
     )
     add = options.add_argument
-    add("--width", type=positive, metavar="N", help="characters in a line of the table, at least 30 (the terminal's)")
+    add("--width", type=positive, metavar="N", help="characters in a line of the table (the terminal's)")
     add("--json", action="store_true", help="print everything as one JSON object")
     given = options.parse_args(argv)
     asker = Asker(given.address, given.network, "matrix")
