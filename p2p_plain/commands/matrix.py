@@ -4,6 +4,7 @@ Main thread only; Ctrl-C and SIGTERM arrive as ``KeyboardInterrupt``.
 """
 
 import json
+import shutil
 import sys
 
 from ..common.errors import P2PError
@@ -45,7 +46,9 @@ def matrix(argv: List[str]) -> int:
         nodes = [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)]
         out.write(json.dumps(dict(judged.as_dict(), nodes=nodes)))
     else:
-        drawn = draw(view, given.width or out.columns() or PIPE_WIDTH, out.colour, out.encoding)
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        columns = shutil.get_terminal_size().columns if terminal else PIPE_WIDTH
+        drawn = draw(view, given.width or columns, out.colour, out.encoding)
         out.write("\n".join([*drawn, "", *(verdict.text for verdict in judged.verdicts)]))
     if out.problem:  # a reader of that file must not take a part for the answer
         complain("cannot write the answer: %s" % out.problem)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
-from tests.support import free_port, run_program
+from tests.support import PATIENCE, ROOT, free_port, run_program
 from tests.support.asked_node import FakeNode, ids, mesh, with_dial
 
 
@@ -25,6 +27,21 @@ def test_width_limits_the_matrix(typed):
     grid = narrow.partition("\n\n")[0].splitlines()
     assert max(map(len, grid)) <= 40
     assert narrow.count("\n") > wide.count("\n")
+
+
+def test_on_a_terminal_columns_limits_it_as_in_other_programs():
+    master, slave = os.openpty()
+    with FakeNode(mesh(12)) as node, open(master, "rb", buffering=0) as terminal:
+        command = [sys.executable, "-m", "p2p_plain", "matrix", node.text]
+        env = dict(os.environ, COLUMNS="40", TERM="dumb")
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=slave)
+        os.close(slave)
+        shown = b""
+        while b"directions up" not in shown:
+            shown += terminal.read(4096)
+        assert process.wait(PATIENCE) == 0
+    grid = shown.decode().replace("\r", "").partition("\n\n")[0].splitlines()
+    assert 20 < max(map(len, grid)) <= 40
 
 
 def test_matrix_names_the_cause_in_words_and_in_json(typed):
