@@ -1,7 +1,7 @@
 """How the user or the system asks the program to stop: Ctrl-C, SIGTERM, and their kin on Windows.
 
 Python runs signal handlers on the main thread, between two steps of whatever that thread is doing.
-A handler that took a lock could wait for ever for the code that it interrupted.  So ``SelfPipe``
+A handler that took a lock could wait without end for the code that it interrupted.  So ``SelfPipe``
 only notes a signal, and the main thread acts on it where it next waits (the "self-pipe trick").
 
 Main thread only, except for ``SelfPipe.wake``.

@@ -140,7 +140,7 @@ class Overlay:
         if isinstance(message, Bye):
             link.said_bye = True
             raise PeerLeft(message.reason, message.detail)
-        if link.state is not GREETING:
+        if link.state != GREETING:
             raise PeerMisbehaved("a second hello")
         if not isinstance(message, Hello):
             name = messages.name_of(message).replace("unknown", "of an unknown type")
