@@ -91,13 +91,15 @@ class PeerLeft(P2PError):
 class DialFailed(P2PError):
     """A dial led to no node.
 
-    ``outcome`` is one of ``outcomes``, or ``self``: the address leads to this very node.
+    ``outcome`` is one of ``outcomes``, or ``self``: the address leads to this very node.  ``why`` is
+    a key of ``outcomes.WHYS`` where more is known, else empty.
     """
 
-    def __init__(self, outcome: str, detail: str = "") -> None:
+    def __init__(self, outcome: str, detail: str = "", why: str = "") -> None:
         super().__init__(detail or outcome)
         self.outcome = outcome
         self.detail = detail
+        self.why = why
 
 
 def why(error: BaseException) -> str:

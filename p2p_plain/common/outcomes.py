@@ -44,6 +44,23 @@ MARKS = {TIMEOUT: "!T", REFUSED: "!R", UNREACHABLE: "!U", RESET: "!X", WRONG_PEE
 """A failure in a cell of the matrix: two ASCII characters."""
 
 
-def explain(failure: str) -> str:
-    """``refused: the host is up, nobody listens on that port``."""
-    return "%s: %s" % (IN_WORDS[failure], MEANINGS[failure])
+REJECTED = "rejected"
+HANGS = "hangs"
+NO_NODE = "no-node"
+ECHO = "echo"
+NO_PONG = "no-pong"
+
+WHYS = {
+    REJECTED: "rejected by a firewall, or no route",
+    HANGS: "it accepts connections and says nothing",
+    NO_NODE: "something else answers there",
+    ECHO: "something there sends back what it is sent",
+    NO_PONG: "it does not answer pings",
+}
+"""What is known beyond a failure's word, where it is: a row carries the key in ``why``.  Programs of
+other versions may send keys that are not here; those are ignored."""
+
+
+def explain(failure: str, why: str = "") -> str:
+    """``refused: the host is up, nobody listens on that port``; with a ``why`` that says more, that."""
+    return "%s: %s" % (IN_WORDS[failure], WHYS.get(why, MEANINGS[failure]))

@@ -19,7 +19,7 @@ from threading import Lock
 from ..common.address import Address
 from ..common.events import Emit
 from ..common.outcomes import OK, TIMEOUT, UNKNOWN
-from ..common.typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set, Tuple
+from ..common.typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set
 from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
@@ -57,6 +57,8 @@ class Reachable(NamedTuple):
     address: Optional[Address] = None
     """Where the node was found or looked for, if there is a place to look."""
     name: str = ""
+    why: str = ""
+    """A key of ``outcomes.WHYS`` where more is known than the outcome."""
 
 
 class Met:
@@ -75,6 +77,7 @@ class Met:
         self.failures = 0
         """Failures in a row."""
         self.dial = UNKNOWN
+        self.why = ""
         self.seconds: Optional[float] = None
         self.ok_at = float("-inf")
         """When it was last found."""
@@ -85,7 +88,7 @@ class Met:
         self.round: List[Address] = []
         """The addresses still to be tried in it; empty between rounds."""
         self.found = False
-        self.failure: Optional[Tuple[Address, str]] = None
+        self.failure: Optional[DialEnd] = None
         """The first failure in it."""
 
 
@@ -201,7 +204,7 @@ class Reach:
             if end.probe and met.probing == end.address:
                 self._probed_locked(met, end, now)
             elif end.outcome is not None:
-                self._dialed_locked(met, end, end.outcome, now)
+                self._dialed_locked(met, end, now)
 
     # -- questions ----------------------------------------------------------------------
 
@@ -210,7 +213,11 @@ class Reach:
         with self._lock:
             return {
                 met.nodeid: Reachable(
-                    met.dial, met.seconds, met.addresses[0] if met.addresses else None, met.name
+                    met.dial,
+                    met.seconds,
+                    met.addresses[0] if met.addresses else None,
+                    met.name,
+                    met.why,
                 )
                 for met in self._met.values()
             }
@@ -244,27 +251,27 @@ class Reach:
         if end.outcome == OK:
             self._found_locked(met, end, now)
             return
-        if end.outcome is not None and not _is_outdated(met, end.outcome, now):
+        if end.outcome is not None and not _is_outdated(met, end, now):
             met.failures += 1
-            met.failure = met.failure or (end.address, end.outcome)
+            met.failure = met.failure or end
         self._tried_locked(met, now)
         if met.round:
             met.next_probe_at = now  # go on with it as soon as there is room
         elif met.failure is not None and not met.found:
-            self._judge_locked(met, *met.failure)
+            self._judge_locked(met, met.failure)
 
-    def _dialed_locked(self, met: Met, end: DialEnd, outcome: str, now: float) -> None:
+    def _dialed_locked(self, met: Met, end: DialEnd, now: float) -> None:
         """A dial for a peer, or the probe of a claim, has ended.  It counts as a round.
 
         A failure counts if no other address is left at which the node might be found.
         """
-        if outcome == OK:
+        if end.outcome == OK:
             self._found_locked(met, end, now)
             return
         met.claims.discard(end.address)
         alone = met.addresses == [end.address]
-        if (alone or (met.dial == UNKNOWN and not met.claims)) and not _is_outdated(met, outcome, now):
-            self._judge_locked(met, end.address, outcome)
+        if (alone or (met.dial == UNKNOWN and not met.claims)) and not _is_outdated(met, end, now):
+            self._judge_locked(met, end)
             self._tried_locked(met, now)
 
     def _tried_locked(self, met: Met, now: float, for_the_first_time: bool = False) -> None:
@@ -286,21 +293,20 @@ class Reach:
         met.addresses = [end.address] + [other for other in met.addresses if other != end.address]
         del met.addresses[CLAIMS_A_PEER:]
         met.round = []  # one is enough
-        self._judge_locked(met, end.address, OK, end.seconds)
+        self._judge_locked(met, end)
         self._tried_locked(met, now, first)
 
-    def _judge_locked(
-        self, met: Met, address: Address, dial: str, seconds: Optional[float] = None
-    ) -> None:
+    def _judge_locked(self, met: Met, end: DialEnd) -> None:
         """Note an outcome, and report it if it changed.  A first ``ok`` is no news."""
-        was, met.dial, met.seconds = met.dial, dial, seconds
-        self._changes += dial != was
+        was, dial = met.dial, end.outcome or UNKNOWN
+        self._changes += (dial, end.why) != (was, met.why)
+        met.dial, met.why = dial, end.why
+        met.seconds = end.seconds if dial == OK else None
         if dial != was and (was, dial) != (UNKNOWN, OK):
-            self._emit(
-                "reach", nodeid=met.nodeid, name=met.name, address=str(address), dial=dial, was=was
-            )
+            address = str(end.address)
+            self._emit("reach", nodeid=met.nodeid, name=met.name, address=address, dial=dial, was=was)
 
 
-def _is_outdated(met: Met, outcome: str, now: float) -> bool:
+def _is_outdated(met: Met, end: DialEnd, now: float) -> bool:
     """True if a dial that timed out now was begun before the last success."""
-    return outcome == TIMEOUT and now - met.ok_at < DIAL_TIMEOUT
+    return end.outcome == TIMEOUT and now - met.ok_at < DIAL_TIMEOUT

@@ -40,7 +40,13 @@ class Links(NamedTuple):
     line: bytes = b""
     """The line that it came in, without its newline."""
     stale_after: Optional[float] = None
-    """Only with ``end``: the age in seconds from which on a row says nothing about now."""
+    """The age in seconds from which on this row says nothing about now; with ``end``, any row that does
+    not say it itself."""
+    probe_interval: Optional[float] = None
+    """Seconds from one dial of each node to the next.  Rows without it come from programs that report
+    only on nodes they have met."""
+    changes: Optional[int] = None
+    """A number that grows whenever a peer of the row's node comes or goes."""
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the row for JSON."""
@@ -66,7 +72,7 @@ BEGINNING = b'{"msgtype":"links",'
 DIRECTIONS = frozenset(("outbound", "inbound", "none"))
 _NUMBERS = ("rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s")
 
-LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial") + _NUMBERS
+LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial", "why") + _NUMBERS
 
 
 def encode_links(row: Links) -> bytes:
@@ -75,10 +81,10 @@ def encode_links(row: Links) -> bytes:
     Names are in their own nodes' rows as well.  With the longest names, 256 links take 80 KiB.
     """
     said: Dict[str, Any] = {"msgtype": "links", "nodeid": row.nodeid, "age": round(row.age, 1)}
-    if row.name:
-        said["name"] = row.name
-    if row.lag_ms is not None:
-        said["lag_ms"] = row.lag_ms
+    for field in ("changes", "name", "lag_ms", "stale_after", "probe_interval"):
+        value = getattr(row, field)
+        if value is not None and value != "":
+            said[field] = value
     links = list(row.links[:MAX_LINKS])
     while True:
         said["links"] = links
@@ -119,6 +125,8 @@ def _read_links(said: Fields) -> Links:
         end=said.flag("end"),
         line=said.line,
         stale_after=said.number("stale_after"),
+        probe_interval=said.number("probe_interval"),
+        changes=said.integer("changes"),
     )
 
 
@@ -157,6 +165,7 @@ _CHECKS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "address": (lambda value: isinstance(value, str) and _is_address(value), '"ip:port"'),
     "direction": _one_of(DIRECTIONS),
     "dial": _one_of(OUTCOMES),
+    "why": (is_name, "printable"),
 }
 _CHECKS.update(dict.fromkeys(_NUMBERS, (_is_measured, "a number of 0 or more")))
 """What is checked of each field of a link, and how an error describes it.  Others are ignored."""

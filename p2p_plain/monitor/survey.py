@@ -27,6 +27,8 @@ from .row_messages import (
 )
 from .rows import STALE_AFTER_INTERVALS, Rows, read_row
 
+_OF_PEER = tuple(field for field in LINK_FIELDS if field in PeerInfo._fields)
+
 ROW_AFTER_CHANGE = 1.0
 """Least seconds between two rows of ours: changes of one moment go out in one row."""
 
@@ -103,9 +105,9 @@ class Survey(Hooks):
         self.reach.forget(nodeid)
         self.rows.forget(nodeid)
 
-    def lost(self, peer: Peer, left: bool, now: float) -> None:
+    def lost(self, peer: Peer, reason: str, now: float) -> None:
         """Look for the peer where it was found, unless it said that it stops."""
-        if left:
+        if reason == "stopping":
             self.moved(peer.nodeid, now)
         else:
             proven = [where for where, _ in self._book.proven([peer.nodeid])]
@@ -141,11 +143,13 @@ class Survey(Hooks):
     def own_row(self) -> Links:
         """Return what this node has measured to each node that is or was its peer."""
         links: List[Dict[str, Any]] = []
+        changes = self._table.changes()  # read first: the number is never newer than the links
         others = self.reach.all()
         for peer in self.peers():
-            others.pop(peer.nodeid, None)
-            link = {field: getattr(peer, field) for field in LINK_FIELDS if field != "up_s"}
+            found = others.pop(peer.nodeid, None)
+            link = {field: getattr(peer, field) for field in _OF_PEER}
             link["up_s"] = round(peer.up_seconds, 1)
+            link["why"] = found.why if found is not None else ""
             if "%" in peer.address:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
                 link["address"] = None
             links.append(link)
@@ -158,12 +162,16 @@ class Survey(Hooks):
                     "address": str(address) if address and is_shareable(address) else None,
                     "direction": "none",
                     "dial": met.dial,
+                    "why": met.why,
                 }
             )
         return Links(
             nodeid=self._nodeid,
             name=self._overlay.myself.name,
             lag_ms=in_ms(self._overlay.lateness.usual),
+            stale_after=round(self.stale_after(), 1),
+            probe_interval=self._config.probe_interval,
+            changes=changes,
             links=tuple(
                 {field: value for field, value in link.items() if value not in (None, "")}
                 for link in links

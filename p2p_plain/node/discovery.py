@@ -126,13 +126,13 @@ class Discovery:
         if peer.link.direction == INBOUND and peer.claimed is not None:
             self._claimed(peer, peer.claimed, now, at_leisure=not self._is_hub())
 
-    def lost(self, peer: Peer, left: bool, now: float) -> None:
-        """A peer's connection is over; ``left`` if it said that it stops."""
+    def lost(self, peer: Peer, reason: str, now: float) -> None:
+        """A peer's connection is over; it will not come back if the reason is ``stopping``."""
         with self._lock:
             self._newcomers.pop(peer.nodeid, None)
         self._claims.forget(peer.nodeid)
-        self._book.lost(peer.nodeid, now, stopping=left)
-        self._hooks.lost(peer, left, now)
+        self._book.lost(peer.nodeid, now, stopping=reason == "stopping")
+        self._hooks.lost(peer, reason, now)
         again = self._table.holder(peer.nodeid)
         if again is not None:  # it has come back at this very moment, on another thread
             self.met(again, now)

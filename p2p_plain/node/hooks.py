@@ -32,6 +32,8 @@ class DialEnd(NamedTuple):
     seconds: Optional[float]
     """The time that the TCP connect took, if there was a connection."""
     probe: bool
+    why: str = ""
+    """A key of ``outcomes.WHYS`` where more is known than the outcome."""
 
 
 class Hooks:
@@ -63,8 +65,11 @@ class Hooks:
         We have no connection to that node, and know no other address of it.
         """
 
-    def lost(self, peer: Peer, left: bool, now: float) -> None:
-        """A peer's connection is over; ``left`` if it said that it stops.  Any thread."""
+    def lost(self, peer: Peer, reason: str, now: float) -> None:
+        """A peer's connection is over.  Any thread.
+
+        ``reason`` is that of the ``peer_down`` event; ``stopping`` means that the peer has left.
+        """
 
     def dial_ended(self, end: DialEnd, now: float) -> None:
         """A dial or a probe has ended.  A reader's or a connector's thread."""

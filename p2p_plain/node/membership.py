@@ -249,9 +249,10 @@ class Membership:
     def lost(self, peer: Peer, reason: str, now: float) -> None:
         """The connection to ``peer`` is over, unless that is known already.  Any thread."""
         # A peer that was never let in has no say: anyone could say goodbye for somebody else.
-        left = reason == "stopping" and peer.up
+        if reason == "stopping" and not peer.up:
+            reason = "closed"
         if self._table.remove(peer, reason):
-            self._discovery.lost(peer, left, now)
+            self._discovery.lost(peer, reason, now)
 
     def report_failure(self, address: Address, reason: str, detail: str, direction: str) -> None:
         """Report a connection that became no peer as ``refused``, but not each retry.  Any thread.

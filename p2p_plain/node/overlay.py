@@ -111,7 +111,8 @@ class Overlay:
         if wanted is not None:
             # A name that does not resolve, no descriptor left: says nothing about the other end.
             outcome = None if reason in ("unknown", "self") else reason
-            self.discovery.dial_over(DialEnd(wanted, target, outcome, None, probe), now)
+            end = DialEnd(wanted, target, outcome, None, probe, failure.why)
+            self.discovery.dial_over(end, now)
         if probe:
             self._events.log(DEBUG, "%s probe: %s %s", target, reason, failure.detail)
             return

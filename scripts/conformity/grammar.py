@@ -144,6 +144,8 @@ FIELDS: Dict[str, Dict[str, Callable[[object], bool]]] = {
         "lag_ms": is_number,
         "end": is_bool,
         "stale_after": is_number,
+        "probe_interval": is_number,
+        "changes": lambda changes: type(changes) is int and changes >= 0,
         "links!": is_list(256, is_link),
     },
     "message": {"id!": is_uuid, "from!": is_uuid, "body!": lambda body: True, "to": is_uuid},

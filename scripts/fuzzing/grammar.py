@@ -149,6 +149,7 @@ class Grammar:
                 link["direction"] = rng.choice(("outbound", "inbound", "none"))
                 link["address"] = self.address()
                 link["up_s"] = rng.choice((None, 0, 1.5, 1e300))
+                link["why"] = rng.choice(("hangs", "no-node", "of another version"))
             links.append(link)
         message: Dict[str, Any] = {"msgtype": "links", "nodeid": self.any_nodeid()}
         message["links"] = links
@@ -156,6 +157,8 @@ class Grammar:
             message["age"] = rng.choice((0, 1.5, None))
             message["end"] = rng.random() < 0.5
             message["stale_after"] = rng.choice((0, 180.0, None))
+            message["probe_interval"] = rng.choice((0, 60.0, None))
+            message["changes"] = rng.choice((0, 7, 10 ** 19))
         return message
 
     def _user_message(self) -> Dict[str, Any]:
