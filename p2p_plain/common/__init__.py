@@ -15,6 +15,7 @@ There is no need to read it first: look into a module when a name from there app
 ``token_bucket``     a rate limit
 ``counters``         messages, bytes, round trips, failed dials
 ``escape``           text of strangers, made safe to show
+``names``            which characters a name may hold, on every Python
 ``words``            numbers, durations and names as people read them
 ``typing``           the names of ``typing``, without its price
 ===================  ==================================================================

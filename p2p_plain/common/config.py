@@ -8,6 +8,7 @@ import os
 
 from .address import Address, is_dialable, is_ip, is_shareable, parse
 from .errors import UsageError
+from .names import is_printable, shows_something
 from .typing import Any, Iterable, List, Optional, Tuple, Union
 
 PathName = Union[str, "os.PathLike[str]"]
@@ -46,7 +47,7 @@ class Config:
         self.bind = None if bind is None else _bind(bind)
         self.bootstrap: Tuple[Address, ...] = _bootstrap(bootstrap, self.port)
         self.advertise = None if advertise is None else _advertise(advertise, self.port)
-        self.name = None if name is None else _text("name", name, 1)
+        self.name = None if name is None else _name(name)
         self.network = _text("network", network, 0)
         self.ping_interval = seconds("ping_interval", ping_interval)
         self.ping_timeout = seconds("ping_timeout", ping_timeout)
@@ -93,9 +94,16 @@ def _rate(setting: str, value: object) -> float:
 
 
 def _text(setting: str, value: object, least: int) -> str:
-    if not isinstance(value, str) or not least <= len(value) <= MAX_NAME or not value.isprintable():
+    if not isinstance(value, str) or not least <= len(value) <= MAX_NAME or not is_printable(value):
         raise UsageError(setting, "must be %d to %d printable characters" % (least, MAX_NAME))
     return value
+
+
+def _name(value: object) -> str:
+    name = _text("name", value, 1)
+    if not shows_something(name):
+        raise UsageError("name", "%a shows nothing; give it a letter" % name)
+    return name
 
 
 def _path(setting: str, value: Any) -> str:

@@ -5,6 +5,7 @@ import sys
 
 from .address import Address, from_sockaddr
 from .errors import CannotStart, why
+from .names import only_printable, shows_something
 from .typing import Any, List, NamedTuple, Tuple
 
 
@@ -103,7 +104,8 @@ def host_name() -> str:
         name = socket.gethostname()
     except OSError:
         name = ""
-    return "".join(c for c in name if c.isprintable()) or "node"
+    name = only_printable(name)
+    return name if shows_something(name) else "node"
 
 
 def descriptors() -> int:

@@ -1,16 +1,24 @@
 """Rows on the wire: ``getlinks`` asks for the matrix, each ``links`` carries one row of it.
 
 A *row* is what one node has measured: a *link* for each other node that it has met.  Importing this
-module registers both messages, each field checked on arrival (see ``node.messages``).  No sockets,
-no threads, no clock.  Any thread.
+module registers both messages, each field checked on arrival (see ``node.messages``).
+
+**Nobody is punished for a third party's text.**  A row may come from another node than its author, and
+the names and addresses in it are those of other nodes again.  A node that reads more strictly than
+the one before it (another version, another language) would hang up on a neighbour that only passed
+something on.  So the sender answers for the line, and for what a row is: ``nodeid``, ``age``, a list of
+links.  Anything else that is wrong is left out, and noted as the author's mistake in ``Links.wrong``.
+The words of third nodes in a link (``HEARSAY``) are left out without a note.
+
+No sockets, no threads, no clock.  Any thread.
 """
 
 import functools
 
 from ..common.address import parse_wire
-from ..common.errors import MessageTooLong
+from ..common.errors import MessageTooLong, PeerMisbehaved
 from ..common.outcomes import OUTCOMES
-from ..common.typing import Any, Callable, Dict, FrozenSet, NamedTuple, Optional, Tuple
+from ..common.typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
 from ..node import codec
 from ..node.fields import Fields, is_name, is_nodeid
 from ..node.messages import Bare, register
@@ -47,6 +55,8 @@ class Links(NamedTuple):
     only on nodes they have met."""
     changes: Optional[int] = None
     """A number that grows whenever a peer of the row's node comes or goes."""
+    wrong: str = ""
+    """What its author got wrong first and was left out; empty if nothing was."""
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the row for JSON."""
@@ -71,6 +81,9 @@ BEGINNING = b'{"msgtype":"links",'
 
 DIRECTIONS = frozenset(("outbound", "inbound", "none"))
 _NUMBERS = ("rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s")
+
+HEARSAY = ("name", "address", "why")
+"""Fields of a link that may be the words of the node at its other end."""
 
 LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial", "why") + _NUMBERS
 
@@ -111,34 +124,47 @@ def beginning_of_row(nodeid: str) -> bytes:
 
 def _read_links(said: Fields) -> Links:
     links = said.array("links", MAX_LINKS)
-    for link in links:
-        if not isinstance(link, dict):
-            raise said.wrong("links", "a list of objects")
-        _check(link)
-        link["nodeid"] = link["nodeid"].lower()
-    return Links(
+    problems: List[str] = []
+
+    def or_nothing(read: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return read(*args)
+        except PeerMisbehaved as problem:
+            problems.append(str(problem))
+            return None
+
+    read = [or_nothing(_read_link, link, problems) for link in links]
+    row = Links(
         nodeid=said.uuid("nodeid"),
-        links=tuple(links),
-        name=said.name(),
+        links=tuple(link for link in read if link is not None),
+        name=or_nothing(said.name),
         age=said.number("age") or 0.0,
-        lag_ms=said.number("lag_ms"),
+        lag_ms=or_nothing(said.number, "lag_ms"),
         end=said.flag("end"),
         line=said.line,
-        stale_after=said.number("stale_after"),
-        probe_interval=said.number("probe_interval"),
-        changes=said.integer("changes"),
+        stale_after=or_nothing(said.number, "stale_after"),
+        probe_interval=or_nothing(said.number, "probe_interval"),
+        changes=or_nothing(said.integer, "changes"),
     )
+    return row._replace(wrong=problems[0]) if problems else row
 
 
-def _check(link: Link) -> None:
-    """Raise ``PeerMisbehaved`` if something is wrong with a link."""
-    if "nodeid" not in link:
-        raise Fields("links", link).wrong("nodeid", "")
-    for field, value in link.items():
-        if field in _CHECKS:
-            is_sound, expected = _CHECKS[field]
-            if not is_sound(value):
-                raise Fields("links", link).wrong(field, expected)
+def _read_link(link: Any, problems: List[str]) -> Link:
+    """Return the link without the fields that are wrong, and add the author's mistakes to ``problems``.
+
+    Raises ``PeerMisbehaved`` if nothing is left of it.
+    """
+    if not isinstance(link, dict):
+        raise PeerMisbehaved("links: links is not a list of objects")
+    if not is_nodeid(link.get("nodeid")):
+        raise Fields("links", link).wrong("nodeid", "a UUID")
+    link["nodeid"] = link["nodeid"].lower()
+    bad = [field for field in link if field in _CHECKS and not _CHECKS[field][0](link[field])]
+    for field in bad:
+        if field not in HEARSAY:
+            problems.append(str(Fields("links", link).wrong(field, _CHECKS[field][1])))
+        del link[field]
+    return link
 
 
 @functools.lru_cache(maxsize=1024)  # each is in everyone's row
@@ -160,7 +186,6 @@ def _one_of(words: FrozenSet[str]) -> Tuple[Callable[[Any], bool], str]:
 
 
 _CHECKS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
-    "nodeid": (is_nodeid, "a UUID"),
     "name": (is_name, "printable"),
     "address": (lambda value: isinstance(value, str) and _is_address(value), '"ip:port"'),
     "direction": _one_of(DIRECTIONS),

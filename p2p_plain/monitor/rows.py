@@ -16,6 +16,7 @@ when somebody asks.
 
 from threading import Lock
 
+from ..common.errors import PeerMisbehaved
 from ..common.typing import Dict, FrozenSet, List, NamedTuple
 from ..node import messages
 from .row_messages import Links, beginning_of_row, is_connected
@@ -48,6 +49,8 @@ class Row(NamedTuple):
     """The nodeids to which it has a connection, as of ``read_at``."""
     read_at: float
     unread_for: float
+    unread: bool = False
+    """True if it came from its author, and nobody has looked into it yet."""
 
 
 class Rows:
@@ -88,7 +91,7 @@ class Rows:
             known = self._rows.get(source)
             if known is None or now - known.read_at >= known.unread_for:
                 return False
-            self._rows[source] = known._replace(line=line, measured_at=now)
+            self._rows[source] = known._replace(line=line, measured_at=now, unread=True)
             return True
 
     def forget(self, nodeid: str) -> None:
@@ -120,8 +123,13 @@ class Rows:
 
 
 def read_row(row: Row, now: float) -> Links:
-    """Return a kept row as an object, with its age now.  Raises ``PeerMisbehaved`` if it is bad."""
+    """Return a kept row as an object, with its age now.
+
+    Raises ``PeerMisbehaved`` if something is wrong that its author has not been told yet.
+    """
     links = messages.parse(row.line)
     assert isinstance(links, Links)  # so it begins
+    if row.unread and links.wrong:
+        raise PeerMisbehaved(links.wrong)
     age = max(0.0, now - row.measured_at)  # another thread may have heard it after ``now``
     return links._replace(age=age)

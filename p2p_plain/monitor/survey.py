@@ -89,6 +89,8 @@ class Survey(Hooks):
         if isinstance(message, GetLinks):
             return self._all_rows()
         if isinstance(message, Links) and link.peer is not None and not message.end:
+            if message.wrong and message.nodeid == link.peer.nodeid:
+                raise PeerMisbehaved(message.wrong)
             self.rows.heard(message, link.peer.nodeid, self._table.nodeids(), self._clock())
         return ()
 
@@ -186,7 +188,7 @@ class Survey(Hooks):
             try:
                 found.append(read_row(row, now))
             except PeerMisbehaved as error:
-                self.rows.forget(row.nodeid)
+                self.rows.forget(row.nodeid)  # kept unread, so it is the peer's own
                 peer = self._table.get(row.nodeid)
                 if peer is not None:
                     peer.link.close(error.reason, str(error))

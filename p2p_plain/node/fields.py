@@ -9,6 +9,7 @@ import re
 from ..common.address import Address, parse_wire
 from ..common.config import MAX_NAME
 from ..common.errors import PeerMisbehaved
+from ..common.names import is_printable, shows_something
 from ..common.typing import Any, Dict, List, Optional
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
@@ -20,8 +21,9 @@ def is_nodeid(text: object) -> bool:
 
 
 def is_name(text: object) -> bool:
-    """True if ``text`` is a label that can be shown to people."""
-    return isinstance(text, str) and 0 < len(text) <= MAX_NAME and text.isprintable()
+    """True if ``text`` is a label that can be shown to people, and that they can see."""
+    sound = isinstance(text, str) and len(text) <= MAX_NAME and is_printable(text)
+    return sound and shows_something(str(text))
 
 
 class Fields:
@@ -91,11 +93,11 @@ class Fields:
         return value
 
     def name(self) -> Optional[str]:
-        """Return the field ``name``: a printable label."""
+        """Return the field ``name``: a printable label.  One that shows nothing counts as absent."""
         value = self.text("name", MAX_NAME, 1)
-        if value is not None and not is_name(value):
+        if value is not None and not is_printable(value):
             raise self.wrong("name", "printable")
-        return value
+        return value if is_name(value) else None
 
     def number(self, field: str) -> Optional[float]:
         """Return a number of 0 or more.

@@ -114,9 +114,15 @@ def is_text(most: int) -> Callable[[object], bool]:
     return lambda value: isinstance(value, str) and len(value) <= most
 
 
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\ud800-\udfff]")
+
+
 def is_name(value: object) -> bool:
-    """True for a string of 1 to 64 printable characters."""
-    return isinstance(value, str) and 1 <= len(value) <= 64 and value.isprintable()
+    """True for a string of 1 to 64 characters without controls.
+
+    Not ``str.isprintable``: each Python knows other characters, and all must judge alike.
+    """
+    return isinstance(value, str) and 1 <= len(value) <= 64 and not CONTROLS.search(value)
 
 
 def is_list(most: int, is_valid: Callable[[object], bool]) -> Callable[[object], bool]:

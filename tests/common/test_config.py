@@ -52,6 +52,8 @@ def test_the_defaults_are_those_of_the_documents():
         ("name", "\x1b[31mred"),
         ("name", "\u202eright to left"),
         ("name", 5),
+        ("name", " "),
+        ("name", "\u2800\u3164"),
         ("network", "x" * 65),
         ("network", "\x00"),
         ("network", None),

@@ -1,7 +1,9 @@
 """Rows over real sockets: what `getlinks` is answered with, and what a bad row costs."""
 
+import pytest
+
 from p2p_plain.monitor.row_messages import beginning_of_row
-from tests.support import RawPeer
+from tests.support import RawPeer, new_id
 
 
 def test_getlinks_is_answered_with_every_row_the_own_one_first(make_node):
@@ -33,3 +35,46 @@ def test_a_bad_row_that_was_kept_unread_ends_the_connection_when_somebody_asks(m
         assert [row["nodeid"] for row in node.matrix()] == [node.nodeid]
         bye = peer.hear("bye")
         assert (bye["reason"], bye["detail"]) == ("protocol", "links: nodeid is not a UUID")
+
+
+ODD = {"name": "a\u202eb", "lag_ms": -1, "links": [7, {"nodeid": "x"}]}
+
+
+def test_whoever_forwards_a_bad_row_is_not_its_author(make_node):
+    """It may read less strictly than we do; what is wrong is left out."""
+    node = make_node()
+    author, third = new_id(), new_id()
+    with RawPeer.dial(node) as peer:
+        peer.become_peer(version=1)
+        links = ODD["links"] + [{"nodeid": third, "dial": "?", "name": "\x1b", "rtt_ms": 2}]
+        peer.say("links", **dict(ODD, nodeid=author, links=links))
+        assert peer.answers_ping()
+        for _ in range(2):  # read when it came, and again for each who asks
+            _, row = node.matrix()
+            assert (row["nodeid"], row["name"], row["lag_ms"]) == (author, None, None)
+            assert row["links"] == [{"nodeid": third, "rtt_ms": 2}]
+        assert peer.answers_ping()
+
+
+@pytest.mark.parametrize("field", ["name", "lag_ms", "links"])
+def test_the_author_of_a_bad_row_is_told(make_node, field):
+    node = make_node()
+    with RawPeer.dial(node) as peer:
+        peer.become_peer(version=1)
+        peer.say("links", **dict({"links": []}, nodeid=peer.nodeid, **{field: ODD[field]}))
+        bye = peer.hear("bye")
+        assert (bye["reason"], bye["detail"][: len("links: ") + 3]) == ("protocol", "links: " + field[:3])
+
+
+def test_a_row_heard_second_hand_is_no_fault_of_its_author_when_that_becomes_a_peer(make_node):
+    """What another node made of it may be wrong."""
+    node = make_node()
+    author = new_id()
+    with RawPeer.dial(node) as forwarder:
+        forwarder.become_peer(version=1)
+        forwarder.say("links", **dict(ODD, nodeid=author, links=[7]))
+        assert forwarder.answers_ping()
+        with RawPeer.dial(node, author) as peer:
+            peer.become_peer(version=1)
+            assert author in [row["nodeid"] for row in node.matrix()]
+            assert peer.answers_ping()

@@ -119,6 +119,11 @@ def test_a_hello_may_say_everything():
     )
 
 
+@pytest.mark.parametrize("name", [" ", "\u2800\u2800", "\u3164", "\ufe0f"])
+def test_a_name_that_shows_nothing_counts_as_absent(name):
+    assert parse(said("hello", nodeid=ID, name=name)).name is None
+
+
 NOT_PORTS = [True, False, "80", 80.0, 8e1, 0, -1, 65536, 10 ** 19, None, [80], {"port": 80}]
 
 
