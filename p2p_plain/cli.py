@@ -33,7 +33,7 @@ examples:
   {program} --port 6001 --bootstrap 127.0.0.1:6000
   {program} @node.args        (options from a file, one a line)
 
-Runs until SIGINT (Ctrl-C) or SIGTERM.
+Runs until SIGINT (Ctrl-C), SIGTERM or SIGHUP (the terminal is gone).
 
 commands that ask a running node (each has --help):
   {program} ping HOST:PORT       how long it takes to answer

@@ -12,6 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 from p2p_plain import Node, cli  # noqa: E402
+from p2p_plain.common.signals import stop_signals  # noqa: E402
 
 # As most people have it: what a program writes into a pipe waits in a buffer first.
 os.environ.pop("PYTHONUNBUFFERED", None)
@@ -70,7 +71,7 @@ def make_node():
 @pytest.fixture
 def typed(capsys):
     """Run a command in this process: ``typed("ping", ...)`` returns exit code, stdout, stderr."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in stop_signals()}
 
     def run(*words):
         code = cli.main(list(words))

@@ -18,9 +18,9 @@ from ..common.address import Address
 from ..common.errors import P2PError
 from ..common.output import Output, let_go
 from ..common.program import DONE
-from ..common.signals import Interrupted, SelfPipe
+from ..common.signals import Interrupted, SelfPipe, stop_signals
 from ..common.typing import Callable, List
-from ..terminal.screen import ENDING, RESHAPING, Screen, is_screen, stop_ourselves
+from ..terminal.screen import RESHAPING, Screen, is_screen, stop_ourselves
 from .asking import parser, seconds
 from .guest import Asker, in_words
 from .watch_panel import COLUMNS, Chosen, Known, Report, picture_of
@@ -48,7 +48,7 @@ def watch(argv: List[str]) -> int:
     if sys.stdout is None:
         return DONE
     on_screen = is_screen(sys.stdout)
-    with SelfPipe(ENDING, RESHAPING if on_screen else ()) as pipe:
+    with SelfPipe(stop_signals(), RESHAPING if on_screen else ()) as pipe:
         reporter = Reporter(given.address, given.network, given.interval, pipe.wake)
         show = _on_screen if on_screen else _in_blocks
         try:
@@ -76,7 +76,7 @@ def _on_screen(known: Known, reporter: "Reporter", pipe: SelfPipe) -> None:
                     return
                 # At most a second, so that "answered 3 s ago" goes on.
                 keys, signals = pipe.wait(1.0, keyboard)
-                if keys is None or not _obey(keys, chosen) or signals & set(ENDING):
+                if keys is None or not _obey(keys, chosen) or pipe.ended:
                     return
                 if signals & {signal.SIGTSTP}:
                     screen.restore()
@@ -120,8 +120,8 @@ def _in_blocks(known: Known, reporter: "Reporter", pipe: SelfPipe) -> None:
     chosen = Chosen()
     reporter.start()
     while True:
-        _, signals = pipe.wait()
-        if signals & set(ENDING):
+        pipe.wait()
+        if pipe.ended:
             return
         for report in reporter.take():
             known.learn(report)

@@ -24,7 +24,7 @@ The rest turns a node into a program:
 
 ===================  ==================================================================
 ``output``           stdout as it may be: closed, stalled, ASCII only
-``signals``          Ctrl-C and SIGTERM, and waiting for them
+``signals``          Ctrl-C, SIGTERM and SIGHUP, and waiting for them
 ``options``          the parser of the command line, and the options of a node
 ``program``          from options to exit code
 ===================  ==================================================================

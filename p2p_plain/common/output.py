@@ -70,6 +70,22 @@ class Output:
             return None
 
 
+def occupy_standard_descriptors() -> None:
+    """Open the null device wherever descriptor 0, 1 or 2 is closed.
+
+    The system gives out the lowest free number.  So a program that is started without stdout would
+    get it for a socket, and whatever is written to descriptor 1 or 2 would go to a peer.
+    """
+    try:
+        while True:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor > 2:
+                os.close(descriptor)
+                return
+    except OSError:
+        pass  # no null device here, or no descriptor left: there is nothing better to do
+
+
 def finish(stream: Optional[TextIO]) -> None:
     """Flush ``stream`` before Python does, which would turn a full disk into exit code 120."""
     try:

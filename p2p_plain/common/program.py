@@ -14,7 +14,7 @@ from .errors import CannotStart, UsageError
 from .escape import printable
 from .events import EVERYTHING, REPORTED, Event
 from .options import expand_files
-from .output import Output, finish, let_go
+from .output import Output, finish, let_go, occupy_standard_descriptors
 from .signals import SelfPipe, stop_signals, treat_all_like_ctrl_c
 from .typing import Any, Callable, Dict, List
 
@@ -27,6 +27,7 @@ def main(program: Callable[[List[str]], int], argv: List[str]) -> int:
 
     Reports a ``UsageError`` or ``CannotStart`` in one line on stderr.
     """
+    occupy_standard_descriptors()
     try:
         treat_all_like_ctrl_c()
         return program(expand_files(argv))

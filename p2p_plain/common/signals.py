@@ -1,4 +1,4 @@
-"""How the user or the system asks the program to stop: Ctrl-C, SIGTERM, and their kin on Windows.
+"""How the user or the system asks the program to stop: Ctrl-C, SIGTERM, SIGHUP, and on Windows Ctrl-Break.
 
 Python runs signal handlers on the main thread, between two steps of whatever that thread is doing.
 A handler that took a lock could wait without end for the code that it interrupted.  So ``SelfPipe``
@@ -23,17 +23,20 @@ class Interrupted(Exception):
 def stop_signals() -> Tuple[int, ...]:
     """Return the numbers of the signals that ask a program to stop.
 
+    SIGHUP says that the terminal is gone; a program that ``nohup`` started ignores it, and goes on.
     Windows never delivers SIGTERM: a process there is ended without being asked.  It has
     Ctrl-Break, which reaches a single process.
     """
-    names = ("SIGINT", "SIGTERM", "SIGBREAK")
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    hangup = getattr(signal, "SIGHUP", None)
+    return tuple(n for n in numbers if n != hangup or signal.getsignal(n) != signal.SIG_IGN)
 
 
 def treat_all_like_ctrl_c() -> None:
     """Make every stop signal raise ``KeyboardInterrupt``, as Ctrl-C does by itself.
 
-    By default SIGTERM would end the process without cleaning up.  In the first process of a
+    By default SIGTERM and SIGHUP would end the process without cleaning up.  In the first process of a
     container it would do nothing, because the kernel ignores it there.  A signal that is ignored
     already stays so: the caller wanted that (``nohup``, a script's ``&``).
     """

@@ -147,11 +147,6 @@ def stop_ourselves() -> None:
     signal.signal(signal.SIGTSTP, handler)
 
 
-ENDING = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
-"""Signals that end the program: SIGHUP too, which says that the terminal is gone."""
-
 RESHAPING = tuple(
     getattr(signal, name) for name in ("SIGTSTP", "SIGCONT", "SIGWINCH") if hasattr(signal, name)
 )

@@ -2,11 +2,15 @@
 
 import io
 import os
+import signal
 import struct
+import subprocess
+import sys
 
 import pytest
 
 from p2p_plain.common.output import Output, wants_colour
+from tests.support import PATIENCE, ROOT, RawPeer, free_port, wait_until
 
 
 class Terminal(io.StringIO):
@@ -92,3 +96,37 @@ def test_only_a_terminal_has_a_width():
     os.close(read)
     with os.fdopen(write, "w") as stream:
         assert Output(stream).columns() is None
+
+
+# -- descriptors that were closed before the start --------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="looks into /proc")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("module", ["p2p_plain", "p2p_plain.node"])
+def test_a_descriptor_closed_at_the_start_becomes_no_socket(closed, module):
+    """Else what is printed there goes to a peer, and what it says counts as typed."""
+    port = free_port()
+    words = "exec %s -m %s --port %d --bind 127.0.0.1 %s" % (sys.executable, module, port, closed)
+    process = subprocess.Popen(
+        ["sh", "-c", words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    try:
+
+        def greeted():
+            try:
+                return RawPeer.dial(port)
+            except ConnectionRefusedError:
+                assert process.poll() is None
+                return None
+
+        with wait_until(greeted) as peer:
+            peer.become_peer()
+            for number in range(3):
+                leads_to = os.readlink("/proc/%d/fd/%d" % (process.pid, number))
+                assert not leads_to.startswith(("socket:", "anon_inode:")), number
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    finally:
+        process.kill()
+        process.communicate()

@@ -7,6 +7,7 @@ import pytest
 
 from p2p_plain.common.errors import CannotStart, UsageError
 from p2p_plain.common.program import CANNOT_START, WRONG_USAGE, main, plain_event, plain_trace
+from p2p_plain.common.signals import stop_signals
 from tests.support import Program, run_program, start_program
 
 NODE_ALONE = ("-m", "p2p_plain.node")
@@ -14,7 +15,7 @@ NODE_ALONE = ("-m", "p2p_plain.node")
 
 @pytest.fixture(autouse=True)
 def keep_handlers():
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in stop_signals()}
     yield
     for number, handler in handlers.items():
         signal.signal(number, handler)

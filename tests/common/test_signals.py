@@ -8,7 +8,9 @@ import time
 import pytest
 
 from p2p_plain.common import signals
-from tests.support import PATIENCE, run_program
+from tests.support import PATIENCE, Program, RawPeer, run_program, wait_until
+
+LOCAL = ("--port", "0", "--bind", "127.0.0.1")
 
 
 @pytest.fixture
@@ -20,17 +22,43 @@ def handlers(monkeypatch):
     return kept
 
 
-def test_ctrl_c_and_sigterm_stop_a_program():
-    assert signals.stop_signals() == (signal.SIGINT, signal.SIGTERM)
+def test_ctrl_c_sigterm_and_the_end_of_the_terminal_stop_a_program(handlers):
+    assert signals.stop_signals() == (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def test_windows_has_ctrl_break_too(monkeypatch):
+def test_windows_has_ctrl_break_and_no_hangup(monkeypatch):
     monkeypatch.setattr(signal, "SIGBREAK", 21, raising=False)
+    monkeypatch.delattr(signal, "SIGHUP")
     assert signals.stop_signals() == (signal.SIGINT, signal.SIGTERM, 21)
+
+
+@pytest.mark.parametrize("what", [("-m", "p2p_plain"), ("-m", "p2p_plain.node")])
+def test_a_node_says_goodbye_when_its_terminal_is_gone(make_node, what):
+    other = make_node()
+    with Program(*LOCAL, "--bootstrap", "127.0.0.1:%d" % other.port, what=what) as program:
+        program.wait_for("peer_up")
+        wait_until(other.peers)
+        assert program.stop(signal.SIGHUP) == 0
+        assert program.events("stopped")[0]["reason"] == "SIGHUP"
+    down = next(event for event in other.events(PATIENCE) if event["event"] == "peer_down")
+    assert down["reason"] == "stopping"
+
+
+def test_a_node_that_nohup_started_outlives_its_terminal():
+    with Program(*LOCAL, prefix=["nohup"]) as program:
+        port = program.port
+        program.send(signal.SIGHUP)
+        with RawPeer.dial(port) as peer:
+            peer.become_peer()
+            program.send(signal.SIGHUP)
+            assert peer.answers_ping()
+        program.send(signal.SIGTERM)
+        assert program.process.wait(PATIENCE) == 0
 
 
 def test_a_system_without_sigterm_is_supported(monkeypatch, handlers):
     monkeypatch.delattr(signal, "SIGTERM")
+    monkeypatch.delattr(signal, "SIGHUP")
     signals.treat_all_like_ctrl_c()
     assert handlers == {signal.SIGINT: signal.default_int_handler}
     signals.ignore_stop_signals()
@@ -44,7 +72,7 @@ def test_a_signal_that_is_ignored_at_the_start_stays_ignored(handlers):
     assert handlers[signal.SIGTERM] == signal.default_int_handler
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_before_the_node_runs_is_exit_code_0(number):
     program = (
         "import os, sys, time\n"
