@@ -162,9 +162,12 @@ class Node(node.Node):
         return self._survey.matrix()
 
     def matrix(self) -> List[Dict[str, Any]]:
-        """Return the rows as dicts with ``nodeid``, ``name``, ``age``, ``lag_ms`` and ``links``.
+        """Return the rows as dicts with ``nodeid``, ``name``, ``age``, ``lag_ms``, ``stale_after``,
+        ``probe_interval`` and ``links``.
 
         ``age`` is in seconds since the row was measured, ``lag_ms`` how late its node itself ran,
+        ``stale_after`` the age from which on the row says nothing about now, ``probe_interval`` the
+        time between two dials of each node (both ``None`` where the row does not say it),
         and ``links`` a list of dicts, one for each other node: ``nodeid``, ``name``, ``address``,
         ``up``, ``direction``, ``rtt_ms``, ``dial`` and more (``help wire``).
         """
@@ -202,6 +205,6 @@ class Node(node.Node):
         return self._started().lateness.usual
 
     def stale_after(self) -> float:
-        """Return the age in seconds from which on a row of the matrix says nothing about now."""
+        """Return the age in seconds from which on a row of this node says nothing about now."""
         self._started()
         return self._survey.stale_after()

@@ -232,7 +232,7 @@ class Guest:
 def _lean(row: Links) -> Links:
     """Return the row without unknown fields, which have no bound in memory."""
     known = ({field: link[field] for field in LINK_FIELDS if field in link} for link in row.links)
-    return Links(row.nodeid, tuple(known), row.name, row.age, row.lag_ms)
+    return row._replace(links=tuple(known), line=b"")
 
 
 class Snapshot(NamedTuple):

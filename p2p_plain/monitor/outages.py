@@ -27,11 +27,11 @@ def down_nodes(view: View, failed: Failures) -> List[Verdict]:
     single = set(view.down)
     while silent:
         # Nodes push a row every ping interval.  Of two that vanish together, one may have pushed its
-        # last row a whole interval after the other.  Half of ``stale_after``, which is three
-        # intervals, covers that.
-        latest = view.age(silent[0]) + view.stale_after / 2
-        together = [nodeid for nodeid in silent if view.age(nodeid) <= latest]
-        del silent[: len(together)]
+        # last row a whole interval of its own before the other.  Half of its ``stale_after``, which is
+        # three intervals, covers that.
+        youngest = view.age(silent[0])
+        together = [n for n in silent if view.age(n) <= youngest + view.stale_after_of(n) / 2]
+        silent = [nodeid for nodeid in silent if nodeid not in together]
         if len(together) > 1:
             found.append(_vanished_together(view, together, dials))
             single.difference_update(together)

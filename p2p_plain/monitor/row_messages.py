@@ -65,6 +65,8 @@ class Links(NamedTuple):
             "name": self.name,
             "age": round(self.age, 1),
             "lag_ms": self.lag_ms,
+            "stale_after": self.stale_after,
+            "probe_interval": self.probe_interval,
             "links": list(self.links),
         }
 

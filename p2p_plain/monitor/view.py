@@ -11,7 +11,7 @@ some are old, some nodes are gone, some run late, some lie.  A ``View`` decides 
                stands that a dialed (a's row says ``outbound``, or b's ``inbound``)
 ``down``       a's last dial of b failed, even if a connection between them stands: once
                that breaks, a cannot make another
-``stale``      a's row is too old to say anything about now
+``stale``      a's row is too old to say anything about now; the row itself says when that is
 ``unknown``    everything else.  In a network of more than 128 nodes, where not everyone is
                a peer of everyone, most directions are unknown, and none of these is down
 =============  ======================================================================
@@ -43,10 +43,15 @@ from ..common.outcomes import OK, REFUSED, UNKNOWN, WRONG_PEER
 from ..common.typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..common.words import natural
 from .labels import make_labels
-from .row_messages import MAX_LINKS, Links
+from .row_messages import MAX_LINKS, Links, is_connected
 
 Pair = Tuple[str, str]
 """The nodeids of a direction: source, target."""
+
+MOST_STALE_AFTER = 3 * 3600.0
+"""Seconds for which a row is current at the most, three ping intervals of an hour.  Otherwise a row
+could claim to hold for ever.  A node with a longer interval than that believes others as long as its
+own rows hold."""
 
 LATE_MS = 100.0
 """A node that runs later than this cannot measure a network of milliseconds."""
@@ -92,11 +97,16 @@ class Direction(NamedTuple):
 class View:
     """Everyone's rows put together.  The constructor computes everything, and nothing changes after.
 
-    ``rows`` has at most one row of each node, ``stale_after`` is in seconds.
+    ``rows`` has at most one row of each node, that of the asked node first.  ``stale_after`` is the
+    asked node's own, in seconds.
     """
 
     def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.stale_after = stale_after
+        peers = {link["nodeid"] for row in rows[:1] for link in row.links if is_connected(link)}
+        self._stale_after = {
+            row.nodeid: _stale_after(row, stale_after, row.nodeid in peers) for row in rows
+        }
         self.rows: Dict[str, Links] = {row.nodeid: row for row in rows}
         self._entries: Dict[str, Dict[str, _Entry]] = {
             row.nodeid: {
@@ -104,7 +114,7 @@ class View:
             }
             for row in rows
         }
-        self.current = {row.nodeid for row in rows if row.age <= stale_after}
+        self.current = {row.nodeid for row in rows if row.age <= self._stale_after[row.nodeid]}
         """The nodes whose own row holds."""
         self.late: Dict[str, float] = {
             row.nodeid: row.lag_ms
@@ -136,6 +146,10 @@ class View:
         """Return the seconds since a node measured its row; infinite if it has none."""
         row = self.rows.get(nodeid)
         return float("inf") if row is None else row.age
+
+    def stale_after_of(self, nodeid: str) -> float:
+        """Return the age in seconds from which on a node's row says nothing about now."""
+        return self._stale_after.get(nodeid, self.stale_after)
 
     def connected(self, a: str, b: str) -> bool:
         """True if a connection stands between the two."""
@@ -316,6 +330,18 @@ class View:
     def _lag_ms(self, nodeid: str) -> float:
         row = self.rows.get(nodeid)
         return 0.0 if row is None else row.lag_ms or 0.0
+
+
+def _stale_after(row: Links, ours: float, is_peer: bool) -> float:
+    """Return the age from which on a row counts no more; ``ours`` is that of the asked node's own rows.
+
+    A row comes from its node itself if that is a peer of the asked node.  Otherwise it comes as often
+    as the asked node asks for rows: once in its own ping interval.
+    """
+    if row.stale_after is None:
+        return ours
+    least = 0.0 if is_peer else ours
+    return min(max(row.stale_after, least), max(ours, MOST_STALE_AFTER))
 
 
 class _Entry:

@@ -118,7 +118,7 @@ def _age(view: View, nodeid: str) -> str:
     if nodeid not in view.rows:
         return "no row"
     age = view.age(nodeid)
-    if age > view.stale_after:
+    if age > view.stale_after_of(nodeid):
         return "stale " + ago(age)
     if nodeid not in view.current:
         return "gone " + ago(age)

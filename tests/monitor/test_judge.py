@@ -103,6 +103,16 @@ def test_two_that_died_at_different_times_are_two_verdicts():
     ]
 
 
+@pytest.mark.parametrize("interval", [20.0, 200.0])
+def test_whether_two_died_together_is_measured_in_their_own_intervals(interval):
+    world = World(6)
+    world.stale_after.update({2: 3 * interval, 4: 3 * interval})
+    world.kill(2, since=700)
+    world.kill(4, since=800)
+    kinds = [kind for kind, _ in world.kinds()]
+    assert kinds == ([Kind.SPLIT] if interval == 200.0 else [Kind.DOWN, Kind.DOWN])
+
+
 def test_two_whose_hosts_refuse_are_two_verdicts_even_if_they_died_together():
     world = World(6)
     world.kill(2, "refused", since=240)

@@ -6,6 +6,7 @@ import pytest
 
 from p2p_plain.common.outcomes import FAILURES
 from p2p_plain.monitor.row_messages import MAX_LINKS
+from p2p_plain.monitor.view import MOST_STALE_AFTER, View
 from tests.support.faulty_network import STALE, World, random_world, sparse
 
 # -- directions ------------------------------------------------------------------------
@@ -31,6 +32,54 @@ def test_an_old_row_says_nothing_about_now():
         assert world.state(y, 2) == "up"
     world.age[2] = STALE
     assert world.state(2, 3) == "down"
+
+
+def asked(world, x=0):
+    """The rows as node ``x`` has them: its own first, and of the age 0."""
+    world.age[x] = 0.0
+    return [world.row(x)] + [world.row(y) for y in world.others(x) if y not in world.silent]
+
+
+def test_each_row_is_current_for_as_long_as_it_says():
+    """A node that measures once a minute is not stale to one that measures every five seconds."""
+    world = World(4)
+    world.stale_after[2] = 15.0
+    for ours in (15.0, STALE):
+        world.stale_after[0] = ours
+        for x, limit in ((1, STALE), (2, 15.0)):
+            for age, state in ((limit, "up"), (limit + 1, "stale")):
+                world.age.update({1: 1.0, 2: 1.0, 3: 1.0})
+                world.age[x] = age
+                view = View(asked(world), ours)
+                assert view.directions[world.ids[x], world.ids[3]].state == state
+                assert view.stale_after_of(world.ids[x]) == limit
+
+
+def test_a_row_that_does_not_say_it_is_current_for_as_long_as_the_asked_nodes_own():
+    world = World(4)
+    world.be_older(2)
+    world.age[2] = 20.0
+    for ours, state in ((15.0, "stale"), (30.0, "up")):
+        view = View(asked(world), ours)
+        assert view.directions[world.ids[2], world.ids[3]].state == state
+
+
+def test_a_row_that_comes_second_hand_may_be_as_old_as_the_answers_that_bring_it():
+    """The asked node asks once a minute for the rows of nodes that are no peers of its own."""
+    world = World(4)
+    world.stale_after[2] = 15.0
+    world.age[2] = 50.0
+    assert world.ids[2] not in View(asked(world), STALE).current
+    world.disconnect(0, 2)
+    assert world.ids[2] in View(asked(world), STALE).current
+
+
+@pytest.mark.parametrize("ours, limit", [(15.0, MOST_STALE_AFTER), (1e6, 1e6)])
+def test_no_row_holds_for_ever(ours, limit):
+    world = World(4)
+    world.stale_after[2] = 1e300
+    view = View(asked(world), ours)
+    assert view.stale_after_of(world.ids[2]) == limit
 
 
 def test_a_direction_without_dial_and_connection_is_unknown_and_not_down():

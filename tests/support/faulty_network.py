@@ -29,6 +29,11 @@ class World:
         self.name = {i: "n%d" % i for i in range(count)}
         self.age = {i: round(rng.uniform(0, 59), 1) for i in range(count)}
         self.lag = dict.fromkeys(range(count), 2.0)
+        self.stale_after = dict.fromkeys(range(count), STALE)
+        self.probe_interval = dict.fromkeys(range(count), 60.0)
+        """Of both, ``None``: the node has the last version, whose rows do not say it."""
+        self.up_s = 100.0
+        """For how long all connections have stood."""
         self.dial = dict.fromkeys(itertools.permutations(range(count), 2), "ok")
         self.dialed = dict.fromkeys(itertools.combinations(range(count), 2), True)
         self.rtt = {pair: round(rng.uniform(0.2, 0.9), 2) for pair in self.dialed}
@@ -56,6 +61,10 @@ class World:
         self.disconnect(a, b)
         self.dialed[a, b] = True
         self.rtt[a, b] = rtt
+
+    def be_older(self, x):
+        """Node ``x`` has the last version."""
+        self.stale_after[x] = self.probe_interval[x] = None
 
     def others(self, *nodes):
         return [i for i in range(len(self)) if i not in nodes]
@@ -112,7 +121,7 @@ class World:
             "jitter_ms": self.jitter.get(pair, 0.1),
             "dial": "ok" if a in self.dead else self.dial[a, b],
             "dial_ms": rtt,
-            "up_s": 100.0 if stands else None,
+            "up_s": self.up_s if stands else None,
         }
 
     def row(self, a):
@@ -122,6 +131,8 @@ class World:
             name=self.name[a],
             age=self.age[a],
             lag_ms=self.lag[a],
+            stale_after=self.stale_after[a],
+            probe_interval=self.probe_interval[a],
         )
 
     def rows(self):
@@ -133,7 +144,7 @@ class World:
     # -- what is made of them -------------------------------------------------------
 
     def view(self, rows=None):
-        return View(self.rows() if rows is None else rows, STALE)
+        return View(self.rows() if rows is None else list(rows), STALE)
 
     def verdicts(self, rows=None):
         return judge(self.view(rows))
