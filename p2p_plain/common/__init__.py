@@ -12,6 +12,7 @@ There is no need to read it first: look into a module when a name from there app
 ``machine``          the addresses of this machine, its name, its limits
 ``events``           what happened, reported without delaying anyone
 ``event_types``      the types of events, for type checkers
+``file_lock``        shows other programs that a file is in use
 ``token_bucket``     a rate limit
 ``counters``         messages, bytes, round trips, failed dials
 ``escape``           text of strangers, made safe to show

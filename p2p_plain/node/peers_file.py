@@ -2,11 +2,13 @@
 
 It is JSON, with a list of proven addresses and one of heard ones.  Its times are times of day, because
 a monotonic clock means nothing to the next process.  At every moment either the old file or the new
-one is there, whole.  A damaged file is moved aside with a warning, and the node starts.
+one is there, whole.  A damaged file is moved aside with a warning, and the node starts.  A file keeps its mode
+and its owner, and a symbolic link stays one: the file that it leads to is replaced.
 
 The thread ``keeper`` saves it.
 """
 
+import functools
 import json
 import os
 import re
@@ -17,6 +19,7 @@ from time import monotonic, time
 from ..common.address import Address, is_shareable
 from ..common.errors import CannotStart, PeerMisbehaved, why
 from ..common.events import WARNING, Events
+from ..common.file_lock import FileLock
 from ..common.typing import Any, Optional, Tuple
 from . import codec
 from .address_book import MAX_BOOK, AddressBook, HeardAddress, Kept, KeptAddress
@@ -37,20 +40,20 @@ class PeersFile:
 
     def __init__(self, path: str, book: AddressBook, events: Events) -> None:
         """Raises ``CannotStart`` if the folder does not exist."""
-        try:  # follow links, so that ``save`` replaces the file and not the link
-            self._path: Optional[str] = os.path.realpath(path)
+        try:
+            self._path: Optional[str] = os.path.abspath(path)
         except OSError as error:  # relative to a working folder that has been deleted
             raise CannotStart("cannot find %s from here: %s" % (path, why(error))) from error
         self._book = book
         self._events = events
-        folder = os.path.dirname(self._path)
+        folder = os.path.dirname(os.path.realpath(self._path))
         if not os.path.isdir(folder):
             raise CannotStart("there is no folder %s; see --peers-file" % folder)
 
     def read(self) -> None:
         """Fill the book.  A damaged file is moved aside.  Raises ``CannotStart``."""
-        path = self._path
-        assert path is not None
+        assert self._path is not None
+        path = os.path.realpath(self._path)
         try:
             self._book.add_kept(load(path, time()), monotonic())
         except (OSError, ValueError) as error:
@@ -65,18 +68,32 @@ class PeersFile:
 
     def keep(self, stopping: Event) -> None:
         """Save changes once a minute, and when ``stopping`` is set.  The thread ``keeper``."""
-        path = self._path
-        if path is None:
+        if self._path is None:
             return
+        lock = FileLock()
+        try:
+            self._keep(self._path, lock, stopping)
+        finally:
+            lock.release()
+
+    def _keep(self, given: str, lock: FileLock, stopping: Event) -> None:
+        # Links are followed each time: where this one leads may change.
+        path = os.path.realpath(given)
         sweep(path, time())
-        saved = 0
+        if not lock.take(path):
+            text = "another node uses %s: each overwrites what the other one saves; give each its own"
+            self._events.log(WARNING, text + " --peers-file", given)
+        # An empty file may be our own: the lock made it.
+        found = _stat(path)
+        saved = 0 if found is not None and found.st_size else None
         complaint = ""
         while True:
             last = stopping.wait(SAVE_INTERVAL)
             changes = self._book.changes()
             if changes != saved:
                 try:
-                    save(path, self._book.kept(monotonic()), time())
+                    path = os.path.realpath(given)
+                    save(path, self._book.kept(monotonic()), time(), lock)
                     saved = changes
                     complaint = ""
                 except OSError as error:
@@ -87,10 +104,11 @@ class PeersFile:
                 return
 
 
-def save(path: str, kept: Kept, wall_now: float) -> None:
+def save(path: str, kept: Kept, wall_now: float, lock: Optional[FileLock] = None) -> None:
     """Write a temporary file in the same folder and rename it to ``path``.
 
-    Raises ``OSError``; the old file is then as it was.
+    It gets the mode and the owner of the old file, as far as we may give them, and its lock.  Raises
+    ``OSError``; the old file is then as it was.
     """
     document = {
         "format": "p2p_plain peers",
@@ -107,18 +125,45 @@ def save(path: str, kept: Kept, wall_now: float) -> None:
     # folder could put a link there first, and have us overwrite the file that it points to.
     temporary = "%s.%s.tmp" % (path, os.urandom(8).hex())
     try:
-        with open(temporary, "x", encoding="ascii") as file:
+        old = _stat(path)
+        mode = 0o666 if old is None else 0o600  # nobody may read it before it has the old one's mode
+        opener = functools.partial(os.open, mode=mode)
+        with open(temporary, "x", encoding="ascii", opener=opener) as file:
+            if old is not None:
+                _give_access(file.fileno(), old)
             json.dump(document, file, indent=1)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())  # the bytes reach the disk before the new name does
-        os.replace(temporary, path)
+        if lock is None:
+            os.replace(temporary, path)
+        else:
+            lock.replace(temporary, path)
     except OSError:
         try:
             os.unlink(temporary)
         except OSError:
             pass
         raise
+
+
+def _stat(path: str) -> Optional[os.stat_result]:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def _give_access(descriptor: int, old: os.stat_result) -> None:
+    """Give an open file the group, the owner and the mode of another one, as far as we may."""
+    if not hasattr(os, "fchown"):  # Windows
+        return
+    for owner in (-1, old.st_uid):  # only root may give a file away, but we may be in the group
+        try:
+            os.fchown(descriptor, owner, old.st_gid)
+        except OSError:
+            break
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 def sweep(path: str, wall_now: float) -> None:

@@ -4,18 +4,21 @@ import errno
 import json
 import os
 import random
+import stat
 
 import pytest
 
 from p2p_plain import Node
 from p2p_plain.common.address import Address
+from p2p_plain.common import file_lock
 from p2p_plain.common.errors import CannotStart
+from p2p_plain.common.file_lock import FileLock
 from p2p_plain.node import peers_file
 from p2p_plain.node.address_book import (
     MAX_BOOK, MAX_HEARD_PER_PEER, AddressBook, HeardAddress, Kept, KeptAddress,
 )
 from p2p_plain.node.peers_file import MAX_FILE, SAVE_INTERVAL, load, save, sweep
-from tests.support import wait_until
+from tests.support import Program, wait_until
 
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
 NODE, OTHER, TELLER = ("%08d-0000-4000-8000-000000000000" % n for n in (1, 2, 3))
@@ -322,3 +325,154 @@ def test_a_disk_that_stays_full_is_complained_of_once(make_node, tmp_path, caplo
     node.stop()
     (record,) = caplog.records
     assert "No space left" in record.getMessage()
+
+
+# -- whose file it is -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fchmod"), reason="needs modes")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+def test_a_saved_file_keeps_its_mode(path, mode):
+    save(path, Kept(), NOW)
+    os.chmod(path, mode)
+    before = os.umask(0o022)
+    try:
+        for _ in range(2):
+            save(path, Kept(KEPT), NOW)
+            assert stat.S_IMODE(os.stat(path).st_mode) == mode
+    finally:
+        os.umask(before)
+    assert load(path, NOW).proven == KEPT
+
+
+@pytest.mark.skipif(not hasattr(os, "umask"), reason="needs modes")
+@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
+def test_a_new_file_has_the_mode_of_any_new_file(path, umask, mode):
+    before = os.umask(umask)
+    try:
+        save(path, Kept(KEPT), NOW)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(os.stat(path).st_mode) == mode
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="needs root")
+def test_a_file_saved_by_root_keeps_its_owner(path):
+    save(path, Kept(), NOW)
+    os.chown(path, 12345, 54321)
+    os.chmod(path, 0o600)
+    save(path, Kept(KEPT), NOW)
+    found = os.stat(path)
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 54321, 0o600)
+
+
+def test_an_owner_that_we_may_not_give_is_no_reason_not_to_save(path, monkeypatch):
+    def only_root(*args):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    save(path, Kept(), NOW)
+    monkeypatch.setattr(os, "fchown", only_root)
+    save(path, Kept(KEPT), NOW)
+    assert load(path, NOW).proven == KEPT
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs symbolic links")
+def test_a_link_that_is_turned_elsewhere_meanwhile_stays_a_link(make_node, tmp_path):
+    link = tmp_path / "link"
+    os.symlink(str(tmp_path / "one"), str(link))
+    first = make_node()
+    second = make_node(bootstrap=first, peers_file=str(link))
+    wait_until(lambda: second.peers())
+    link.unlink()
+    os.symlink("two", str(link))
+    second.stop()
+    assert os.readlink(str(link)) == "two"
+    assert len(load(str(tmp_path / "two"), NOW).proven) == 1
+
+
+# -- two nodes, one file --------------------------------------------------------------------------
+
+needs_locks = pytest.mark.skipif(file_lock.fcntl is None, reason="needs flock")
+
+
+def warnings_of(caplog):
+    return [record.getMessage() for record in caplog.records]
+
+
+@needs_locks
+@pytest.mark.parametrize("saved_before", [False, True])
+def test_a_second_node_with_the_same_file_warns_once(make_node, tmp_path, caplog, saved_before):
+    path = tmp_path / "peers.json"
+    if saved_before:
+        save(str(path), Kept(KEPT), NOW)
+    make_node(peers_file=str(path))
+    wait_until(path.exists)
+    first = make_node()
+    for _ in range(2):
+        make_node(peers_file=str(path), bootstrap=first)
+    wait_until(lambda: len(warnings_of(caplog)) == 2)
+    assert all("another node uses %s" % path in text for text in warnings_of(caplog))
+
+
+@needs_locks
+def test_the_lock_is_on_the_new_file_after_a_save_too(path):
+    """At no moment is there a file of that name that nobody has locked."""
+    ours, theirs = FileLock(), FileLock()
+    assert ours.take(path)
+    for _ in range(3):
+        save(path, Kept(KEPT), NOW, ours)
+        assert not theirs.take(path)
+    ours.release()
+    assert theirs.take(path)
+    theirs.release()
+
+
+@needs_locks
+def test_a_save_that_fails_leaves_the_lock_where_it_was(path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ours, theirs = FileLock(), FileLock()
+    assert ours.take(path)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        save(path, Kept(KEPT), NOW, ours)
+    assert not theirs.take(path)
+    ours.release()
+
+
+@needs_locks
+def test_a_node_that_has_stopped_or_was_killed_leaves_no_lock_and_no_litter(tmp_path):
+    path = str(tmp_path / "peers.json")
+    local = ("--port", "0", "--bind", "127.0.0.1", "--peers-file", path)
+    with Program(*local) as program:
+        program.wait_for("listening")
+        wait_until(lambda: os.path.exists(path))
+        theirs = FileLock()
+        wait_until(lambda: not theirs.take(path) or theirs.release())
+        program.process.kill()
+    with Program(*local) as program:
+        program.wait_for("listening")
+        assert program.stop() == 0  # with nothing on stderr
+    assert os.listdir(str(tmp_path)) == ["peers.json"]
+    assert load(path, NOW) == Kept([], [])
+
+
+@pytest.mark.parametrize("lack", ["no module", "ENOLCK", "EOPNOTSUPP", "EINVAL"])
+def test_a_system_without_locks_is_served_all_the_same(make_node, tmp_path, caplog, monkeypatch, lack):
+    def flock(*args):
+        raise OSError(getattr(errno, lack), "no locks here")
+
+    if lack == "no module":
+        monkeypatch.setattr(file_lock, "fcntl", None)
+    elif file_lock.fcntl is not None:
+        monkeypatch.setattr(file_lock.fcntl, "flock", flock)
+    path = str(tmp_path / "peers.json")
+    first = make_node()
+    for _ in range(2):
+        node = make_node(bootstrap=first, peers_file=path)
+        wait_until(lambda: node.peers())  # noqa: B023
+        node.stop()
+        assert len(load(path, NOW).proven) == 1
+    assert os.listdir(str(tmp_path)) == ["peers.json"]
+    assert warnings_of(caplog) == []
