@@ -221,7 +221,6 @@ class Guest:
         except OSError as error:
             raise DialFailed(RESET, "broken off before the %s" % wanted) from error
         if not chunk:
-            self._lines.end()
             raise DialFailed(RESET, "closed before the %s" % wanted)
         self._room -= len(chunk)
         if self._room < 0:

@@ -51,7 +51,8 @@ class LineSplitter:
         # A bytearray grows in place.  With bytes, a sender of one byte at a time would make us copy
         # up to 64 KiB 65,536 times.
         self.held = bytearray()
-        """The beginning of a line whose newline has not arrived yet: fewer than ``limit`` bytes."""
+        """The beginning of a line whose newline has not arrived yet: fewer than ``limit`` bytes.  What
+        is held at the end of the stream was cut off with the connection, and is no message."""
 
     def feed(self, chunk: bytes) -> List[bytes]:
         r"""Return the lines that ``chunk`` completes, without ``\n`` or ``\r\n``; blank ones too.
@@ -73,11 +74,6 @@ class LineSplitter:
         if lines and (b"\r" in chunk or lines[0].endswith(b"\r")):
             return [line[:-1] if line.endswith(b"\r") else line for line in lines]
         return lines
-
-    def end(self) -> None:
-        """Note the end of the stream.  Raises ``PeerMisbehaved`` if it cut a line off."""
-        if self.held:
-            raise PeerMisbehaved("the stream ended inside a line, after %d bytes" % len(self.held))
 
 
 def encode(message: Dict[str, Any]) -> bytes:

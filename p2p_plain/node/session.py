@@ -234,7 +234,9 @@ class Session(Link):
             if self._ending is not None:
                 return  # we have said bye meanwhile: what comes now is not for us any more
             if not chunk:  # half-closed at least: the other end says no more
-                self._lines.end()
+                if self._lines.held:
+                    # Its program has died, or gave up on us before we had read the whole line.
+                    raise PeerLeft("closed", "inside a line, after %d bytes" % len(self._lines.held))
                 return
             if len(chunk) == RECEIVE_BYTES and b"\n" not in chunk:
                 chunk += self._transport.receive_more()

@@ -8,7 +8,7 @@ import random
 from typing import Iterator, List, NamedTuple, Tuple
 
 from .expectation import Expectation, expect
-from .grammar import ACCEPT, KINDS, REJECT, Grammar, Line
+from .grammar import ACCEPT, KINDS, LEAVE, Grammar, Line
 from .harmless import is_harmless
 from .mutator import SIZES, Mutator
 from .world import World
@@ -97,7 +97,7 @@ def _cut_line(grammar: Grammar) -> Line:
         data += b"x" * rng.choice(SIZES)
     if not is_harmless(data, grammar.world.ports):
         data = data[:5]
-    return Line(data, REJECT, "ping", "cut off")
+    return Line(data, LEAVE, "ping", "cut off")
 
 
 def _sends(rng: random.Random, lines: List[Line], ending: str) -> Iterator[Tuple[float, bytes]]:

@@ -25,7 +25,7 @@ def test_how_the_stream_is_cut_into_reads_does_not_matter(seed):
         size = rng.choice([1, 2, 3, 50, 1000])
         found += splitter.feed(stream[:size])
         stream = stream[size:]
-    splitter.end()
+    assert not splitter.held
     assert found == lines
 
 
@@ -73,12 +73,12 @@ def test_the_limit_may_be_raised_in_the_middle_of_a_line():
     assert splitter.feed(b"x" * 50 + b"\n") == [b"x" * 53]
 
 
-def test_a_stream_that_ends_inside_a_line_is_refused():
+def test_the_beginning_of_a_line_is_held_until_the_rest_arrives():
     splitter = LineSplitter(100)
-    splitter.end()
-    splitter.feed(b"whole\nhal")
-    with pytest.raises(PeerMisbehaved, match="after 3 bytes"):
-        splitter.end()
+    assert splitter.feed(b"whole\nhal") == [b"whole"]
+    assert splitter.held == b"hal"
+    assert splitter.feed(b"f\n") == [b"half"]
+    assert not splitter.held
 
 
 # -- bad input --------------------------------------------------------------------

@@ -1,7 +1,10 @@
 """One connection's life, where the rules of the wire (``scripts/conformity``) do not test it."""
 
 import select
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -12,7 +15,7 @@ from p2p_plain.common.address import Address
 from p2p_plain.common.counters import Traffic
 from p2p_plain.node import membership, messages, session
 from p2p_plain.node.sessions import MAX_PER_IP, MAX_UNGREETED, Sessions
-from tests.support import RawListener, RawPeer, wait_until
+from tests.support import ROOT, Program, RawListener, RawPeer, wait_until
 
 
 @pytest.fixture
@@ -285,6 +288,55 @@ def test_a_reset_connection_ends_with_closed(make_node):
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     wait_until(lambda: downs)
     assert downs[0]["reason"] == "closed"
+
+
+FLOOD = """
+import sys, time
+from p2p_plain import Node, PeerBusy
+
+with Node(port=0, bootstrap=sys.argv[1]) as node:
+    node.wait_for_peers(1, 10)
+    time.sleep(0.1)
+    print("connected", flush=True)
+    sys.stdin.readline()
+    try:
+        while True:
+            node.send(node.peers()[0].nodeid, "x" * 60000)
+    except PeerBusy:
+        print("full", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_node_that_is_killed_in_the_middle_of_a_long_line_breaks_no_rule():
+    """Its connection is lost (``closed``): what the kernel still had of a line was cut off."""
+    with Program("--port", "0", "--max-rate", "0") as reader:
+        command = [sys.executable, "-c", FLOOD, "127.0.0.1:%d" % reader.port]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, bufsize=0) as writer:
+            assert writer.stdout.readline() == b"connected\n"
+            reader.wait_for("peer_up")
+            reader.send(signal.SIGSTOP)
+            writer.stdin.write(b"\n")
+            assert writer.stdout.readline() == b"full\n"
+            writer.kill()
+        reader.send(signal.SIGCONT)
+        assert reader.wait_for("peer_down")[0]["reason"] == "closed"
+        assert not reader.events("refused")
+
+
+@pytest.mark.parametrize("cut_off", [b'{"msgtype":"ping"}', b"nonsense"])
+def test_a_line_that_the_end_of_the_stream_cuts_off_is_no_message(make_node, cut_off):
+    node = make_node()
+    downs = []
+    node.on("peer_down", downs.append)
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        wait_until(node.peers)
+        peer.say_raw(cut_off)
+        peer.sock.shutdown(socket.SHUT_WR)
+        assert {"pong", "bye"}.isdisjoint(said["msgtype"] for said in peer.hear_to_the_end())
+    assert wait_until(lambda: downs)[0]["reason"] == "closed"
 
 
 def test_the_reason_of_a_bye_is_reported(make_node):

@@ -164,9 +164,12 @@ WRONG = {
     "has one reason for everything": breaks(
         "hello-comes-first-or-bye-protocol a-second-hello-is-an-error networks-refuse-each-other "
         "oneself-is-told-so of-two-alike-the-first-stays who-does-not-answer-is-dropped "
-        "the-bound-before-hello the-bound-after-hello an-addr-has-at-most-100 a-line-cut-off "
+        "the-bound-before-hello the-bound-after-hello an-addr-has-at-most-100 "
         + " ".join(rule.name for rule in RULES if rule.name.startswith("bad-")),
         from_node=changing("bye", reason="unauthorised"),
+    ),
+    "takes the end of the stream for the end of a line": breaks(
+        "a-line-cut-off", to_node=dropping(), completes=True
     ),
     "knows no bounds": breaks(
         "the-bound-before-hello the-bound-after-hello", to_node=without_padding

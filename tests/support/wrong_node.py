@@ -45,7 +45,7 @@ class Between:
     ``glued``: takes each read for one message.  ``stays``: never closes.  ``eager``: speaks first.
     ``in_turn``: serves one connection after the other.  ``one_thread``: sends everything on one
     thread, each line in so many seconds.  ``fragile``: one broken connection breaks all.
-    ``once``: accepts one connection only.
+    ``once``: accepts one connection only.  ``completes``: adds the newline that a cut-off line lacks.
     """
 
     def __init__(self, port, to_node=None, from_node=None, **how):
@@ -118,7 +118,7 @@ class Between:
                 if change is None and "one_thread" not in self.how:
                     sink.sendall(buffer)
                     buffer = b""
-            sink.sendall(buffer)
+            sink.sendall(buffer + b"\n" if self.how.get("completes") and buffer else buffer)
         except Closed:
             talk.cut()
         except OSError:
