@@ -119,9 +119,10 @@ def encode_end_of_links(nodeid: str, stale_after: float) -> bytes:
     return codec.encode(dict(said, stale_after=round(stale_after, 1)))
 
 
-def beginning_of_row(nodeid: str) -> bytes:
+def beginning_of_row(nodeid: str, changes: Optional[int] = None) -> bytes:
     """Return how the row of ``nodeid`` itself begins, as ``encode_links`` writes it when it is new."""
-    return BEGINNING + b'"nodeid":"%s","age":0.0,' % nodeid.encode("ascii")
+    beginning = BEGINNING + b'"nodeid":"%s","age":0.0,' % nodeid.encode("ascii")
+    return beginning if changes is None else beginning + b'"changes":%d,' % changes
 
 
 def _read_links(said: Fields) -> Links:

@@ -10,14 +10,15 @@ that are not our peers come second-hand, and the one measured last wins.
 Rows are kept as the bytes that came: as Python objects they would take ten times the room.  Most are
 kept unread.  Every node sends its row to everyone, few of them are ever looked at, and reading them
 all took half of the processor time of 64 nodes.  So the first row of each peer is read when it comes,
-and after that one now and then.  Errors in those are reported to the sender.  The others are read
-when somebody asks.
+and after that one now and then, and one after each change in whom that peer is connected to: a row
+has a number for that in its first bytes.  Errors in those are reported to the sender.  The others are
+read when somebody asks.
 """
 
 from threading import Lock
 
 from ..common.errors import PeerMisbehaved
-from ..common.typing import Dict, FrozenSet, List, NamedTuple
+from ..common.typing import Dict, FrozenSet, List, NamedTuple, Optional
 from ..node import messages
 from .row_messages import Links, beginning_of_row, is_connected
 
@@ -35,22 +36,31 @@ node should have sent since are missing."""
 READ_AGAIN_AFTER = 5.0
 READ_EVERY = 300.0
 """Seconds for which rows of a peer are kept unread after one that was read: at first, and then four
-times as long each time, up to ``READ_EVERY``."""
+times as long each time, up to ``READ_EVERY``.  A row with other ``changes`` than the last one read
+waits for ``READ_AGAIN_AFTER`` at the most."""
 
 
 class Row(NamedTuple):
-    """One node's row as it came."""
+    """One node's row as it came, and what it said when it was last read."""
 
     nodeid: str
     line: bytes
     measured_at: float
     """On the clock of this node."""
-    connected: FrozenSet[str]
+    connected: FrozenSet[str] = frozenset()
     """The nodeids to which it has a connection, as of ``read_at``."""
-    read_at: float
-    unread_for: float
+    changes: Optional[int] = None
+    read_at: float = 0.0
+    unread_for: float = READ_AGAIN_AFTER / 4
     unread: bool = False
-    """True if it came from its author, and nobody has looked into it yet."""
+    """True if it came from its author, and has been kept unread."""
+
+    def is_unchanged(self, line: bytes) -> bool:
+        """True if a new row of the same node says what was read, as to whom it is connected to.
+
+        As far as is known: programs of the last version do not number their changes.
+        """
+        return self.changes is None or line.startswith(beginning_of_row(self.nodeid, self.changes))
 
 
 class Rows:
@@ -69,15 +79,15 @@ class Rows:
         measured_at = now - row.age
         if row.age > FORGET_AFTER:
             return False
-        connected = frozenset(link["nodeid"] for link in row.links if is_connected(link))
         with self._lock:
             known = self._rows.get(row.nodeid)
             if known is not None and known.measured_at > measured_at and row.nodeid != source:
                 return False
             if known is None and len(self._rows) >= MAX_ROWS and not self._make_room_locked(peers):
                 return False
-            again = READ_AGAIN_AFTER if known is None else min(4 * known.unread_for, READ_EVERY)
-            self._rows[row.nodeid] = Row(row.nodeid, row.line, measured_at, connected, now, again)
+            known = known or Row(row.nodeid, row.line, measured_at)
+            known = known._replace(line=row.line, measured_at=measured_at, unread=False)
+            self._rows[row.nodeid] = _read(known, row, now)
             return True
 
     def keep(self, line: bytes, source: str, now: float) -> bool:
@@ -91,8 +101,32 @@ class Rows:
             known = self._rows.get(source)
             if known is None or now - known.read_at >= known.unread_for:
                 return False
+            if now - known.read_at >= READ_AGAIN_AFTER and not known.is_unchanged(line):
+                return False
             self._rows[source] = known._replace(line=line, measured_at=now, unread=True)
             return True
+
+    def overdue(self, peers: FrozenSet[str], now: float) -> List[Row]:
+        """Return the rows of ``peers`` that came too soon to be read at once, and should be read now.
+
+        So the last row of a burst is read even if the next one comes a minute later.
+        """
+        with self._lock:
+            return [
+                row
+                for nodeid, row in self._rows.items()
+                if row.unread
+                and nodeid in peers
+                and now - row.read_at >= READ_AGAIN_AFTER
+                and not row.is_unchanged(row.line)
+            ]
+
+    def read(self, row: Links, now: float) -> None:
+        """Note what a row says that was kept unread.  A newer one may have come meanwhile."""
+        with self._lock:
+            known = self._rows.get(row.nodeid)
+            if known is not None:
+                self._rows[row.nodeid] = _read(known, row, now)
 
     def forget(self, nodeid: str) -> None:
         """Drop the row of a node that has left for good, or whose address another node has."""
@@ -120,6 +154,16 @@ class Rows:
             return False
         del self._rows[min(others, key=lambda nodeid: self._rows[nodeid].measured_at)]
         return True
+
+
+def _read(row: Row, links: Links, now: float) -> Row:
+    """Return a kept row with what ``links``, it or one shortly before it, has said."""
+    return row._replace(
+        connected=frozenset(link["nodeid"] for link in links.links if is_connected(link)),
+        changes=links.changes,
+        read_at=now,
+        unread_for=min(4 * row.unread_for, READ_EVERY),
+    )
 
 
 def read_row(row: Row, now: float) -> Links:

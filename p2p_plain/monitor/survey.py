@@ -15,7 +15,7 @@ from ..common.config import Config
 from ..common.errors import PeerMisbehaved
 from ..common.events import Events
 from ..common.outcomes import SILENT, WRONG_PEER
-from ..common.typing import Any, Callable, Dict, List, Tuple
+from ..common.typing import Any, Callable, Dict, List, Optional, Tuple
 from ..node.hooks import DialEnd, Hooks, Lines
 from ..node.lateness import LATE_SECONDS
 from ..node.messages import AnyMessage
@@ -25,7 +25,7 @@ from .reach import Reach
 from .row_messages import (
     BEGINNING, GETLINKS, LINK_FIELDS, GetLinks, Links, encode_end_of_links, encode_links,
 )
-from .rows import STALE_AFTER_INTERVALS, Rows, read_row
+from .rows import STALE_AFTER_INTERVALS, Row, Rows, read_row
 
 _OF_PEER = tuple(field for field in LINK_FIELDS if field in PeerInfo._fields)
 
@@ -36,6 +36,9 @@ ROWS_A_SECOND = 20
 """Most rows that a node gets from all its peers together: each costs it up to a millisecond (64
 links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
 many start at once, everything changes all the time."""
+
+READ_A_TICK = 4
+"""Rows that the pinger reads in one tick: as many as come in one (``ROWS_A_SECOND``)."""
 
 ANSWER_FRESH = 0.5
 """Seconds for which the same answer is given to everyone who asks for all rows.  Making it takes
@@ -127,6 +130,7 @@ class Survey(Hooks):
 
     def ticked(self, now: float) -> None:
         """Probe what is due, ask for rows, send our own.  The pinger's thread."""
+        self._read_changed(now)
         self._probe(now)
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
@@ -202,6 +206,24 @@ class Survey(Hooks):
         return STALE_AFTER_INTERVALS * max(self._config.ping_interval, self._least_row_interval())
 
     # -- inside ---------------------------------------------------------------------------
+
+    def _read(self, row: Row) -> Optional[Links]:
+        """Return a kept row as an object; if its author broke a rule, drop it, and that peer."""
+        try:
+            return read_row(row, self._clock())
+        except PeerMisbehaved as error:
+            self.rows.forget(row.nodeid)  # kept unread, so it is the peer's own
+            peer = self._table.get(row.nodeid)
+            if peer is not None:
+                peer.link.close(error.reason, str(error))
+            return None
+
+    def _read_changed(self, now: float) -> None:
+        """Read rows that came too soon after the last ones, a few at a time."""
+        for row in self.rows.overdue(self._table.nodeids(), now)[:READ_A_TICK]:
+            links = self._read(row)
+            if links is not None:
+                self.rows.read(links, now)
 
     def _probe(self, now: float) -> None:
         while not self._discovery.stopping():

@@ -111,6 +111,43 @@ def test_what_is_not_surely_a_peers_own_row_of_this_moment_is_read(matrix):
     assert read_row(row, 1004.0).age == 3.0
 
 
+def changed(matrix, now, changes, connected=()):
+    """Have a row come in that is kept unread if possible; return what is known to be connected then."""
+    links = tuple({"nodeid": nodeid, "direction": "inbound"} for nodeid in connected)
+    line = encode_links(Links(NODE, links, changes=changes))[:-1]
+    if not matrix.keep(line, NODE, now):
+        matrix.heard(messages.parse(line), NODE, frozenset([NODE]), now)
+    (row,) = matrix.all(now)
+    return row.connected
+
+
+def test_a_row_after_which_other_nodes_are_connected_is_read_at_once(matrix):
+    """Even if those before it have been read so seldom that the next one would be in five minutes."""
+    for now in range(1000, 1200, 10):
+        assert changed(matrix, float(now), 1, [OTHER]) == {OTHER}
+    assert changed(matrix, 1200.0, 2, [OTHER, THIRD]) == {OTHER, THIRD}
+    assert changed(matrix, 1210.0, 12, [OTHER]) == {OTHER}
+
+
+def test_of_a_burst_of_changes_the_last_one_is_read_when_five_seconds_have_passed(matrix):
+    peers = frozenset([NODE])
+    assert changed(matrix, 1000.0, 1) == NOBODY
+    for now in range(1001, 1004):
+        assert changed(matrix, float(now), now, [OTHER]) == NOBODY
+        assert matrix.overdue(peers, float(now)) == []
+    assert matrix.overdue(NOBODY, 1005.0) == []  # only a peer's row can be that new
+    (row,) = matrix.overdue(peers, 1005.0)
+    assert changed(matrix, 1005.0 - 0.1, 1004, [THIRD]) == NOBODY  # another thread, meanwhile
+    matrix.read(read_row(row, 1005.0), 1005.0)
+    (row,) = matrix.all(1005.0)
+    assert row.connected == {OTHER}
+    (row,) = matrix.overdue(peers, 1010.0)
+    matrix.read(read_row(row, 1010.0), 1010.0)
+    assert matrix.overdue(peers, 1015.0) == []
+    (row,) = matrix.all(1015.0)
+    assert row.connected == {THIRD}
+
+
 def test_a_larger_network_is_noticed_by_who_is_connected_to_whom(matrix):
     """Then it is worth asking a peer for the rows of those whom we are not connected to."""
     peers = frozenset((NODE, OTHER))
@@ -220,8 +257,8 @@ def test_in_a_large_network_nobody_gets_more_than_twenty_rows_a_second():
     assert mesh(nodes)
     one = nodes[10]
     heard = []
-    believe = one.survey.rows.heard
-    one.survey.rows.heard = lambda *args: heard.append(world.now) or believe(*args)
+    keep = one.survey.rows.keep  # asked about each row before it is read
+    one.survey.rows.keep = lambda *args: heard.append(world.now) or keep(*args)
     victims = nodes[20:30]
     for victim in victims:  # something changes every second
         nodes.remove(victim)

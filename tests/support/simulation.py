@@ -183,7 +183,11 @@ class SimulatedLink(Link):
             return
         if not self.node.world.reachable(self.node, self.other.node):
             return
+        hooks = self.node.overlay.hooks
         try:
+            unparsed = hooks.unparsed_prefix is not None and line.startswith(hooks.unparsed_prefix)
+            if unparsed and hooks.take_unparsed(self, line):
+                return
             for answer in self.node.overlay.receive(self, messages.parse(line)):
                 self.send(answer)
         except PeerLeft as left:
