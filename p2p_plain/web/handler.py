@@ -2,6 +2,10 @@
 
 ``http.server`` parses the requests.  The rest is here: bounds on what is read, the deadline of each
 step (``clients`` drops the connection after it), and events as a stream without end.
+
+A proxy in front of the page must see the same requests in the bytes as we do.  Where it could see
+another end of a request, a client could hide a second request in the first ("request smuggling", RFC
+9112 section 11.2).  ``http.server`` is lenient there, so each line of a request is checked before.
 """
 
 import re
@@ -13,7 +17,7 @@ from .. import __version__
 from ..common.escape import printable
 from ..common.typing import TYPE_CHECKING, List, Optional, Tuple
 from .clients import REQUEST_TIMEOUT, Client, Doing
-from .response import GZIP_FROM, Response, text_response
+from .response import GZIP_FROM, TEXT, Response, text_response
 
 if TYPE_CHECKING:
     from .pages import StatusPage
@@ -56,6 +60,16 @@ ACCEPTS_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 section 12.4.2)."""
 
 
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+
+REQUEST_LINE = re.compile(_TOKEN + rb" [^\x00-\x20\x7f]+ HTTP/[0-9]\.[0-9]\r?\n")
+HEADER_LINE = re.compile(_TOKEN + rb":[^\x00-\x08\x0a-\x1f\x7f]*\r?\n")
+"""RFC 9112 sections 3 and 5: no space before the colon, none at the beginning (a folded line), and no
+control characters."""
+
+METHODS = "GET, HEAD, OPTIONS"
+
+
 class HeadTooLong(Exception):
     """``MAX_HEAD`` bytes of a request have come, and its headers have not ended."""
 
@@ -71,10 +85,13 @@ class RequestReader:
         self._sock = sock
         self._buffer = b""
         self._left = MAX_HEAD
+        self.lines: List[bytes] = []
+        """The lines of this request so far."""
 
     def begin(self) -> None:
         """Start a new request, with the whole bound."""
         self._left = MAX_HEAD
+        del self.lines[:]
 
     def readline(self, _limit: int = -1) -> bytes:
         """Return the next line with its newline.  Raises ``HeadTooLong``, or ``OSError`` at the end."""
@@ -89,7 +106,8 @@ class RequestReader:
         self._left -= len(line) + 1
         if self._left < 0:
             raise HeadTooLong
-        return line + b"\n"
+        self.lines.append(line + b"\n")
+        return self.lines[-1]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -130,13 +148,17 @@ class Handler(BaseHTTPRequestHandler):
         try:
             line = self.rfile.readline()
             if line in (b"\r\n", b"\n"):  # old browsers send one after a form: RFC 9112 section 2.2
+                del self.rfile.lines[:]
                 line = self.rfile.readline()
             self.raw_requestline = line
-            if len(line.split()) != 3:
+            if not REQUEST_LINE.fullmatch(line):
                 self.send_error(HTTPStatus.BAD_REQUEST)
                 return
             if not self.parse_request():
                 return  # it has sent the error
+            if not self._ends_clearly():
+                self.send_error(HTTPStatus.BAD_REQUEST)
+                return
         except HeadTooLong:
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
@@ -146,6 +168,17 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # bodies are not read
             self._still_sending = True
         self._route()
+
+    def _ends_clearly(self) -> bool:
+        """True if every reader of this request agrees on its headers, and on where its body ends."""
+        if not all(map(HEADER_LINE.fullmatch, self.rfile.lines[1:-1])):
+            return False
+        lengths = self.headers.get_all("Content-Length", [])
+        codings = self.headers.get_all("Transfer-Encoding", [])
+        if codings:  # RFC 9112 section 6.1: HTTP/1.0 has none, and chunked comes last
+            chunked = [coding.strip().lower() for coding in codings] == ["chunked"]
+            return chunked and not lengths and self.request_version != "HTTP/1.0"
+        return all(re.fullmatch("[0-9]+", length.strip()) for length in lengths) and len(lengths) < 2
 
     def _route(self) -> None:
         host, path = self._target()
@@ -157,8 +190,10 @@ class Handler(BaseHTTPRequestHandler):
                 "or start the node with --http NAME:PORT" % printable(host, 100)
             )
             self._send(text_response(HTTPStatus.FORBIDDEN, text))
+        elif self.command == "OPTIONS":  # haproxy's usual question for whether we are well
+            self._send(Response(TEXT, b"", HTTPStatus.OK, (("Allow", METHODS),)))
         elif self.command not in ("GET", "HEAD"):
-            allow = (("Allow", "GET, HEAD"),)
+            allow = (("Allow", METHODS),)
             text = "the page is read-only; use GET or HEAD"
             self._send(text_response(HTTPStatus.METHOD_NOT_ALLOWED, text, allow))
         elif path == "/events":

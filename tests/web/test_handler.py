@@ -12,12 +12,123 @@ from tests.support.http_client import HttpClient, get
 from tests.support.page_node import PageNode, full_mesh
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "TRACE", "get"])
 @pytest.mark.parametrize("path", ["/", "/events", "/nothing"])
 def test_nothing_can_be_changed(serve, method, path):
     got = get(serve(), path, method)
     assert got.code == 405
-    assert got.headers["allow"] == "GET, HEAD"
+    assert got.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+@pytest.mark.parametrize("request_line", ["OPTIONS / HTTP/1.0", "OPTIONS * HTTP/1.0", "OPTIONS /x HTTP/1.0"])
+def test_a_load_balancer_may_ask_for_the_options(serve, request_line):
+    """``OPTIONS / HTTP/1.0`` without a header is the health check that haproxy has by default."""
+    with HttpClient(serve()) as client:
+        client.send(request_line + "\r\n\r\n")
+        got = client.reply()
+        assert (got.code, got.body) == (200, b"")
+        assert got.headers["allow"] == "GET, HEAD, OPTIONS"
+        assert client.is_closed()
+    assert get(serve(), "/", "OPTIONS", host="evil.example").code == 403
+
+
+HIDDEN = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Content-Length: 0", "Content-Length: %d" % len(HIDDEN)],
+        ["Content-Length: 0", "Content-Length: 0"],
+        ["Content-Length : %d" % len(HIDDEN)],
+        ["Content-Length\t: %d" % len(HIDDEN)],
+        [" Content-Length: %d" % len(HIDDEN)],
+        ["X: y", "\tContent-Length: %d" % len(HIDDEN)],
+        ["X: y", " z"],
+        ["Content-Length: 0, %d" % len(HIDDEN)],
+        ["Content-Length: +%d" % len(HIDDEN)],
+        ["Content-Length: -1"],
+        ["Content-Length: 0x0"],
+        ["Content-Length:"],
+        ["Content-Length: 0", "Transfer-Encoding: chunked"],
+        ["Transfer-Encoding: chunked", "Content-Length: %d" % len(HIDDEN)],
+        ["Transfer-Encoding : chunked"],
+        ["Transfer-Encoding: chunked", "Transfer-Encoding: identity"],
+        ["Transfer-Encoding: identity"],
+        ["Transfer-Encoding: chunked, gzip"],
+        ["Transfer-Encoding: xchunked"],
+        ["Transfer-Encoding:"],
+        ["X: a\rContent-Length: %d" % len(HIDDEN)],
+        ["X: a\x00b"],
+        ["X: a\x0bb"],
+        ["no colon"],
+        [": no name"],
+        ["X\x00: y"],
+        ["X y: z"],
+        ["Content_Length\xa0: 5"],
+    ],
+    ids=repr,
+)
+def test_a_request_that_may_hide_another_one_gets_400_and_no_more(serve, lines):
+    with HttpClient(serve()) as client:
+        text = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n\r\n"
+        client.send(text % "\r\n".join(lines) + HIDDEN)
+        got = client.reply()
+        assert (got.code, got.headers["connection"]) == (400, "close")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.is_closed()
+        assert client.buffer == b""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "GET  /healthz HTTP/1.1",
+        "GET\t/healthz HTTP/1.1",
+        " GET /healthz HTTP/1.1",
+        "GET /healthz HTTP/1.1 ",
+        "GET /health\x0bz HTTP/1.1",
+        "GET /healthz\rX HTTP/1.1",
+        "G(T /healthz HTTP/1.1",
+        "GET /healthz HTTP/1.10",
+        "GET /healthz http/1.1",
+    ],
+)
+def test_a_request_line_that_others_may_read_otherwise_gets_400(serve, line):
+    with HttpClient(serve()) as client:
+        client.send(line + "\r\nHost: 127.0.0.1\r\n\r\n" + HIDDEN)
+        assert client.reply().code == 400
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.is_closed()
+        assert client.buffer == b""
+
+
+@pytest.mark.parametrize("lines", [["Transfer-Encoding: chunked"], ["Content-Length: 5"]])
+def test_after_a_body_the_connection_ends(serve, lines):
+    """A body is not read, so what follows must not be taken for a request."""
+    with HttpClient(serve()) as client:
+        text = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n\r\n"
+        client.send(text % lines[0] + HIDDEN)
+        got = client.reply()
+        assert (got.code, got.headers["connection"]) == (200, "close")
+        client.sock.shutdown(socket.SHUT_WR)
+        assert client.is_closed()
+        assert client.buffer == b""
+
+
+def test_http_1_0_has_no_transfer_encoding(serve):
+    with HttpClient(serve()) as client:
+        client.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert client.reply().code == 400
+
+
+@pytest.mark.parametrize(
+    "line", ["Content-Length: 0", "content-length:\t00 ", "X:", "X-Y: \xe9\t!", "Cookie: a=b; c"]
+)
+def test_odd_but_clear_headers_are_fine(serve, line):
+    with HttpClient(serve()) as client:
+        client.send("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n\r\n" % line)
+        assert client.reply().code == 200
 
 
 def test_a_large_body_gets_405_and_no_reset(serve):
