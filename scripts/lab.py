@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-r"""A laboratory: hosts, two switches and a router inside this machine, with a node on each host.
+r"""A laboratory: hosts, switches and a router inside this machine, with a node on each host.
 
 The program builds them from network namespaces and virtual cables, starts ``python -m p2p_plain``
 on each host, takes the steps that its arguments name, and shows what each node reports:
@@ -20,10 +20,10 @@ from typing import List
 from laboratory.arguments import Parser
 from laboratory.errors import DONE, INTERRUPTED, Failed, Problem, WrongUsage
 from laboratory.lab import Lab
-from laboratory.network import MAX_HOSTS, ROUTER
+from laboratory.network import MAX_HOSTS, REJECTIONS, ROUTER
 from laboratory.private_world import enter_private_world
 from laboratory.show import Show
-from laboratory.steps import Step, read_step, read_steps, split_words, steps_help
+from laboratory.steps import IMPOSTORS, Step, read_step, read_steps, split_words, steps_help
 
 EXAMPLE = """
     --quiet --hosts 5 --behind-nat 1 --node "--ping-interval 3 --ping-timeout 3 --probe-interval 2"
@@ -43,9 +43,12 @@ def main(argv: List[str]) -> int:
         with Lab(
             options.hosts,
             options.behind_nat,
+            options.far,
             options.ipv6_only,
+            not options.no_nodes,
             options.node,
             options.python,
+            options.folder,
             Show(options.json, options.quiet, options.all),
         ) as lab:
             return converse(lab) if ask else perform(lab, options.steps)
@@ -69,6 +72,9 @@ def read_arguments(argv: List[str]) -> argparse.Namespace:
     add("steps", nargs="*", metavar="STEP", help="what to do, one argument each; see below")
     add("--hosts", type=int, default=4, metavar="N", help="hosts h1 to hN (4)")
     add("--behind-nat", type=int, default=0, metavar="K", help="hosts n1 to nK behind a router (0)")
+    far = "hosts f1 to fM in a second network, where h1 has a cable too (0)"
+    add("--far", type=int, default=0, metavar="M", help=far)
+    add("--no-nodes", action="store_true", help="start no node; the step `start` does")
     add("--ipv6-only", action="store_true", help="no host has an IPv4 address")
     add("--json", action="store_true", help="print JSON lines")
     add("--quiet", action="store_true", help="do not show the nodes' events")
@@ -78,9 +84,9 @@ def read_arguments(argv: List[str]) -> argparse.Namespace:
         at = argv.index("--example")
         argv = argv[:at] + shlex.split(EXAMPLE) + argv[at + 1 :]
     options = parser.read(argv)
-    if options.hosts < 1 or options.behind_nat < 0:
-        raise WrongUsage("--hosts must be at least 1, and --behind-nat at least 0")
-    if options.hosts + options.behind_nat > MAX_HOSTS:
+    if options.hosts < 1 or options.behind_nat < 0 or options.far < 0:
+        raise WrongUsage("--hosts must be at least 1, --behind-nat and --far at least 0")
+    if options.hosts + options.behind_nat + options.far > MAX_HOSTS:
         raise WrongUsage("there can be at most %d hosts in all" % MAX_HOSTS)
     if options.behind_nat and options.ipv6_only:
         raise WrongUsage("--behind-nat needs IPv4, so not together with --ipv6-only")
@@ -92,15 +98,24 @@ EPILOG = """
 
 HOST is a name such as h1, HOSTS several names: h1,h2.  CABLES are those of hosts or of the router.
 An EVENT and its FIELDs are those that `python3 -m p2p_plain --json` prints.
+A VERDICT is `well`, `broken`, or a kind of verdict, as in `matrix --json`.
+An ANSWER is one of:
+    %s
+An impostor's KIND is one of:
+%s
 
 exit codes: 0; 1 an expectation failed, or a node did not end well; 2 wrong usage;
-3 the laboratory cannot be built here; 130 interrupted"""
+3 the laboratory cannot be built here; 130 interrupted""" % (
+    ", ".join(REJECTIONS),
+    "\n".join("    %-10s %s" % item for item in IMPOSTORS.items()),
+)
 
 
 def devices(options: argparse.Namespace) -> List[str]:
     """Return the names of all devices at the start."""
     names = ["h%d" % number for number in range(1, options.hosts + 1)]
     names += ["n%d" % number for number in range(1, options.behind_nat + 1)]
+    names += ["f%d" % number for number in range(1, options.far + 1)]
     return names + [ROUTER] if options.behind_nat else names
 
 

@@ -226,7 +226,8 @@ def soak(options: argparse.Namespace, plan: List[Action]) -> int:
     """Follow the plan inside the private world; return the exit code."""
     ledger = Ledger(open_events(options.events))
     hosts = hosts_at_first(options.hosts)
-    with Lab(hosts, node_options=options.node, python=options.python, show=ledger.take) as lab:
+    lab_options = {"node_options": options.node, "pythons": options.python, "folders": options.folder}
+    with Lab(hosts, show=ledger.take, **lab_options) as lab:
         run = Run(lab, ledger, options.patience, lasting(options.node))
         try:
             problems = run.follow(plan)

@@ -10,7 +10,10 @@ in this order:
 ``node``           one process of p2p_plain
 ``slow_line``      a program that carries frames as slowly as a modem
 ``network``        switches, cables, firewalls, hosts and the router
+``impostor``       a program that takes the place of a node
 ``peering``        compares the peers that nodes have with those that the network allows
+``questions``      a program that asks the node on its host, in all ways
+``agreement``      compares what nodes say when they are asked
 ``journal``        collects the reports, and waits for them
 ``lab``            the laboratory: one method for each step
 ``steps``          the steps in words: grammar and help

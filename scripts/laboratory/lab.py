@@ -4,15 +4,28 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Callable, Iterable, List, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Tuple
 
 from . import peering
+from .agreement import OUTPUTS, Answers, Asker, Wish, contradiction, disagreement, understood
 from .errors import Failed, WrongUsage
 from .events import Record, Wanted
+from .impostor import PROGRAM
 from .journal import Journal
-from .network import LEFT, PORT, RIGHT, Device, Host, Router, bits_a_second, build_switches
-from .node import ROOT, Node
-from .steps import step
+from .network import (
+    BETWEEN,
+    FAR,
+    PORT,
+    REJECTIONS,
+    RIGHT,
+    Device,
+    Host,
+    Router,
+    bits_a_second,
+    build_switches,
+)
+from .node import PAGE_PORT, ROOT, Node, Program
+from .steps import NOBODY, NODE_KINDS, step
 
 PATIENCE = 30.0
 """Seconds that ``mesh``, ``apart`` and ``expect`` wait by default."""
@@ -26,44 +39,60 @@ STOP_PATIENCE = 2.0
 ASK_PATIENCE = 60.0
 """Seconds that a command may take.  ``ping`` without ``-c`` would never end."""
 
+MEETING_PATIENCE = 5.0
+"""Seconds that a node which has crashed gets to find a peer.  It may have no peer to find."""
+
 NETWORK = "lab"
 """The ``--network`` of all nodes."""
+
+BETWEEN_ROUNDS = 0.25
+"""Seconds from one round of questions to the next, while nodes do not agree yet."""
 
 
 class Lab:
     """Hosts, their cables and their nodes.  Use it in a ``with``, inside a private world.
 
     Leaving the ``with`` kills the nodes; cables and names end with the private world.  One thread
-    calls the methods.  ``show`` is called with each record, under the journal's lock.  Methods
-    raise ``Failed`` if what they wait for does not happen.
+    calls the methods.  ``pythons`` and ``folders`` say, by host, which Python runs which p2p_plain;
+    "" stands for all other hosts.  ``show`` is called with each record, under the journal's lock.
+    Methods raise ``Failed`` if what they wait for does not happen.
     """
 
     def __init__(
         self,
         hosts: int = 4,
         behind_nat: int = 0,
+        far: int = 0,
         ipv6_only: bool = False,
+        start: bool = True,
         node_options: Iterable[str] = (),
-        python: str = sys.executable,
+        pythons: Mapping[str, str] = {},
+        folders: Mapping[str, str] = {},
         show: Callable[[Record], None] = lambda record: None,
     ) -> None:
         self._ipv6_only = ipv6_only
-        self._program = [python, "-m", "p2p_plain"]
+        self._start_all = start
         self._options = list(node_options)
+        self._pythons = pythons
+        self._folders = folders
+        self._askers: Dict[str, Asker] = {}
         build_switches()
         made: List[Device] = [Host(number, ipv6_only) for number in range(1, hosts + 1)]
         if behind_nat:
             router = Router()
             made.append(router)
             made += [Host(number, router=router) for number in range(1, behind_nat + 1)]
+        made += [Host(number, ipv6_only, far=True) for number in range(1, far + 1)]
         self.devices = {device.name: device for device in made}
         self.hosts = {device.name: device for device in made if isinstance(device, Host)}
+        if far:
+            self.hosts[BETWEEN].join_far(ipv6_only)
         self.journal = Journal(show)
 
     def __enter__(self) -> "Lab":
         try:
-            self.start("h1")  # it listens before the others dial it
-            self.start(*[name for name in self.hosts if name != "h1"])
+            if self._start_all:
+                self.start()
         except BaseException:
             self.__exit__()
             raise
@@ -71,9 +100,11 @@ class Lab:
 
     def __exit__(self, *_: object) -> None:
         self.journal.close()
+        for asker in self._askers.values():
+            asker.close()
         for host in self.hosts.values():
-            if host.node is not None:
-                host.node.kill()
+            for program in filter(None, (host.node, host.impostor)):
+                program.kill()
             host.widen()
 
     # -- waiting and looking --------------------------------------------------------------
@@ -142,12 +173,20 @@ class Lab:
 
     @step("HOST COMMAND [OPTION ...]", changes=False)
     def ask(self, name: str, command: str, *options: str) -> None:
-        """Run ping, matrix or check on a host, about its node."""
-        words = [command, self.hosts[name].listens_at, "--network", NETWORK, *options]
+        """Run ping, matrix or check on a host, or get a /path."""
+        if command.startswith("/"):
+            ((code, said),) = self._answers([name], [command])[name].values()
+        else:
+            code, said = self._run(name, command, *options)
+        self.journal.report(result="ask", said=said.rstrip("\n"), code=code)
+
+    def _run(self, name: str, command: str, *options: str) -> Tuple[int, str]:
+        program = self._program(name)
+        words = [command, self.hosts[name].listens_at(), "--network", NETWORK, *options]
         try:
             done = subprocess.run(
-                ["ip", "netns", "exec", name] + self._program + words,
-                cwd=ROOT,
+                ["ip", "netns", "exec", name, *program.words, *words],
+                cwd=program.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -155,8 +194,49 @@ class Lab:
             )
         except subprocess.TimeoutExpired:
             raise Failed("%s on %s took over %g s" % (command, name, ASK_PATIENCE)) from None
-        said = done.stdout.decode("utf-8", "replace").rstrip("\n")
-        self.journal.report(result="ask", said=said, code=done.returncode)
+        return done.returncode, done.stdout.decode("utf-8", "replace")
+
+    def _answers(self, names: Iterable[str], questions: Iterable[str]) -> Dict[str, Answers]:
+        """Put questions to the nodes on these hosts, all at one moment."""
+        for name in names:
+            if name not in self._askers:
+                self._askers[name] = Asker(name, self._program(name))
+            page = self._node(name).page
+            self._askers[name].put(questions, self.hosts[name].listens_at(), page, NETWORK)
+        return {name: self._askers[name].get() for name in names}
+
+    @step("[VERDICT] [on HOSTS] [about HOSTS] [saying TEXT] [within SECONDS]", changes=False)
+    def agree(
+        self,
+        word: str = "",
+        on: Iterable[str] = (),
+        about: Iterable[str] = (),
+        saying: str = "",
+        seconds: float = PATIENCE,
+    ) -> float:
+        """Wait until all nodes say the same, in all ways.
+
+        Each node that runs and is not frozen is asked in five ways.  ``word`` is "well", "broken", or
+        the kind of the one verdict that there is.  Return the seconds from the last change to the
+        first time that all nodes agreed.
+        """
+        names = list(on) or [name for name, host in self.hosts.items() if host.awake]
+        if not names:
+            raise WrongUsage("no node runs that could be asked")
+        wish = Wish(word, tuple(about), saying)
+        deadline = time.monotonic() + seconds
+        while True:
+            answers = self._answers(names, OUTPUTS)
+            said = {name: understood(answers[name]) for name in names}
+            fault = contradiction(said) or disagreement(said, self.hosts, wish)
+            if not fault or time.monotonic() > deadline:
+                break
+            time.sleep(BETWEEN_ROUNDS)
+        shown = {name: dict(one.words, verdicts=one.texts) for name, one in said.items()}
+        self.journal.report(result="said", said=shown)
+        if fault:
+            raise Failed("no agreement in %g s: %s" % (seconds, fault))
+        return self.journal.report_time("agree", self.journal.clock())
 
     # -- cables and firewalls -------------------------------------------------------------
 
@@ -170,8 +250,8 @@ class Lab:
     def heal(self) -> None:
         """Move all cables back to the left switch."""
         for device in self.devices.values():
-            if device.switch == RIGHT:
-                device.move(LEFT)
+            if device.switch != device.home:
+                device.move(device.home)
 
     @step("CABLES")
     def unplug(self, *names: str) -> None:
@@ -186,14 +266,16 @@ class Lab:
             self.devices[name].set_plugged(True)
 
     @step("HOST [from HOSTS]")
-    def drop(self, name: str, *sources: str) -> None:
+    def drop(self, name: str, sources: Iterable[str] = ()) -> None:
         """Let a firewall drop new connections."""
         self.hosts[name].block([self.hosts[source] for source in sources], "drop")
 
-    @step("HOST [from HOSTS]")
-    def reject(self, name: str, *sources: str) -> None:
-        """Let it answer that they are prohibited."""
-        verdict = "reject with icmpx type admin-prohibited"
+    @step("HOST [from HOSTS] [with ANSWER]")
+    def reject(
+        self, name: str, sources: Iterable[str] = (), answer: str = "admin-prohibited"
+    ) -> None:
+        """Let it answer that they are prohibited, or else."""
+        verdict = "reject with " + REJECTIONS[answer]
         self.hosts[name].block([self.hosts[source] for source in sources], verdict)
 
     @step("HOSTS")
@@ -224,25 +306,38 @@ class Lab:
         self.start(host.name)
         return host.name
 
-    @step("HOSTS")
+    @step("[HOSTS]")
     def start(self, *names: str) -> None:
-        """Start new nodes, and wait until they listen."""
+        """Start new nodes, by default all that do not run."""
         for name in names:
             if self.hosts[name].node is not None:
                 raise WrongUsage("a node runs on %s already" % name)
-        nodes = {name: self._start(self.hosts[name]) for name in names}
+        ahead = list(names) or [name for name, host in self.hosts.items() if host.node is None]
+        if "h1" in ahead:  # it listens before the others dial it
+            ahead.remove("h1")
+            self._start_on(PORT, "h1")
+        self._start_on(PORT, *ahead)
+
+    def _start_on(self, port: int, *names: str) -> None:
+        """Start nodes, on free ports if ``port`` is 0, and wait until they listen."""
+        self._wait_for_listening({name: self._start(self.hosts[name], port) for name in names})
+
+    def _wait_for_listening(self, nodes: Dict[str, Node]) -> None:
         self.journal.wait_for(
             lambda: all(node.nodeid or node.ended() for node in nodes.values()), START_PATIENCE
         )
         for name, node in nodes.items():
             if not node.nodeid:
                 raise Failed("the node on %s does not start" % name)
+            self.hosts[name].port = node.port or PORT
 
-    def _start(self, host: Host) -> Node:
-        # Two addresses, so that h1 finds the network again after a restart.
-        first = [self.hosts[name].listens_at for name in ("h1", "h2") if name in self.hosts]
-        options = ["--json", "--port", str(PORT), "--network", NETWORK, "--name", host.name]
-        options += ["--bootstrap", ",".join(first), *self._options]
+    def _program(self, name: str) -> Program:
+        python = self._pythons.get(name) or self._pythons.get("") or sys.executable
+        return Program(python, self._folders.get(name) or self._folders.get("") or ROOT)
+
+    def _start(self, host: Host, port: int) -> Node:
+        if host.impostor is not None:
+            self.impostor(host.name, NOBODY)
 
         def hear(node: Node, record: Record) -> None:
             with self.journal.lock:
@@ -250,8 +345,47 @@ class Lab:
                 record["about"] = self._about(record)
                 self.journal.write(record, node.take)
 
-        host.node = Node(["ip", "netns", "exec", host.name] + self._program + options, hear)
+        host.node = self._run_node(host, port, [], hear)
         return host.node
+
+    def _run_node(
+        self, host: Host, port: int, more: List[str], hear: Callable[[Node, Record], None]
+    ) -> Node:
+        """Start a node with ``more`` options."""
+        # Two addresses, so that h1 finds the network again after a restart.
+        names = [BETWEEN, "f1" if host.home == FAR else "h2"]
+        first = [self.hosts[name].listens_at(host) for name in names if name in self.hosts]
+        options = ["--json", "--port", str(port), "--network", NETWORK, "--name", host.name]
+        options += ["--bootstrap", ",".join(first)]
+        options += ["--http", str(PAGE_PORT), *self._options, *more]
+        program = self._program(host.name)
+        command = ["ip", "netns", "exec", host.name, *program.words, *options]
+        return Node(command, hear, program.folder)
+
+    @step("HOST KIND")
+    def impostor(self, name: str, kind: str) -> None:
+        """Put another program on the port of a node that has ended."""
+        host = self.hosts[name]
+        if host.node is not None:
+            raise WrongUsage("a node runs on %s: kill it first" % name)
+        if host.impostor is not None:
+            host.impostor.kill()
+            host.impostor = None
+        if kind == NOBODY:
+            return
+
+        def hear(node: Node, record: Record) -> None:
+            # Nothing of it is shown: it is no node of ours.
+            with self.journal.lock:
+                node.take(record)
+                self.journal.lock.notify_all()
+
+        if kind in NODE_KINDS:
+            host.impostor = self._run_node(host, host.port, NODE_KINDS[kind], hear)
+        else:
+            command = [sys.executable, PROGRAM, str(host.port), kind]
+            host.impostor = Node(["ip", "netns", "exec", name, *command], hear)
+        self._wait_for_listening({name: host.impostor})
 
     def _about(self, record: Record) -> str:
         """Return the host that an event is about, by its node's name or its address; or ``""``."""
@@ -260,7 +394,7 @@ class Lab:
         if "name" in record:
             return str(record["name"])
         address = str(record.get("address", "")).rpartition(":")[0].strip("[]")
-        return next((host.name for host in self.hosts.values() if address in host.addresses), "")
+        return next((host.name for host in self.hosts.values() if address in host.all_addresses), "")
 
     def _node(self, name: str) -> Node:
         node = self.hosts[name].node
@@ -287,6 +421,20 @@ class Lab:
         """Stop nodes and start new ones."""
         self.stop(*names)
         self.start(*names)
+
+    @step("HOSTS [on PORT] [times COUNT]")
+    def crash(self, *names: str, on: int = PORT, times: int = 1) -> None:
+        """Kill nodes and start new ones, one after the other.
+
+        Each lives until it has met a peer.  With ``on`` 0 they listen on free ports.
+        """
+        for name in names * times:
+            self.kill(name)
+            self._start_on(on, name)
+            self._wait_for_peer(self._node(name))
+
+    def _wait_for_peer(self, node: Node) -> None:
+        self.journal.wait_for(lambda: node.peers or node.ended(), MEETING_PATIENCE)
 
     @step("HOSTS")
     def freeze(self, *names: str) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from typing import List, Optional, Set
+from typing import List, Optional, Set, Tuple
 
 from .errors import WrongUsage
 from .events import Record
@@ -21,14 +21,31 @@ PORT = 6000
 SWITCHES = "switches"
 """The namespace of both switches.  No node runs there."""
 
-LEFT, RIGHT = "left", "right"
-"""The two switches.  All cables start in the left one, and no cable joins the two."""
+LEFT, RIGHT, FAR = "left", "right", "far"
+"""The switches, and no cable joins any two.  ``h`` hosts and the router start on the left one.  The
+far one has a network of its own: ``f`` hosts, and a second cable of the host ``BETWEEN``."""
+
+BETWEEN = "h1"
 
 ROUTER = "router"
 INSIDE = "inside"
 """The router's own switch, as in a router at home, for the hosts behind it."""
 
 ROUTER_OUTSIDE, ROUTER_INSIDE = "10.77.0.254", "10.78.0.254"
+
+NEAR_NETWORKS, FAR_NETWORKS = ("10.77.0.%d", "fd77::%d"), ("10.79.0.%d", "fd79::%d")
+BETWEEN_NUMBER = 254
+"""The number of the host ``BETWEEN`` in the far network."""
+
+REJECTIONS = {
+    "admin-prohibited": "icmpx type admin-prohibited",
+    "host-unreachable": "icmpx type host-unreachable",
+    "no-route": "icmpx type no-route",
+    "port-unreachable": "icmpx type port-unreachable",
+    "tcp-reset": "tcp reset",
+}
+"""How a firewall can reject a connection, in the words of nft: the four messages of ICMP that it may
+send, or an answer as from a port on which nobody listens."""
 
 MAX_HOSTS = 30
 """Hosts of both kinds together.  Each learns the hardware addresses of all others, and the kernel
@@ -43,9 +60,9 @@ SLOW_LINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slow_line.
 
 
 def build_switches() -> None:
-    """Make the left and the right switch."""
+    """Make the switches."""
     ip("netns", "add", SWITCHES)
-    for name in LEFT, RIGHT:
+    for name in LEFT, RIGHT, FAR:
         _add_switch(SWITCHES, name)
 
 
@@ -58,6 +75,11 @@ def _add_switch(namespace: str, name: str) -> None:
     address = ["address", "02:00:00:00:00:fe"]
     ip("-n", namespace, "link", "add", name, *address, "type", "bridge", "mcast_snooping", "0")
     ip("-n", namespace, "link", "set", name, "up")
+
+
+def _addresses(networks: Tuple[str, str], number: int, ipv6_only: bool) -> List[str]:
+    """Return the host's addresses, IPv4 first."""
+    return [network % number for network in networks[ipv6_only:]]
 
 
 def bits_a_second(rate: str) -> int:
@@ -78,7 +100,11 @@ class Device:
         self.name = name
         self.socket = socket
         self.switch = switch
+        self.home = switch
+        """The switch that its cable is plugged into at first."""
         self.plugged = True
+        self._cables = [name]
+        """Their far ends, in ``socket``."""
         self._port = name
         """The interface that is plugged into the switch."""
         self._slow_line: Optional[subprocess.Popen[bytes]] = None
@@ -96,8 +122,9 @@ class Device:
         self.switch = switch
 
     def set_plugged(self, plugged: bool) -> None:
-        """Plug the far end in or out.  ``eth0`` gains or loses its carrier."""
-        ip("-n", self.socket, "link", "set", self.name, "up" if plugged else "down")
+        """Plug the far ends in or out.  ``eth0`` gains or loses its carrier."""
+        for cable in self._cables:
+            ip("-n", self.socket, "link", "set", cable, "up" if plugged else "down")
         self.plugged = plugged
 
     def narrow(self, rate: int) -> None:
@@ -143,13 +170,23 @@ class Router(Device):
 
 
 class Host(Device):
-    """A host: ``h1`` on a switch, or ``n1`` behind the router.  It runs at most one node."""
+    """A host: ``h1`` or ``f1`` on a switch, or ``n1`` behind the router.  It runs at most one node."""
 
     def __init__(
-        self, number: int, ipv6_only: bool = False, router: Optional[Router] = None
+        self,
+        number: int,
+        ipv6_only: bool = False,
+        router: Optional[Router] = None,
+        far: bool = False,
     ) -> None:
         self.router = router
         self.node: Optional[Node] = None
+        self.impostor: Optional[Node] = None
+        """The program in the place of a node, with events like a node's."""
+        self.port = PORT
+        """Where its node listens, or the last one did."""
+        self.far_addresses: List[str] = []
+        """Addresses that only ``f`` hosts can reach."""
         self.closed_to: Set[str] = set()
         """Names of the hosts that its firewall blocks, or ``EVERYONE``."""
         if router is not None:
@@ -159,26 +196,43 @@ class Host(Device):
             ip("-n", self.name, "-6", "addr", "flush", "dev", "eth0")
             self.addresses = ["10.78.0.%d" % number]
         else:
-            super().__init__("h%d" % number)
-            self.addresses = [] if ipv6_only else ["10.77.0.%d" % number]
-            self.addresses.append("fd77::%d" % number)
-        for address in self.addresses:
-            with_prefix = address + ("/64" if ":" in address else "/24")
-            ip("-n", self.name, "addr", "add", with_prefix, "dev", "eth0")
+            super().__init__("%s%d" % ("f" if far else "h", number), switch=FAR if far else LEFT)
+            self.addresses = _addresses(FAR_NETWORKS if far else NEAR_NETWORKS, number, ipv6_only)
+        self._take(self.addresses, "eth0")
         if router is not None:
             ip("-n", self.name, "route", "add", "default", "via", ROUTER_INSIDE)
 
-    @property
-    def listens_at(self) -> str:
-        """The address at which others can dial its node."""
-        address = self.addresses[0]
-        return "%s:%d" % ("[%s]" % address if ":" in address else address, PORT)
+    def _take(self, addresses: List[str], interface: str) -> None:
+        for address in addresses:
+            with_prefix = address + ("/64" if ":" in address else "/24")
+            ip("-n", self.name, "addr", "add", with_prefix, "dev", interface)
+
+    def join_far(self, ipv6_only: bool) -> None:
+        """Give it a second cable, into the far switch.  It forwards nothing between the two."""
+        port, me = self.name + "-far", self.name
+        ip("-n", self.socket, "link", "add", port, "type", "veth", "peer", "name", "eth1", "netns", me)
+        ip("-n", self.socket, "link", "set", port, "master", FAR, "up")
+        ip("-n", me, "link", "set", "eth1", "up")
+        self._cables.append(port)
+        self.far_addresses = _addresses(FAR_NETWORKS, BETWEEN_NUMBER, ipv6_only)
+        self._take(self.far_addresses, "eth1")
 
     @property
-    def place(self) -> str:
-        """The switch that its frames reach; empty if none."""
+    def all_addresses(self) -> List[str]:
+        """Its addresses in both networks."""
+        return self.addresses + self.far_addresses
+
+    def listens_at(self, caller: Optional["Host"] = None) -> str:
+        """Return the address at which ``caller``, or any host of its own network, can dial its node."""
+        from_far = caller is not None and caller.home == FAR and self.far_addresses
+        address = (self.far_addresses if from_far else self.addresses)[0]
+        return "%s:%d" % ("[%s]" % address if ":" in address else address, self.port)
+
+    @property
+    def places(self) -> Set[str]:
+        """The switches that its frames reach."""
         last = self.router if self.plugged and self.router is not None else self
-        return last.switch if last.plugged else ""
+        return {last.switch} | ({FAR} if self.far_addresses else set()) if last.plugged else set()
 
     @property
     def awake(self) -> bool:
@@ -192,7 +246,7 @@ class Host(Device):
 
     def reaches(self, other: "Host") -> bool:
         """True if cables lead to ``other``."""
-        return bool(self.place) and self.place == other.place
+        return bool(self.places & other.places)
 
     def block(self, sources: List["Host"], verdict: str) -> None:
         """Apply ``verdict`` to new connections from ``sources``, or from anyone if it is empty.
@@ -203,7 +257,7 @@ class Host(Device):
         rules = ["iifname != lo"]
         if sources:
             rules = []
-            seen_as = [address for host in sources for address in host.addresses]
+            seen_as = [address for host in sources for address in host.all_addresses]
             if any(host.router for host in sources):
                 seen_as.append(ROUTER_OUTSIDE)
             for family, is_ipv6 in ("ip", False), ("ip6", True):

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import threading
-from typing import Callable, Dict, List, Optional
+from typing import Callable, Dict, List, NamedTuple, Optional
 
 from .events import Record
 
@@ -13,19 +13,41 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 """The project's folder, from which ``python -m p2p_plain`` runs."""
 
 
+PAGE_PORT = 8080
+"""Where each node serves its status page, to its own host."""
+
+
+class Program(NamedTuple):
+    """What runs on a host."""
+
+    python: str
+    folder: str = ROOT
+    """The folder with the p2p_plain to run."""
+
+    @property
+    def words(self) -> List[str]:
+        """The beginning of a command line that runs it in its folder."""
+        return [self.python, "-m", "p2p_plain"]
+
+
 class Node:
-    """Runs ``command`` and calls ``hear(node, record)`` for each line that it prints.
+    """Runs ``command`` in ``folder`` and calls ``hear(node, record)`` for each line that it prints.
 
     Two reader threads, one for each stream, call ``hear``.  It calls ``take`` while it holds the
     journal's lock, which guards what ``take`` writes.
     """
 
-    def __init__(self, command: List[str], hear: Callable[["Node", Record], None]) -> None:
+    def __init__(
+        self, command: List[str], hear: Callable[["Node", Record], None], folder: str = ROOT
+    ) -> None:
         self._hear = hear
         self.frozen = False
         # Guarded by the journal's lock.
         self.nodeid = ""
         """Empty until the node listens.  A node has a new one each time it is started."""
+        self.port = 0
+        self.page = "127.0.0.1:%d" % PAGE_PORT
+        """The address of its status page, on its own host."""
         self.peers: Dict[str, Record] = {}
         """By nodeid, the ``peer_up`` of each present peer."""
         self.dials: Dict[str, str] = {}
@@ -35,7 +57,7 @@ class Node:
         # A session of its own keeps Ctrl-C away from the node.
         self.process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -70,6 +92,8 @@ class Node:
         event = record.get("event")
         if event == "listening":
             self.nodeid = record["nodeid"]
+            self.port = int("".join(record["addresses"][:1]).rpartition(":")[2] or 0)
+            self.page = record.get("http", self.page)  # older versions do not report it
         elif event == "peer_up":
             self.peers[record["nodeid"]] = record
         elif event == "peer_down":

@@ -4,8 +4,9 @@ import json
 import os
 import signal
 import sys
-from typing import Dict
+from typing import Any, Dict, List
 
+from .agreement import OUTPUTS, SAYS_NOTHING
 from .events import EVENTS, Record, as_word
 
 HIDDEN = {"nodeid", "name", "peers", "up_seconds", "uptime_seconds"}
@@ -55,6 +56,8 @@ def for_people(record: Record) -> str:
         return _table(record["table"])
     if record.get("result") == "ask":
         return "\n".join("    " + line for line in record["said"].splitlines())
+    if record.get("result") == "said":
+        return _said(record["said"])
     if "result" in record:
         return at + "     %s: %.3f s after the last change" % (record["result"], record["seconds"])
     if "ended" in record:
@@ -71,3 +74,14 @@ def _table(table: Dict[str, Dict[str, str]]) -> str:
     rows += [[name] + [marks.get(other, "") for other in table] for name, marks in table.items()]
     lines = [" ".join("%4s" % word for word in row).rstrip() for row in rows]
     return "\n".join("    " + line for line in lines + LEGEND)
+
+
+def _said(said: Dict[str, Dict[str, Any]]) -> str:
+    """Return a line for each verdict of each node, or its outputs where they differ."""
+    lines: List[str] = []
+    for host, one in said.items():
+        found = {one[output] for output in OUTPUTS} - {SAYS_NOTHING}
+        words = ["%s: %s" % (output, one[output]) for output in OUTPUTS]
+        lines.append("%-4s %s" % (host, found.pop() if len(found) == 1 else ", ".join(words)))
+        lines += ["       " + text for text in one["verdicts"]]
+    return "\n".join("    " + line for line in lines)

@@ -3,19 +3,46 @@
 A step is a method of ``Lab`` with the decorator ``step("USAGE")``.  The method's name is the step's
 first word, the first line of its docstring is the help, and the usage is the grammar of the other
 words: small letters stand for themselves, capitals for an argument, ``[...]`` may be left out, and
-``[... ...]`` may also be repeated.
+``[... ...]`` may also be repeated.  A ``[...]`` that begins with a small word, such as ``[from HOSTS]``,
+is a keyword argument of the method: ``KEYWORDS`` has its name.
 """
 
 import re
 import shlex
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
 
 from .errors import WrongUsage
 from .events import wanted
-from .network import MAX_HOSTS, ROUTER, bits_a_second
+from .impostor import KINDS
+from .network import MAX_HOSTS, REJECTIONS, ROUTER, bits_a_second
 
 COMMANDS = ["ping", "matrix", "check"]
 """Commands of p2p_plain that ``ask`` can run."""
+
+NODE_KINDS = {"stranger": ["--name", "stranger"], "foreign": ["--network", "foreign"]}
+"""Impostors that are nodes, with the options that make them so."""
+
+NOBODY = "none"
+
+IMPOSTORS = {
+    **{kind: str(serve.__doc__) for kind, serve in KINDS.items()},
+    "stranger": "A node of the same network with another name.",
+    "foreign": "A node of another network.",
+    NOBODY: "Nobody: end the impostor.",
+}
+"""What each impostor does."""
+
+CHOICES = {"KIND": IMPOSTORS, "ANSWER": REJECTIONS}
+
+KEYWORDS = {
+    "about": "about",
+    "from": "sources",
+    "on": "on",
+    "saying": "saying",
+    "times": "times",
+    "with": "answer",
+    "within": "seconds",
+}
 
 
 class Kind(NamedTuple):
@@ -59,13 +86,14 @@ class Step(NamedTuple):
     text: str
     kind: Kind
     arguments: List[Any]
+    keywords: Dict[str, Any]
 
     def take(self, lab: Any) -> None:
         """Report the step to ``lab``, a ``Lab``, and do it."""
         lab.journal.report(step=self.text)
         if self.kind.changes:
             lab.journal.change()
-        self.kind.act(lab, *self.arguments)
+        self.kind.act(lab, *self.arguments, **self.keywords)
 
 
 class Mismatch(Exception):
@@ -105,46 +133,55 @@ def read_step(words: List[str], names: List[str], hint: str = "") -> Step:
         raise WrongUsage("no step is called %r; there are %s%s" % (word, ", ".join(STEPS), hint))
     kind = STEPS[word]
     try:
-        parts = _read_parts(kind.usage, words[1:], names)
+        arguments, keywords = _read_parts(kind.usage, words[1:], names)
         if kind.usage.startswith("EVENT"):
-            event, _, host, about, fields = parts[:5]
-            parts[:5] = [[wanted(event[0], host[0], "".join(about), dict(fields))]]
+            event, host, *fields = arguments
+            arguments = [wanted(event, host, keywords.pop("about", ""), dict(fields))]
     except Mismatch:
         usage = (word + " " + kind.usage).strip()
         raise WrongUsage("%s: write it as `%s`" % (text, usage)) from None
     except WrongUsage as error:
         raise WrongUsage("%s: %s" % (text, error)) from None
-    if kind is STEPS["split"] and any(name.startswith("n") for name in parts[0]):
+    if kind is STEPS["split"] and any(name.startswith("n") for name in arguments):
         raise WrongUsage("%s: the cable of an n host is in the router: split the router" % text)
+    if kind is STEPS["split"] and any(name.startswith("f") for name in arguments):
+        raise WrongUsage("%s: f hosts have a switch of their own: unplug them" % text)
     if word == "add" and len([name for name in names if name != ROUTER]) >= MAX_HOSTS:
         raise WrongUsage("add: there are %d hosts already" % MAX_HOSTS)
-    return Step(text, kind, [argument for part in parts for argument in part])
+    return Step(text, kind, arguments, keywords)
 
 
-def _read_parts(usage: str, words: List[str], names: List[str]) -> List[List[Any]]:
-    """Return the arguments of each part of a usage; an optional part that is absent has none."""
-    parts = []
+def _read_parts(
+    usage: str, words: List[str], names: List[str]
+) -> Tuple[List[Any], Dict[str, Any]]:
+    """Return the arguments and the keyword arguments that the words stand for."""
+    arguments: List[Any] = []
+    keywords: Dict[str, Any] = {}
     rest = list(words)
     for part in re.findall(r"\[.+?\]|\S+", usage):
         optional, repeated = part.startswith("["), part.endswith("...]")
-        tokens = part.strip("[.]").split()
-        found: List[Any] = []
-        while not optional or (rest and _may_begin(tokens[0], rest[0])):
-            for token in tokens:
-                found += _read_word(token, rest.pop(0) if rest else "", names)
+        first, *others = part.strip("[.]").split()
+        if optional and first.islower():
+            if rest[:1] == [first]:
+                found = _read_word(others[0], "".join(rest[1:2]), names)
+                keywords[KEYWORDS[first]] = found if others[0] == "HOSTS" else found[0]
+                del rest[:2]
+            continue
+        while not optional or (rest and _may_begin(first, rest[0])):
+            for token in [first, *others]:
+                arguments += _read_word(token, rest.pop(0) if rest else "", names)
             if not repeated:
                 break
-        parts.append(found)
     if rest:
         raise Mismatch
-    return parts
+    return arguments, keywords
 
 
 def _may_begin(token: str, word: str) -> bool:
-    """True if ``word`` shows that an optional part beginning with ``token`` is present."""
+    """True if ``word`` can be the first one of an optional part that begins with ``token``."""
     if token == "FIELD=VALUE":
         return "=" in word
-    return token == word or not token.islower()
+    return word not in KEYWORDS
 
 
 def _read_word(token: str, word: str, names: List[str]) -> List[Any]:
@@ -159,10 +196,17 @@ def _read_word(token: str, word: str, names: List[str]) -> List[Any]:
         if not re.match(r"[0-9]+(\.[0-9]+)?$", word) or float(word) > 1e6:
             raise WrongUsage("%r is not a number of seconds" % word)
         return [float(word)]
+    if token in ("PORT", "COUNT"):
+        if not re.match(r"[0-9]{1,5}$", word) or int(word) > 65535:
+            raise WrongUsage("%r is not a number from 0 to 65535" % word)
+        return [int(word)]
     if token == "RATE":
         bits_a_second(word)
-    if token == "COMMAND" and word not in COMMANDS:
-        raise WrongUsage("%r cannot be asked; there are %s" % (word, ", ".join(COMMANDS)))
+    if word not in CHOICES.get(token, [word]):
+        raise WrongUsage("there is no %r; there are %s" % (word, ", ".join(CHOICES[token])))
+    if token == "COMMAND" and word not in COMMANDS and not word.startswith("/"):
+        known = ", ".join(COMMANDS)
+        raise WrongUsage("%r cannot be asked; there are %s, and paths like /cluster" % (word, known))
     return [word.split("=", 1)] if token == "FIELD=VALUE" else [word]
 
 
