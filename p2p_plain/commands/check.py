@@ -1,5 +1,8 @@
 """``check HOST:PORT``: wait until every node can dial every other one; for scripts, cron and CI.
 
+That is more than that nothing is broken (``Judgement.ok``): nothing may be unknown either, but for
+nodes that send no rows.
+
 Main thread only; Ctrl-C and SIGTERM arrive as ``KeyboardInterrupt``.
 """
 
@@ -15,8 +18,9 @@ from ..common.output import Output
 from ..common.program import DONE, NO, complain
 from ..common.typing import List, Optional, Tuple
 from ..common.words import duration
-from ..monitor.summary import summarize
-from ..monitor.view import Direction, State, View
+from ..monitor.judge import Judgement
+from ..monitor.verdict import Kind
+from ..monitor.view import Direction, State
 from .asking import parser, positive, seconds
 from .guest import REQUEST_TIMEOUT, STALE_AFTER, Asker, in_words
 
@@ -35,7 +39,7 @@ MANY = 100
 
 
 def check(argv: List[str]) -> int:
-    """Wait until every direction is up.  Return ``NO`` if that takes too long."""
+    """Wait until all is well and everything is known.  Return ``NO`` if that takes too long."""
     options = parser(
         "check",
         "Wait until every node can dial every other one: for scripts, cron and CI.",
@@ -51,53 +55,63 @@ def check(argv: List[str]) -> int:
     deadline = began + given.within
     seen, problem = _wait_for_all(given.address, given.network, given.expect, deadline)
     took = time.monotonic() - began
-    view = seen or View([], STALE_AFTER)
-    down = not_up(view)
-    good = len(view.nodes) >= given.expect and not down
+    judged = seen or Judgement([], STALE_AFTER)
+    view = judged.view
+    good = _is_good(judged, given.expect)
     out = Output(sys.stdout)
     if given.json:
-        said = {
-            "ok": good,
-            "expected": given.expect,
-            "nodes": [view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],
-            "directions": len(view.nodes) * (len(view.nodes) - 1),
-            "down": [
+        said = dict(
+            judged.in_words(),
+            ok=good,
+            expected=given.expect,
+            nodes=[view.node_as_dict(nodeid) for nodeid in sorted(view.fate)],
+            directions=len(view.nodes) * (len(view.nodes) - 1),
+            down=[
                 {"from": one.source, "to": one.target, "state": one.state, "dial": one.dial}
-                for one in down
+                for one in not_up(judged)
             ],
-            "seconds": round(took, 3),
-            "problem": problem,
-        }
+            seconds=round(took, 3),
+            problem=problem,
+        )
         out.write(json.dumps(said))
     elif seen is None:
         complain("%s: %s; waited %s" % (given.address, problem, duration(took)))
-    elif good:
-        out.write("ok after %s: %s" % (duration(took), summarize(view).text()))
     else:
-        out.write("\n".join(_what_is_missing(view, down, given.expect, problem, took)))
+        out.write("\n".join(_in_lines(judged, given.expect, problem, took)))
     return DONE if good else NO
 
 
-def not_up(view: View) -> List[Direction]:
-    """Return every direction between two nodes that is not known to be up, in order of labels."""
+def _is_good(judged: Judgement, expected: int) -> bool:
+    return len(judged.view.nodes) >= expected and judged.ok and not judged.summary.pending
+
+
+def not_up(judged: Judgement) -> List[Direction]:
+    """Return every direction between two nodes that is not known to be up, in order of labels.
+
+    Those of which nothing can be known are left out.
+    """
+    view, exempt = judged.view, judged.summary.gaps.exempt
     found = []
     ordered = sorted(view.nodes, key=view.label.__getitem__)
     for source, target in itertools.permutations(ordered, 2):
         unknown = Direction(source, target, State.UNKNOWN)
         direction = view.directions.get((source, target), unknown)
-        if direction.state != State.UP:
+        if direction.state != State.UP and (source, target) not in exempt:
             found.append(direction)
     return found
 
 
-def _what_is_missing(
-    view: View, down: List[Direction], expected: int, problem: str, took: float
-) -> List[str]:
-    lines = ["not ok after %s: %s" % (duration(took), summarize(view).text())]
+def _in_lines(judged: Judgement, expected: int, problem: str, took: float) -> List[str]:
+    """Return the answer, the verdicts, and the directions that are not up."""
+    good, view = _is_good(judged, expected), judged.view
+    said = "ok" if good else "not ok"
+    lines = ["%s after %s: %s" % (said, duration(took), judged.summary.text())]
     if len(view.nodes) < expected:
         lines[0] += "; %d nodes are expected" % expected
     if problem:
         lines.append("the node does not answer any more: %s" % problem)
+    lines += [verdict.text for verdict in judged.verdicts if verdict.kind != Kind.WELL]
+    down = not_up(judged)
     for one in down[:MANY]:
         why = IN_WORDS.get(one.dial, one.state) if one.state == State.DOWN else one.state
         lines.append("%s: %s" % (view.arrow(one.source, one.target), why))
@@ -108,16 +122,16 @@ def _what_is_missing(
 
 def _wait_for_all(
     address: Address, network: str, expected: int, deadline: float
-) -> Tuple[Optional[View], str]:
-    """Return the last answer, if there was one, and why the last question had none."""
+) -> Tuple[Optional[Judgement], str]:
+    """Return what the last answer means, if there was one, and why the last question had none."""
     asker = Asker(address, network, "check")
-    view, problem, pause = None, "", FIRST_PAUSE
+    judged, problem, pause = None, "", FIRST_PAUSE
     while True:
         try:
             left = max(LEAST_TRY, deadline - time.monotonic())
             answer = asker.ask(min(REQUEST_TIMEOUT, left))
-            view, problem = View(answer.rows, answer.stale_after), ""
-            if len(view.nodes) >= expected and not not_up(view):
+            judged, problem = Judgement(answer.rows, answer.stale_after), ""
+            if _is_good(judged, expected):
                 break
         except P2PError as error:
             problem = in_words(error)
@@ -127,4 +141,4 @@ def _wait_for_all(
         time.sleep(min(pause, left))
         pause = min(2 * pause, LONGEST_PAUSE)
     asker.close()
-    return view, problem
+    return judged, problem

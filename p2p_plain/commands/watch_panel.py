@@ -177,7 +177,8 @@ def _header(known: Known, now: float, columns: int, colour: bool) -> List[str]:
     else:
         name = "%s  %s" % (who(known.answer.hello), known.address)
         found = known.judged.summary
-        state = "%s, %d of %d directions up, answered %s ago" % (
+        state = "%s: %s, %d of %d directions up, answered %s ago" % (
+            "ok" if known.judged.ok else "not ok",
             count_of(found.nodes, "node"),
             found.up,
             found.known + found.unknown,
@@ -185,9 +186,10 @@ def _header(known: Known, now: float, columns: int, colour: bool) -> List[str]:
         )
         if known.problem:
             state = "LOST: %s; trying again; %s" % (known.problem, state)
+    good = not known.problem and (known.answer is None or known.judged.ok)
     made = [paint(name, BOLD, colour)]
     for line in textwrap.wrap(state, max(2, columns))[:LONGEST_HEADER]:
-        made.append(paint(line, RED if known.problem else "", colour))
+        made.append(paint(line, "" if good else RED, colour))
     return made
 
 

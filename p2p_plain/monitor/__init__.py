@@ -10,12 +10,14 @@ what comes out.  Read it in the order in which a measurement travels:
     ``survey``        all of that on the hooks of one node: what it measures, sends and hears
     ``view``          puts the rows together: which nodes there are, and the state of each direction
     ``labels``        what to call the nodes, given names that strangers chose
-    ``summary``       the network in one line
     ``verdict``       what a verdict is, and the phrases it is made of
+    ``gaps``          directions of which nothing is known, and verdicts on those that stay open
+    ``summary``       the network in one line
     ``outages``       verdicts on nodes that are down or cut off, and on splits
     ``blockages``     verdicts on dials that fail between live nodes
     ``slowness``      verdicts on slow and late nodes, and on slow pairs
-    ``judge``         all verdicts, the gravest first; a ``Judgement`` has rows, view and verdicts
+    ``judge``         all verdicts, the gravest first; a ``Judgement`` has rows, view and verdicts, and
+                      says whether the network is ok
 
 From ``view`` on there are no sockets, threads or clocks: the same rows give the same verdicts.
 """

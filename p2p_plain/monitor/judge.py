@@ -11,9 +11,10 @@ from ..common.typing import Any, Dict, List, Sequence
 from ..common.words import ago
 from . import outages, slowness
 from .blockages import blockages
+from .gaps import verdicts_on_gaps
 from .row_messages import Links
-from .summary import summarize
-from .verdict import KINDS, Failures, Kind, Verdict, names_of
+from .summary import Summary, summarize
+from .verdict import HARMLESS, KINDS, Failures, Kind, Verdict, names_of
 from .view import State, View
 
 MOST_ALIKE = 8
@@ -30,12 +31,15 @@ class Judgement:
         self.rows = rows
         self.view = View(rows, stale_after)
         self.summary = summarize(self.view)
-        self.verdicts = judge(self.view)
+        self.verdicts = judge(self.view, self.summary)
+        self.ok = not self.summary.down and all(v.kind in HARMLESS for v in self.verdicts)
+        """False if anything is known to be broken, or too little is known: the one answer of the
+        commands, the status page and the metrics."""
 
     def in_words(self) -> Dict[str, Any]:
-        """Return the summary and the verdicts, for JSON."""
+        """Return whether the network is ok, the summary and the verdicts, for JSON."""
         verdicts = [verdict.as_dict() for verdict in self.verdicts]
-        return {"summary": self.summary.text(), "verdicts": verdicts}
+        return {"ok": self.ok, "summary": self.summary.text(), "verdicts": verdicts}
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the rows too, for JSON."""
@@ -43,7 +47,7 @@ class Judgement:
         return dict(self.in_words(), rows=rows, stale_after=self.view.stale_after)
 
 
-def judge(view: View) -> List[Verdict]:
+def judge(view: View, summary: Summary) -> List[Verdict]:
     """Return one verdict for each cause of trouble, the gravest first; or the one that all is well."""
     failed: Failures = {
         pair: d.dial for pair, d in view.directions.items() if d.state == State.DOWN
@@ -54,19 +58,24 @@ def judge(view: View) -> List[Verdict]:
     found += outages.down_nodes(view, failed)
     found += outages.separate_parts(view, failed)
     found += blockages(view, failed)
+    found += _nothing_known(view, summary) or verdicts_on_gaps(view, summary.gaps.overdue)
     found += slowness.slow_nodes_and_pairs(view)
-    return _shortened(view, found) if found else [_nothing_wrong(view)]
+    return _shortened(view, found) if found else [_nothing_wrong(view, summary)]
 
 
-def _nothing_wrong(view: View) -> Verdict:
-    summary = summarize(view)
+def _nothing_known(view: View, summary: Summary) -> List[Verdict]:
+    text = ""
     if not view.nodes:
-        return Verdict(Kind.UNKNOWN, (), "no rows: nothing is known")
-    if not view.current:
+        text = "no rows: nothing is known"
+    elif not view.current:
         youngest = min(row.age for row in view.rows.values())
-        return Verdict(Kind.UNKNOWN, (), "all rows are old, the youngest %s" % ago(youngest))
-    if summary.nodes > 1 and not summary.known:
-        return Verdict(Kind.UNKNOWN, (), "%d nodes, no direction known yet" % summary.nodes)
+        text = "all rows are old, the youngest %s" % ago(youngest)
+    elif summary.nodes > 1 and not summary.known and not summary.gaps.overdue:
+        text = "%d nodes, no direction known yet" % summary.nodes
+    return [Verdict(Kind.UNKNOWN, (), text)] if text else []
+
+
+def _nothing_wrong(view: View, summary: Summary) -> Verdict:
     text = summary.text()
     silent = (view.live & view.rows.keys()) - view.current
     if silent:

@@ -2,6 +2,7 @@
 
 from ..common.typing import Iterable, NamedTuple, Optional
 from ..common.words import brief_ms, count_of
+from .gaps import Gaps, find_gaps, why_exempt
 from .view import Direction, State, View
 
 
@@ -23,11 +24,20 @@ class Summary(NamedTuple):
     """The slowest direction."""
     worst_arrow: str
     """Its nodes: ``a -> b``."""
+    gaps: Gaps
+    """Those of the unknown directions that stay so, or should have been known long ago."""
+    why_exempt: str
+    """``n7 sends no rows``."""
 
     @property
     def known(self) -> int:
         """The number of directions that are up or down."""
         return self.up + self.down
+
+    @property
+    def pending(self) -> int:
+        """The number of directions that will be known some time: all but the exempt ones."""
+        return self.unknown - len(self.gaps.exempt)
 
     def text(self) -> str:
         """``12 nodes, 132 of 132 directions up, p50 0.3 ms, worst 1.2 ms web-03 -> db-01``."""
@@ -35,6 +45,9 @@ class Summary(NamedTuple):
         if self.nodes > 1 and self.unknown:
             known = "%d of %d known directions up, %d unknown"
             parts.append(known % (self.up, self.known, self.unknown))
+            if self.why_exempt:
+                exempt = "" if not self.pending else "%d: " % len(self.gaps.exempt)
+                parts[-1] += " (%s%s)" % (exempt, self.why_exempt)
         elif self.nodes > 1:
             parts.append("%d of %d directions up" % (self.up, self.known))
         if self.p50_ms is not None and self.worst is not None:
@@ -50,6 +63,7 @@ def summarize(view: View) -> Summary:
     states = [direction.state for direction in view.directions.values()]
     up, down = states.count(State.UP), states.count(State.DOWN)
     measured = [d for d in view.directions.values() if d.p50_ms is not None]
+    gaps = find_gaps(view)
     worst = max(measured, key=lambda d: d.p50_ms or 0.0, default=None)
     return Summary(
         nodes=len(view.nodes),
@@ -61,6 +75,8 @@ def summarize(view: View) -> Summary:
         p50_ms=median(d.p50_ms or 0.0 for d in measured) if measured else None,
         worst=worst,
         worst_arrow="" if worst is None else view.arrow(worst.source, worst.target),
+        gaps=gaps,
+        why_exempt=why_exempt(view, gaps.exempt),
     )
 
 

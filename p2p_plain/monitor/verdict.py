@@ -26,14 +26,17 @@ class Kind:
     OUTBOUND_BLOCKED = "outbound-blocked"
     GROUP = "group"
     PAIR = "pair"
+    UNKNOWN = "unknown"
     SLOW = "slow"
     SLOW_PAIR = "slow-pair"
     LATE = "late"
-    UNKNOWN = "unknown"
     WELL = "well"
 
 
 KINDS = tuple(value for name, value in vars(Kind).items() if name.isupper())
+
+HARMLESS = frozenset((Kind.SLOW, Kind.SLOW_PAIR, Kind.LATE, Kind.WELL))
+"""With these the network is ok all the same: everyone can reach everyone."""
 
 
 class Verdict(NamedTuple):

@@ -103,9 +103,10 @@ class View:
 
     def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.stale_after = stale_after
-        peers = {link["nodeid"] for row in rows[:1] for link in row.links if is_connected(link)}
+        self.peers = {link["nodeid"] for row in rows[:1] for link in row.links if is_connected(link)}
+        """The peers of the asked node: their rows come from themselves."""
         self._stale_after = {
-            row.nodeid: _stale_after(row, stale_after, row.nodeid in peers) for row in rows
+            row.nodeid: _stale_after(row, stale_after, row.nodeid in self.peers) for row in rows
         }
         self.rows: Dict[str, Links] = {row.nodeid: row for row in rows}
         self._entries: Dict[str, Dict[str, _Entry]] = {

@@ -15,6 +15,7 @@ The cell in row a and column b describes the direction a -> b:
 ``ok``    a can dial b, and there is no round trip (no connection, or none measured)
 ``?``     unknown: no connection and no dial, or a's row is stale, or a itself runs late
           and blames b
+``!?``    unknown for so long that something is wrong (``monitor.gaps``)
 ``-``     the node itself
 ========  =============================================================================
 
@@ -26,7 +27,7 @@ from ..common.outcomes import IN_WORDS, MARKS
 from ..common.typing import Dict, List, NamedTuple
 from ..common.words import ago, brief_ms
 from ..monitor.slowness import is_slow
-from ..monitor.summary import summarize
+from ..monitor.summary import Summary, summarize
 from ..monitor.view import State, View
 from .text import BOLD, FAINT, GREEN, RED, YELLOW, as_encoded, columns_of, fit, paint, shorten
 
@@ -37,7 +38,9 @@ _LEGEND: Dict[str, str] = {
     mark: " or ".join(IN_WORDS[dial] for dial in MARKS if MARKS[dial] == mark)
     for mark in MARKS.values()
 }
-_LEGEND.update({"ok": "can be dialed", "?": "stale or unknown", "-": "itself"})
+_LEGEND.update(
+    {"ok": "can be dialed", "?": "stale or unknown", "!?": "unknown for too long", "-": "itself"}
+)
 
 _CORNER = "from\\to"
 
@@ -59,8 +62,8 @@ def draw(view: View, width: int, colour: bool = False, encoding: str = "utf-8") 
     shown = view.in_order()
     if not shown:
         return ["no rows: nothing is known"]
-    usual_ms = summarize(view).p50_ms or 0.0
-    cells = [[_cell(view, source, target, usual_ms) for target in shown] for source in shown]
+    summary = summarize(view)
+    cells = [[_cell(view, summary, source, target) for target in shown] for source in shown]
     ages = [_age(view, nodeid) for nodeid in shown]
     digits = len(str(len(shown)))
     labels = [as_encoded(view.label[nodeid], encoding) for nodeid in shown]
@@ -98,9 +101,11 @@ def draw(view: View, width: int, colour: bool = False, encoding: str = "utf-8") 
     return lines + _wrapped(legend, width)
 
 
-def _cell(view: View, source: str, target: str, usual_ms: float) -> Cell:
+def _cell(view: View, summary: Summary, source: str, target: str) -> Cell:
     if source == target:
         return Cell("-", FAINT)
+    if (source, target) in summary.gaps.overdue:
+        return Cell("!?", RED)
     direction = view.directions.get((source, target))
     if direction is None:
         return Cell("?", FAINT)
@@ -108,7 +113,7 @@ def _cell(view: View, source: str, target: str, usual_ms: float) -> Cell:
         return Cell(MARKS[direction.dial], RED)
     colour = GREEN if direction.state == State.UP else ""
     if direction.p50_ms is not None:
-        slow = is_slow(direction.p50_ms, usual_ms)
+        slow = is_slow(direction.p50_ms, summary.p50_ms or 0.0)
         return Cell(brief_ms(direction.p50_ms, ""), YELLOW if slow else colour)
     return Cell("ok", colour) if direction.state == State.UP else Cell("?", FAINT)
 

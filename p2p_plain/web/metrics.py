@@ -24,8 +24,8 @@ from .. import __version__
 from ..common.outcomes import FAILURES, OK, UNKNOWN
 from ..common.typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 from ..monitor.labels import alike
+from ..monitor.judge import Judgement
 from ..monitor.row_messages import Link, Links, is_connected
-from ..monitor.summary import Summary
 
 Sample = Tuple[Dict[str, str], Optional[float]]
 """Labels and a value; without a value it is left out."""
@@ -34,13 +34,14 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposition(
-    row: Links, summary: Summary, counters: Mapping[str, Any], system: Mapping[str, float]
+    seen: Judgement, counters: Mapping[str, Any], system: Mapping[str, float]
 ) -> bytes:
     """Return the whole text.
 
-    ``row`` is the node's own, ``summary`` the network's, ``counters`` comes from ``Node.counters``
-    and ``system`` from ``process``.
+    ``seen`` is what the node knows of the network, ``counters`` comes from ``Node.counters`` and
+    ``system`` from ``process``.
     """
+    summary = seen.summary
     text = _Text()
     gauge = text.gauge
     version = {"python": platform.python_version(), "version": __version__}
@@ -48,8 +49,10 @@ def exposition(
     gauge("uptime_seconds", "How long the node has been running.", ({}, counters["uptime_seconds"]))
     help = "How late the node itself runs; a late node's measurements say little about others."
     gauge("self_lag_seconds", help, ({}, counters["lag_seconds"]))
-    _peers(text, row)
+    _peers(text, seen.rows[0])
     _round_trips(text, counters["pings"])
+    help = "1 if all is well, as the verdicts say; 0 if anything is broken, or unknown for too long."
+    gauge("network_ok", help, ({}, int(seen.ok)))
     gauge("nodes", "Nodes of the network that have not left it.", ({}, summary.nodes))
     gauge(
         "directions",

@@ -158,7 +158,7 @@ class StatusPage:
 
     def _metrics(self, seen: Judgement) -> Response:
         counters = self._node.counters()
-        text = metrics.exposition(seen.rows[0], seen.summary, counters, metrics.process())
+        text = metrics.exposition(seen, counters, metrics.process())
         return Response(metrics.CONTENT_TYPE, text)
 
     def _targets(self) -> Response:
@@ -176,23 +176,19 @@ class StatusPage:
 
 def _cluster(seen: Judgement) -> Response:
     view, summary = seen.view, seen.summary
-    said: Dict[str, Any] = {
-        "ok": summary.down == 0,
-        "nodes": summary.nodes,
-        "up": summary.up,
-        "down": summary.down,
-        "unknown": summary.unknown,
-        "summary": summary.text(),
-    }
-    if not summary.down:
-        return _json(said)
-    said["verdicts"] = seen.in_words()["verdicts"]
-    said["directions_down"] = [
-        {"from": view.label[source], "to": view.label[target], "dial": direction.dial}
-        for (source, target), direction in sorted(view.directions.items())
-        if direction.state == State.DOWN
-    ]
-    return _json(said, HTTPStatus.SERVICE_UNAVAILABLE)
+    said = dict(
+        seen.in_words(),
+        nodes=summary.nodes,
+        up=summary.up,
+        down=summary.down,
+        unknown=summary.unknown,
+        directions_down=[
+            {"from": view.label[source], "to": view.label[target], "dial": direction.dial}
+            for (source, target), direction in sorted(view.directions.items())
+            if direction.state == State.DOWN
+        ],
+    )
+    return _json(said, HTTPStatus.OK if seen.ok else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
@@ -202,33 +198,39 @@ def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
 def _cells(seen: Judgement, shown: List[str]) -> List[List[Optional[List[Any]]]]:
     """Return the matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
 
-    ``mark`` is ``ok``, ``?``, ``in`` (connected, and not dialed yet), or that of a failure.
+    ``mark`` is ``ok``, ``?``, ``!?`` (unknown for too long), ``in`` (connected, and not dialed yet),
+    or that of a failure.
     ``connection`` is 0 without one, 1 if the source dialed it, 2 if the target did.  Times are in
     milliseconds.  Lists, not objects, because a hundred nodes have ten thousand cells.
     """
     links = {row.nodeid: {link["nodeid"]: link for link in row.links} for row in seen.rows}
     directions = seen.view.directions
+    overdue = seen.summary.gaps.overdue
     return [
         [
-            _cell(directions.get((source, target)), links.get(source, {}).get(target, {}))
+            _cell(
+                directions.get((source, target)),
+                links.get(source, {}).get(target, {}),
+                (source, target) in overdue,
+            )
             for target in shown
         ]
         for source in shown
     ]
 
 
-def _cell(direction: Optional[Direction], link: Dict[str, Any]) -> Optional[List[Any]]:
-    if direction is None:
-        return None
-    if direction.state == State.STALE:
-        return ["?", 0, None, None, None]
+def _cell(
+    direction: Optional[Direction], link: Dict[str, Any], overdue: bool
+) -> Optional[List[Any]]:
+    mark = "!?" if overdue else "?"
+    if direction is None or direction.state == State.STALE:
+        return [mark, 0, None, None, None] if overdue or direction is not None else None
     measured = direction.p50_ms is not None
-    mark = "?"
     if direction.state == State.DOWN:
         mark = MARKS[direction.dial]
     elif direction.state == State.UP:
         mark = "ok"
-    elif measured and direction.dial not in MARKS:
+    elif measured and direction.dial not in MARKS and not overdue:
         mark = "in"
     connection = 0
     if direction.connected:

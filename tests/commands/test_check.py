@@ -19,14 +19,15 @@ def test_a_whole_mesh_is_ok(typed):
             assert re.match(r"ok after \d\.\d s: 3 nodes, 6 of 6 directions up, .*\n$", out)
 
 
-def test_directions_that_are_down_are_listed(typed):
+def test_what_is_wrong_is_named_and_then_each_direction_that_is_down(typed):
     rows = with_dial(mesh(3), 0, 2, "refused")
     with FakeNode(rows) as node:
         code, out, err = typed("check", node.text, "--within", "0.2")
         assert (code, err) == (1, "")
-        first, second = out.splitlines()
+        first, cause, direction = out.splitlines()
         assert first.startswith("not ok after ")
-        assert second == "node-01 -> node-03: refused"
+        assert cause.startswith("node-01 -> node-03 refused: ")
+        assert direction == "node-01 -> node-03: refused"
         code, out, _ = typed("check", node.text, "--within", "0", "--json")
     said = json.loads(out)
     assert (code, said["ok"], said["directions"], said["expected"]) == (1, False, 6, 2)
@@ -126,5 +127,5 @@ def test_the_list_of_directions_has_a_bound(typed, monkeypatch):
             entry["dial"] = "refused"
     with FakeNode(rows) as node:
         _, out, _ = typed("check", node.text, "--within", "0")
-    assert len(out.splitlines()) == 5
+    assert sum(": refused" in line and "->" in line for line in out.splitlines()) == 3
     assert out.splitlines()[-1] == "... and 9 more; --json has all"

@@ -106,7 +106,7 @@ def test_each_node_has_a_line_with_every_measurement():
     rows[0]["links"][1].update(dial="timeout", rtt_ms=153.2, rtt_p50_ms=12.34, up_s=3900)
     lines = drawn(state_of(rows), 120)
     assert lines[0] == "node-01 00000001  127.0.0.1:6000"
-    assert lines[1] == "3 nodes, 5 of 6 directions up, answered 1.0 s ago"
+    assert lines[1] == "not ok: 3 nodes, 5 of 6 directions up, answered 1.0 s ago"
     titles = ["NAME", "ADDRESS", "DIR", "DIAL", "LAST/ms", "P50", "WORST", "JITTER", "UP", "SEEN"]
     assert lines[2].split() == titles
     second = " ".join(lines[3].split()[:-1])
@@ -182,7 +182,7 @@ def test_the_matrix_can_replace_the_peers():
 
 def test_a_lost_node_is_marked_and_its_last_answer_stays():
     lines = drawn(state_of(mesh(3), problem="connection refused"))
-    assert lines[1].startswith("LOST: connection refused; trying again; 3 nodes, ")
+    assert lines[1].startswith("LOST: connection refused; trying again; ok: 3 nodes, ")
     assert "answered 1.0 s ago" in " ".join(lines[1:4])
     assert any(line.startswith("node-02") for line in lines)
 
@@ -389,7 +389,7 @@ def node():
 def test_the_screen_shows_the_nodes_and_q_ends_it(node):
     with Terminal(node.text) as terminal:
         shown = terminal.wait_for("node-04")
-        assert shown.startswith("node-01 00000001  %s\n4 nodes, 12 of 12" % node.text)
+        assert shown.startswith("node-01 00000001  %s\nok: 4 nodes, 12 of 12" % node.text)
         assert not terminal.given_back()
         assert not terminal.mode()[3] & termios.ECHO
         assert 25 not in terminal.modes

@@ -5,11 +5,10 @@ import random
 import uuid
 
 from p2p_plain.common.outcomes import FAILURES
-from p2p_plain.monitor.judge import judge
+from p2p_plain.monitor.judge import Judgement
 from p2p_plain.monitor.row_messages import Links
-from p2p_plain.monitor.summary import summarize
 from p2p_plain.monitor.verdict import Kind
-from p2p_plain.monitor.view import Direction, State, View
+from p2p_plain.monitor.view import Direction, State
 
 STALE = 180.0
 
@@ -44,6 +43,8 @@ class World:
         self.silent = set()
         """Nodes whose row nobody has."""
         self.dead = set()
+        self.unmet = set()
+        """Pairs of which the row of the first does not name the second."""
         self.sparse = False
 
     def __len__(self):
@@ -61,6 +62,11 @@ class World:
         self.disconnect(a, b)
         self.dialed[a, b] = True
         self.rtt[a, b] = rtt
+
+    def never_met(self, a, b):
+        """Neither reports on the other, and nobody knows why."""
+        self.disconnect(a, b)
+        self.unmet |= {(a, b), (b, a)}
 
     def be_older(self, x):
         """Node ``x`` has the last version."""
@@ -104,7 +110,7 @@ class World:
 
     def in_touch(self, a, b):
         """True if ``a`` knows ``b``.  Only in a sparse network not everyone knows everyone."""
-        return self.key(a, b) in self.dialed or not self.sparse
+        return (a, b) not in self.unmet and (self.key(a, b) in self.dialed or not self.sparse)
 
     def link(self, a, b):
         pair = self.key(a, b)
@@ -143,11 +149,14 @@ class World:
 
     # -- what is made of them -------------------------------------------------------
 
+    def judged(self, rows=None):
+        return Judgement(self.rows() if rows is None else list(rows), STALE)
+
     def view(self, rows=None):
-        return View(self.rows() if rows is None else list(rows), STALE)
+        return self.judged(rows).view
 
     def verdicts(self, rows=None):
-        return judge(self.view(rows))
+        return self.judged(rows).verdicts
 
     def sentences(self, rows=None):
         return [verdict.text for verdict in self.verdicts(rows)]
@@ -167,7 +176,7 @@ class World:
         return self.direction(a, b, rows).state
 
     def summary(self, rows=None):
-        return summarize(self.view(rows))
+        return self.judged(rows).summary
 
 
 def be_late(world, x, lag=250.0):

@@ -7,9 +7,8 @@ import subprocess
 
 import pytest
 
+from p2p_plain.monitor.judge import Judgement
 from p2p_plain.monitor.row_messages import Links
-from p2p_plain.monitor.summary import summarize
-from p2p_plain.monitor.view import View
 from p2p_plain.web import metrics
 from p2p_plain.web.metrics import peer_labels
 from tests.support import new_id, wait_until
@@ -76,7 +75,7 @@ def exposition(rows, **counters):
     """Return the metrics as families and as text."""
     said = PageNode(rows).counters()
     said.update(counters)
-    text = metrics.exposition(rows[0], summarize(View(rows, 3.0)), said, metrics.process()).decode("utf-8")
+    text = metrics.exposition(Judgement(rows, 3.0), said, metrics.process()).decode("utf-8")
     return parse(text), text
 
 
@@ -174,7 +173,7 @@ def test_the_metrics_of_real_nodes_are_valid(make_node):
     second = make_node(name="second", bootstrap=first, ping_interval=0.2)
     wait_until(lambda: first.counters()["pings"]["count"] and second.peers())
     rows = first.rows()
-    text = metrics.exposition(rows[0], summarize(View(rows, 0.6)), first.counters(), metrics.process())
+    text = metrics.exposition(Judgement(rows, 0.6), first.counters(), metrics.process())
     families = parse(text.decode("utf-8"))
     assert by_peer(families, "p2p_plain_peer_up") == {"second": 1}
     bounds = [dict(labels).get("le") for _, labels in families["p2p_plain_ping_duration_seconds"][1]]

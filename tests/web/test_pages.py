@@ -119,10 +119,11 @@ def test_the_page_gets_the_words_for_failures(serve):
     assert get(serve(), "/page.json").json()["failures"]["timeout"] == ["!T", "timed out"]
 
 
-def test_cluster_is_200_while_every_known_direction_is_up(serve):
+def test_cluster_is_200_while_all_is_well(serve):
     got = get(serve(), "/cluster")
     assert got.code == 200
     assert got.json()["ok"] is True
+    assert [verdict["kind"] for verdict in got.json()["verdicts"]] == ["well"]
     assert (got.json()["up"], got.json()["down"]) == (6, 0)
 
 
@@ -133,6 +134,20 @@ def test_cluster_is_503_with_the_directions_that_are_down(serve):
     assert (got.code, got.json()["ok"], got.json()["down"]) == (503, False, 1)
     assert got.json()["directions_down"] == [{"from": "a", "to": "c", "dial": "refused"}]
     assert any("refused" in verdict["text"] for verdict in got.json()["verdicts"])
+
+
+def test_what_is_unknown_for_too_long_is_503_and_marked(serve):
+    rows = [
+        row._replace(probe_interval=5.0, links=tuple(dict(link, up_s=600.0) for link in row.links))
+        for row in full_mesh(["a", "b", "c"])
+    ]
+    rows[0].links[1].update(direction="none", dial="unknown")
+    rows[2].links[0].update(direction="none")
+    page = serve(PageNode(rows))
+    got = get(page, "/cluster")
+    assert (got.code, got.json()["ok"], got.json()["down"]) == (503, False, 0)
+    assert got.json()["verdicts"][0]["text"].startswith("a -> c: nothing known ")
+    assert get(page, "/page.json").json()["cells"][0][2] == ["!?", 0, None, None, None]
 
 
 def test_sd_has_a_target_for_each_node_with_a_page_this_one_included(serve):
