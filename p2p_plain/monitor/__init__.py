@@ -7,6 +7,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``reach``         dials each known node again and again: which ones can be dialed now?
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe
+    ``unmet``         which nodes exist that this one has not met, by the rows of others
     ``survey``        all of that on the hooks of one node: what it measures, sends and hears
     ``view``          puts the rows together: which nodes there are, and the state of each direction
     ``labels``        what to call the nodes, given names that strangers chose

@@ -1,4 +1,4 @@
-"""Whether each node that we have met can be dialed now: what the probes found.
+"""Whether each node that we know of can be dialed now: what the probes found.
 
 A standing connection does not show that.  If the other end dialed it, it works through a firewall
 that drops every dial of ours, and nobody would notice before it breaks.  So each node is dialed again
@@ -8,6 +8,9 @@ result is one word, the *outcome* (see ``common.outcomes``).
 A node may claim several addresses (the one it connects from, the one it advertises).  They are
 tried in turn, a *round*; one ``ok`` is enough, and otherwise the first one's outcome counts.  A
 failure on our own side (no descriptor left) is no outcome, and the one before stays.
+
+A node that we have not met is probed too, where others say that it is, for as long as somebody is
+connected to it (see ``unmet``).  Here it is one that was only *heard of*.
 
 ``survey`` asks what to probe, and reports what came of it.  No sockets and no threads; the clock
 and the randomness are passed in.
@@ -19,7 +22,7 @@ from threading import Lock
 from ..common.address import Address
 from ..common.events import Emit
 from ..common.outcomes import OK, TIMEOUT, UNKNOWN
-from ..common.typing import Dict, FrozenSet, List, NamedTuple, Optional, Sequence, Set
+from ..common.typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set
 from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
@@ -39,6 +42,17 @@ PATIENT_WITH = 3
 """After so many failures in a row, further ones do not make a node wait longer for its turn."""
 
 
+HEARD_WAIT = 8.0
+"""Seconds (``probe_interval`` if that is less) that the first probe of a node waits of which we have
+only heard.  Most of them are about to become peers: where 32 start together each hears of all others
+within a second."""
+
+ASK_AGAIN_AFTER = 60.0
+ASK_SOON_AGAIN_AFTER = 5.0
+"""Seconds after which others are asked again where a node is that was only heard of: if its addresses
+are known, and if not."""
+
+
 class Probe(NamedTuple):
     """An address to dial, and the node that should be found there."""
 
@@ -46,6 +60,8 @@ class Probe(NamedTuple):
     address: Address
     proven: bool
     """True if that node has been found before, there or elsewhere."""
+    heard: bool = False
+    """True if we have only heard of it."""
 
 
 class Reachable(NamedTuple):
@@ -62,7 +78,7 @@ class Reachable(NamedTuple):
 
 
 class Met:
-    """One node that is or was a peer.  All but the nodeid under the lock of ``Reach``."""
+    """One node that is or was a peer, or of which we have heard.  All but the nodeid under the lock of ``Reach``."""
 
     def __init__(self, nodeid: str, name: str, now: float) -> None:
         self.nodeid = nodeid
@@ -74,6 +90,12 @@ class Met:
         """Those of them that the node has claimed, and whose first probe has not ended."""
         self.proven = False
         """True if it has been found anywhere, ever."""
+        self.heard_at: Optional[float] = None
+        """When others last said where it is, if we have only heard of it."""
+        self.doubt: Optional[DialEnd] = None
+        self.doubted_at = now
+        """The first failure since it was found, and when, if we have only heard of it: it may have left,
+        and those who know have not said so yet."""
         self.failures = 0
         """Failures in a row."""
         self.dial = UNKNOWN
@@ -93,7 +115,7 @@ class Met:
 
 
 class Reach:
-    """The nodes that one node has met, by nodeid.  Any thread may call any method."""
+    """The nodes that one node knows of, by nodeid.  Any thread may call any method."""
 
     def __init__(self, probe_interval: float, rng: Random, emit: Emit) -> None:
         self._probe_interval = probe_interval
@@ -104,8 +126,8 @@ class Reach:
         self._lock = Lock()
         # Guarded by _lock.
         self._met: Dict[str, Met] = {}
-        """The peers, and former peers with a proven address: bounded by ``max_peers`` and by the
-        address book."""
+        """The peers, former peers with a proven address, and nodes heard of: bounded by ``max_peers``, by
+        the address book, and by ``unmet.MOST_NODES``."""
         self._changes = 0
         self._under_way: List[Probe] = []
         """Probes that have not ended, even if their node has been forgotten since."""
@@ -117,7 +139,12 @@ class Reach:
     def met(self, nodeid: str, name: str, now: float) -> None:
         """Note a peer that has connected."""
         with self._lock:
-            self._met.setdefault(nodeid, Met(nodeid, name, now)).name = name
+            met = self._met.get(nodeid)
+            if met is None or (met.heard_at is not None and not met.proven):
+                # It says itself where it is.  What others said is of no use any more.
+                met = self._met[nodeid] = Met(nodeid, name, now)
+            met.name = name
+            met.heard_at = met.doubt = None
 
     def claimed(self, nodeid: str, address: Address, now: float) -> None:
         """Note an address at which the node says it can be dialed.  It is being probed already."""
@@ -137,10 +164,13 @@ class Reach:
             met.addresses.insert(1, address)  # behind the best one
             met.claims.add(address)
 
-    def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
-        """Probe a node that has lost its connection at once, where it was found; else drop it.
+    def lost(
+        self, nodeid: str, proven: Sequence[Address], now: float, exists: bool = False
+    ) -> None:
+        """Probe a node that has lost its connection at once, where it was found.
 
-        The outcome of the last probe, perhaps a minute ago, says nothing about now.
+        The outcome of the last probe, perhaps a minute ago, says nothing about now.  A node that was
+        never found is one that was heard of, if it ``exists`` for others, and dropped otherwise.
         """
         with self._lock:
             met = self._met.get(nodeid)
@@ -150,8 +180,53 @@ class Reach:
                 del met.addresses[CLAIMS_A_PEER:]
                 met.round = [address for address in met.round if address in met.addresses]
                 met.next_probe_at = now
+            elif met is not None and exists:
+                met.heard_at, met.next_probe_at = float("-inf"), now
             elif met is not None:
                 del self._met[nodeid]
+
+    def strangers(self, existing: Mapping[str, float], now: float) -> FrozenSet[str]:
+        """Return those of the unmet nodes about which others should be asked; see ``heard_of``.
+
+        ``existing`` has all nodes that exist and are no peers, and as of when.  Any other one of which
+        we have only heard is dropped: nobody is connected to it any more.
+        """
+        with self._lock:
+            strange = set(existing.keys() - self._met.keys())
+            for met in list(self._met.values()):
+                if met.heard_at is None:
+                    continue
+                again = ASK_AGAIN_AFTER if met.addresses else ASK_SOON_AGAIN_AFTER
+                if met.nodeid not in existing:
+                    del self._met[met.nodeid]
+                    self._changes += 1
+                    continue
+                if met.doubt is not None and existing[met.nodeid] > met.doubted_at:
+                    self._judge_locked(met, met.doubt)
+                    met.doubt = None
+                if now - met.heard_at >= again:
+                    strange.add(met.nodeid)
+            return frozenset(strange)
+
+    def heard_of(self, nodeid: str, name: str, addresses: Sequence[Address], now: float) -> None:
+        """Note what others say of a node that we have not met: its name, and where it may be."""
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is None:
+                met = self._met[nodeid] = Met(nodeid, name, now)
+            elif met.heard_at is None:
+                return  # we have met it meanwhile
+            met.heard_at = now
+            met.name = name or met.name
+            if not met.addresses:
+                wait = min(HEARD_WAIT, self._probe_interval)
+                met.next_probe_at = now + wait * self._rng.uniform(0.75, 1.0)
+            found = met.addresses[:1] if met.proven else []
+            new = found + [address for address in addresses if address not in found]
+            if new:
+                met.claims = {a for a in new if a in met.claims or a not in met.addresses}
+                met.round = [address for address in met.round if address in new]
+                met.addresses = new[:CLAIMS_A_PEER]
 
     def forget(self, nodeid: str) -> None:
         """Drop a node that has left for good, or that has no address left to try."""
@@ -186,7 +261,8 @@ class Reach:
                     met.round, met.found, met.failure = list(met.addresses), False, None
                 met.probing = address = met.round.pop(0)
                 self._tried_locked(met, now)
-                begun.append(Probe(met.nodeid, address, met.proven))
+                heard = met.heard_at is not None
+                begun.append(Probe(met.nodeid, address, met.proven, heard))
                 self._under_way.append(begun[-1])
             return begun
 
@@ -238,7 +314,10 @@ class Reach:
         missing = [
             met
             for met in idle
-            if met.proven and met.nodeid not in connected and now - met.tried_at >= SCOUT_AGAIN_AFTER
+            if met.proven
+            and met.heard_at is None
+            and met.nodeid not in connected
+            and now - met.tried_at >= SCOUT_AGAIN_AFTER
         ]
         if not missing:
             return None
@@ -258,7 +337,7 @@ class Reach:
         if met.round:
             met.next_probe_at = now  # go on with it as soon as there is room
         elif met.failure is not None and not met.found:
-            self._judge_locked(met, met.failure)
+            self._failed_locked(met, met.failure, now)
 
     def _dialed_locked(self, met: Met, end: DialEnd, now: float) -> None:
         """A dial for a peer, or the probe of a claim, has ended.  It counts as a round.
@@ -271,8 +350,15 @@ class Reach:
         met.claims.discard(end.address)
         alone = met.addresses == [end.address]
         if (alone or (met.dial == UNKNOWN and not met.claims)) and not _is_outdated(met, end, now):
-            self._judge_locked(met, end)
             self._tried_locked(met, now)
+            self._failed_locked(met, end, now)
+
+    def _failed_locked(self, met: Met, end: DialEnd, now: float) -> None:
+        """Note a failure.  Where we have only heard of a node, it may just have left."""
+        if met.heard_at is None or met.dial != OK:
+            self._judge_locked(met, end)
+        elif met.doubt is None:
+            met.doubt, met.doubted_at = end, now
 
     def _tried_locked(self, met: Met, now: float, for_the_first_time: bool = False) -> None:
         """Set the next time: in an interval, or a little earlier by chance, so that nodes spread out.
@@ -288,6 +374,7 @@ class Reach:
         """The node has answered: its address is tried first from now on."""
         first = not met.proven
         met.found = met.proven = True
+        met.doubt = None
         met.ok_at = now
         met.failures = 0
         met.addresses = [end.address] + [other for other in met.addresses if other != end.address]

@@ -1,6 +1,6 @@
 """Rows on the wire: ``getlinks`` asks for the matrix, each ``links`` carries one row of it.
 
-A *row* is what one node has measured: a *link* for each other node that it has met.  Importing this
+A *row* is what one node has measured: a *link* for each other node that it knows of.  Importing this
 module registers both messages, each field checked on arrival (see ``node.messages``).
 
 **Nobody is punished for a third party's text.**  A row may come from another node than its author, and

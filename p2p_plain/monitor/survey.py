@@ -1,7 +1,7 @@
 """What one node measures, and what it hears of the measurements of others.
 
 Built on the hooks of ``node``: peers that come and go are probed for as long as they may be found
-(``reach``); what was measured becomes this node's own row, which goes to every peer; and the rows of
+(``reach``), and so are nodes that only others have met (``unmet``); what was measured becomes this node's own row, which goes to every peer; and the rows of
 others are kept (``rows``), so that any node can answer ``getlinks`` with the whole matrix.
 
 No sockets and no threads.  Any thread may call any method, unless it says otherwise.
@@ -10,11 +10,11 @@ No sockets and no threads.  Any thread may call any method, unless it says other
 from random import Random
 from threading import Lock
 
-from ..common.address import Address, is_shareable
+from ..common.address import Address, is_loopback, is_shareable
 from ..common.config import Config
 from ..common.errors import PeerMisbehaved
 from ..common.events import Events
-from ..common.outcomes import SILENT, WRONG_PEER
+from ..common.outcomes import OK, SILENT, WRONG_PEER
 from ..common.typing import Any, Callable, Dict, List, Optional, Tuple
 from ..node.hooks import DialEnd, Hooks, Lines
 from ..node.lateness import LATE_SECONDS
@@ -25,7 +25,8 @@ from .reach import Reach
 from .row_messages import (
     BEGINNING, GETLINKS, LINK_FIELDS, GetLinks, Links, encode_end_of_links, encode_links,
 )
-from .rows import STALE_AFTER_INTERVALS, Row, Rows, read_row
+from .rows import MAX_ROWS, STALE_AFTER_INTERVALS, Row, Rows, read_row
+from .unmet import described, rows_about, unmet_nodes
 
 _OF_PEER = tuple(field for field in LINK_FIELDS if field in PeerInfo._fields)
 
@@ -39,6 +40,9 @@ many start at once, everything changes all the time."""
 
 READ_A_TICK = 4
 """Rows that the pinger reads in one tick: as many as come in one (``ROWS_A_SECOND``)."""
+
+LOOK_EVERY = 1.0
+"""Seconds from one look at which nodes exist that we have not met to the next."""
 
 ANSWER_FRESH = 0.5
 """Seconds for which the same answer is given to everyone who asks for all rows.  Making it takes
@@ -62,6 +66,7 @@ class Survey(Hooks):
         self._rng = rng
         # The pinger's thread only.
         self._ask_at = clock() + config.ping_interval
+        self._look_at = clock()
         self._row_at = clock()
         self._row_changes = 0
         """When our row last went to everyone, and how many changes there had been by then."""
@@ -69,6 +74,9 @@ class Survey(Hooks):
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
         """The last answer to ``getlinks``, and when it was made."""
+        self._gone: Dict[str, float] = {}
+        """By nodeid, the one that left first first: since when what others say of it counts again.
+        They notice it a little later than we do."""
 
     def attach(self, overlay: Overlay) -> None:
         """Measure for the node whose rules these are."""
@@ -99,6 +107,8 @@ class Survey(Hooks):
 
     def met(self, peer: Peer, now: float) -> None:
         """Probe the peer from now on, also after its connection."""
+        with self._lock:
+            self._gone.pop(peer.nodeid, None)
         self.reach.met(peer.nodeid, peer.name, now)
 
     def claimed(self, peer: Peer, address: Address, now: float) -> None:
@@ -107,16 +117,16 @@ class Survey(Hooks):
 
     def moved(self, nodeid: str, now: float) -> None:
         """Forget a node that cannot be found any more."""
-        self.reach.forget(nodeid)
-        self.rows.forget(nodeid)
+        self._forget(nodeid, now)
 
     def lost(self, peer: Peer, reason: str, now: float) -> None:
         """Look for the peer where it was found, unless it said that it stops."""
         if reason == "stopping":
-            self.moved(peer.nodeid, now)
+            self._forget(peer.nodeid, float("inf"))  # a nodeid is new at every start
         else:
             proven = [where for where, _ in self._book.proven([peer.nodeid])]
-            self.reach.lost(peer.nodeid, proven, now)
+            exists = peer.nodeid in self._unmet(self.rows.all(now))
+            self.reach.lost(peer.nodeid, proven, now, exists)
 
     def dial_ended(self, end: DialEnd, now: float) -> None:
         """Note what a dial has shown.  The end of a probe makes room for the next one."""
@@ -129,8 +139,9 @@ class Survey(Hooks):
             self._probe(now)
 
     def ticked(self, now: float) -> None:
-        """Probe what is due, ask for rows, send our own.  The pinger's thread."""
+        """Look for nodes, probe what is due, ask for rows, send our own.  The pinger's thread."""
         self._read_changed(now)
+        self._look_around(now)
         self._probe(now)
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
@@ -147,7 +158,7 @@ class Survey(Hooks):
         return self._table.snapshot({n: (one.dial, one.seconds) for n, one in found.items()})
 
     def own_row(self) -> Links:
-        """Return what this node has measured to each node that is or was its peer."""
+        """Return what this node has measured to each node that it knows of."""
         links: List[Dict[str, Any]] = []
         changes = self._table.changes()  # read first: the number is never newer than the links
         others = self.reach.all()
@@ -156,7 +167,9 @@ class Survey(Hooks):
             link = {field: getattr(peer, field) for field in _OF_PEER}
             link["up_s"] = round(peer.up_seconds, 1)
             link["why"] = found.why if found is not None else ""
-            if "%" in peer.address:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
+            if found is not None and found.dial == OK and found.address is not None:
+                link["address"] = str(found.address)  # where others should look for it
+            if "%" in link["address"]:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
                 link["address"] = None
             links.append(link)
         for nodeid, met in others.items():
@@ -225,12 +238,47 @@ class Survey(Hooks):
             if links is not None:
                 self.rows.read(links, now)
 
+    def _forget(self, nodeid: str, until: float) -> None:
+        """Drop a node, and ignore what others say of it ``until`` then."""
+        with self._lock:
+            self._gone.pop(nodeid, None)
+            self._gone[nodeid] = until
+            if len(self._gone) > MAX_ROWS:
+                del self._gone[next(iter(self._gone))]
+        self.reach.forget(nodeid)
+        self.rows.forget(nodeid)
+
+    def _unmet(self, rows: List[Row]) -> Dict[str, float]:
+        with self._lock:
+            gone = dict(self._gone)
+        return unmet_nodes(rows, self._table.nodeids(), self._nodeid, gone)
+
+    def _look_around(self, now: float) -> None:
+        """Find out which nodes exist that we have not met, and where they are."""
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_EVERY
+        rows = self.rows.all(now)
+        strangers = self.reach.strangers(self._unmet(rows), now)
+        if strangers:
+            links = [row for row in map(self._read, rows_about(rows, strangers)) if row is not None]
+            for nodeid, name, addresses in described(links, strangers, self._is_here):
+                self.reach.heard_of(nodeid, name, addresses, now)
+
+    def _is_here(self, nodeid: str) -> bool:
+        """True if a node is on this machine: it knows the others here by their loopback addresses."""
+        peer = self._table.get(nodeid)
+        if peer is not None:
+            return is_loopback(peer.link.remote.host)
+        found = self.reach.all().get(nodeid)
+        return found is not None and found.address is not None and is_loopback(found.address.host)
+
     def _probe(self, now: float) -> None:
         while not self._discovery.stopping():
             probes = self.reach.due(now, self._table.nodeids())
             for probe in probes:
                 nodeid, address = probe.nodeid, probe.address
-                if not self._discovery.may_be_found(nodeid):
+                if not probe.heard and not self._discovery.may_be_found(nodeid):
                     self.reach.forget(nodeid)
                     self.reach.ended(DialEnd(nodeid, address, None, None, True), now)
                 elif self._book.knows_as_mine(address):

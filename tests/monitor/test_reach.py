@@ -5,7 +5,10 @@ import random
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.monitor.reach import MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL, Reach, Reachable
+from p2p_plain.monitor.reach import (
+    ASK_AGAIN_AFTER, ASK_SOON_AGAIN_AFTER, HEARD_WAIT, MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL,
+    Reach, Reachable,
+)
 from p2p_plain.node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from p2p_plain.node.connector import DIAL_TIMEOUT
 from p2p_plain.node.hooks import DialEnd
@@ -368,3 +371,83 @@ def test_a_dial_from_before_the_last_success_has_no_say_when_it_times_out(reach,
     assert reach.all()[NODE].dial == "ok"
     reach.ended(DialEnd(NODE, A, "timeout", None, False), 300.0)
     assert told == [("ok", "timeout", str(A))]
+
+
+# -- nodes that were only heard of ----------------------------------------------------------
+
+
+def hear(reach, addresses=(A,), now=0.0, nodeid=NODE):
+    assert reach.strangers({nodeid: now}, now) == {nodeid}
+    reach.heard_of(nodeid, "a name", list(addresses), now)
+
+
+def test_a_node_heard_of_is_probed_after_a_moment_and_then_once_an_interval(reach, told):
+    hear(reach)
+    assert reach.all() == {NODE: Reachable("unknown", None, A, "a name")}
+    assert reach.due(0.7 * HEARD_WAIT, NOBODY) == []
+    assert round_of(reach, HEARD_WAIT, NOBODY, n1="timeout") == [A]
+    assert told == [("unknown", "timeout", str(A))]
+    assert reach.due(HEARD_WAIT + 0.8 * INTERVAL, NOBODY) == []
+    assert round_of(reach, HEARD_WAIT + INTERVAL, NOBODY, n1="ok") == [A]
+    # And it is no missing node: nobody has lost it.
+    assert reach.due(HEARD_WAIT + INTERVAL + 2 * SCOUT_AGAIN_AFTER, NOBODY) == []
+
+
+def test_of_a_node_heard_of_a_dial_is_as_good_as_its_first_probe(reach, told):
+    hear(reach, [A, B])
+    reach.ended(DialEnd(NODE, A, "refused", None, False), 1.0)
+    assert told == []  # it may be at the other address
+    reach.ended(DialEnd(NODE, B, "timeout", None, False), 2.0)
+    assert told == [("unknown", "timeout", str(B))]
+    assert reach.due(HEARD_WAIT, NOBODY) == []
+
+
+def test_a_node_to_which_nobody_is_connected_any_more_is_forgotten(reach):
+    hear(reach)
+    assert reach.strangers({NODE: 1.0}, 1.0) == NOBODY
+    assert reach.strangers({}, 2.0) == NOBODY
+    assert reach.all() == {}
+
+
+def test_others_are_asked_again_where_a_node_is(reach):
+    """After a moment if they did not know: somebody may be about to find it."""
+    hear(reach, [])
+    assert reach.strangers({NODE: 1.0}, ASK_SOON_AGAIN_AFTER - 1) == NOBODY
+    hear(reach, [A], ASK_SOON_AGAIN_AFTER)
+    assert reach.strangers({NODE: 1.0}, ASK_AGAIN_AFTER) == NOBODY
+    hear(reach, [B], ASK_SOON_AGAIN_AFTER + ASK_AGAIN_AFTER)
+    assert round_of(reach, 2 * INTERVAL, NOBODY, n2="timeout") == [B]
+
+
+def test_a_node_heard_of_fails_once_somebody_still_has_it_since(reach, told):
+    """It may just have left, and those who know are a row or two away."""
+    hear(reach)
+    round_of(reach, HEARD_WAIT, NOBODY, n1="ok")
+    at = HEARD_WAIT + INTERVAL
+    round_of(reach, at, NOBODY, n1="refused")
+    assert reach.strangers({NODE: at - 1.0}, at + 1.0) == {NODE}
+    assert (told, reach.all()[NODE].dial) == ([], "ok")
+    reach.strangers({NODE: at + 1.0}, at + 2.0)
+    assert told == [("ok", "refused", str(A))]
+
+
+def test_a_node_that_is_met_says_itself_where_it_is(reach):
+    hear(reach, [A, B])
+    reach.met(NODE, "a name", 1.0)
+    assert reach.strangers({}, 2.0) == NOBODY
+    assert reach.all() == {NODE: Reachable("unknown", None, None, "a name")}
+    reach.heard_of(NODE, "another name", [C], 3.0)
+    assert reach.all()[NODE] == Reachable("unknown", None, None, "a name")
+    reach.claimed(NODE, D, 4.0)
+    assert round_of(reach, 4.0 + INTERVAL, n4="ok") == [D]
+
+
+def test_who_was_never_found_and_is_lost_stays_if_others_still_have_it(reach, told):
+    meet(reach)
+    assert round_of(reach, 0.0, n1="timeout") == [A]
+    reach.lost(NODE, [], 1.0, exists=True)
+    assert reach.all()[NODE].dial == "timeout"
+    assert round_of(reach, 1.0, NOBODY, n1="timeout") == [A]
+    assert reach.strangers({}, 2.0) == NOBODY
+    assert reach.all() == {}
+    assert len(told) == 1

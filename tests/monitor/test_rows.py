@@ -7,6 +7,7 @@ import pytest
 
 from p2p_plain.common.config import MAX_NAME
 from p2p_plain.monitor.row_messages import MAX_LINKS, Links, encode_end_of_links, encode_links
+from p2p_plain.monitor.unmet import MOST_NODES
 from p2p_plain.monitor.rows import FORGET_AFTER, MAX_ROWS, Rows, read_row
 from p2p_plain.node import messages
 from p2p_plain.node.codec import MAX_LINE
@@ -170,6 +171,7 @@ def test_the_longest_row_fits_a_line():
         "rtt_max_ms": 12345.678,
         "jitter_ms": 12345.678,
         "dial": "unreachable",
+        "why": "x" * 12,
         "dial_ms": 12345.678,
         "up_s": 31536000.5,
     }
@@ -178,6 +180,8 @@ def test_the_longest_row_fits_a_line():
     assert len(line) <= MAX_LINE
     row = messages.parse(line[:-1])
     assert len(row.links) >= MAX_LINKS // 2
+    whole = messages.parse(encode_links(Links(NODE, links[: MOST_NODES - 1], name="a"))[:-1])
+    assert len(whole.links) == MOST_NODES - 1
     assert "name" not in row.links[0]
     assert "name" in messages.parse(
         encode_links(Links(NODE, links[:64], name="a"))[:-1]

@@ -1,0 +1,147 @@
+"""The nodes that exist and that this node has not met: those that others are connected to.
+
+A pair of nodes that was blocked from each other before both started never meets.  If each reported
+only on nodes that it has met, nobody would report that pair.  So a node dials also the nodes that it
+knows of only from rows.
+
+*A node exists* if somebody whom we have reason to believe has a connection to it.  We believe our
+peers, and the rows of all nodes that exist, however many hands they came through.  Each such chain
+begins with a peer of ours, so the old rows of dead nodes, which still name each other, do not count.
+
+``survey`` asks.  No sockets, no threads, no clock.
+"""
+
+from collections import Counter
+
+from ..common.address import Address, is_loopback, is_shareable, parse_wire
+from ..common.outcomes import OK, UNKNOWN
+from ..common.typing import (
+    Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple,
+)
+from ..node.claims import CLAIMS_A_PEER
+from .row_messages import Link, Links, is_connected
+from .rows import Row
+
+MOST_NODES = 128
+"""Nodes of a network, this one included, in which each dials every other one.  With 128 that is two
+dials a second for each node (``probe_interval`` 60), and the longest row still fits its line.  A
+liar can invent as many as are missing from that number.  Each is dialed as a real one would be."""
+
+CROWD = 32
+"""Nodes that we know of through a single peer, and by which a network becomes too large.  These are
+left out of the count: otherwise one liar, who names 256, could keep all other unmet nodes from being
+dialed.  (If it is no liar but the only way to a large network, its nodes are not dialed; that is
+what ``MOST_NODES`` is for.)"""
+
+ROWS_ABOUT_EACH = 4
+"""Rows of which each is asked for the addresses of an unmet node: more than one may be wrong."""
+
+_SEVERAL = ""
+"""In the place of a nodeid: there are several."""
+
+
+class Unmet(NamedTuple):
+    """What others say of a node that exists and that we have not met."""
+
+    nodeid: str
+    name: str
+    addresses: List[Address]
+    """At most ``CLAIMS_A_PEER``, the most likely one first; none if it does not listen."""
+
+
+def unmet_nodes(
+    rows: Iterable[Row], peers: FrozenSet[str], nodeid: str, gone: Mapping[str, float]
+) -> Dict[str, float]:
+    """Return the nodes that exist besides ``peers`` and this one, each with when that was last said.
+
+    There are none in a network of too many.  ``gone`` has the nodes that have left, and when: only
+    what was said later counts.
+    """
+    if 1 + len(peers) > MOST_NODES:
+        return {}
+    row_of = {row.nodeid: row for row in rows}
+    known = peers | {nodeid}
+    through: Dict[str, str] = {}
+    """The peer through which we know of a node, or ``_SEVERAL``.  No node is looked at more than twice."""
+    said_at: Dict[str, float] = {}
+    reached = [(peer, peer) for peer in peers]
+    while reached:
+        source, root = reached.pop()
+        row = row_of.get(source)
+        if row is None:
+            continue
+        at = _said_at(row)
+        for other in row.connected - known:
+            if at <= gone.get(other, float("-inf")):
+                continue
+            said_at[other] = max(at, said_at.get(other, at))
+            before = through.get(other, root)
+            after = root if before == root else _SEVERAL
+            if other not in through or after != before:
+                through[other] = after
+                reached.append((other, after))
+    if 1 + len(peers) + len(through) > MOST_NODES:
+        alone = Counter(root for root in through.values() if root != _SEVERAL)
+        for root, count in alone.most_common(1):
+            if count >= CROWD:
+                through = {other: its for other, its in through.items() if its != root}
+    if 1 + len(peers) + len(through) > MOST_NODES:
+        return {}
+    return {other: said_at[other] for other in through}
+
+
+def _said_at(row: Row) -> float:
+    """Return when the node of a row was last known to have the connections that we know."""
+    if row.changes is not None and row.is_unchanged(row.line):
+        return row.measured_at
+    return min(row.measured_at, row.read_at)
+
+
+def rows_about(rows: Iterable[Row], nodeids: Iterable[str]) -> List[Row]:
+    """Return a few rows of which each is connected to one of ``nodeids`` at least."""
+    wanted = dict.fromkeys(nodeids, ROWS_ABOUT_EACH)
+    found = []
+    for row in rows:
+        named = row.connected & wanted.keys()
+        if named:
+            found.append(row)
+            for nodeid in named:
+                wanted[nodeid] -= 1
+                if not wanted[nodeid]:
+                    del wanted[nodeid]
+    return found
+
+
+def described(
+    rows: Iterable[Links], nodeids: FrozenSet[str], is_here: Callable[[str], bool]
+) -> List[Unmet]:
+    """Return what ``rows`` say about ``nodeids``.
+
+    ``is_here`` is true for nodes on this machine: only they can mean it by a loopback address.
+    """
+    names: Dict[str, str] = {}
+    votes: Dict[str, Dict[Address, Tuple[int, int]]] = {nodeid: {} for nodeid in nodeids}
+    for row in rows:
+        here = is_here(row.nodeid)
+        for link in row.links:
+            nodeid = link["nodeid"]
+            if nodeid not in nodeids or not is_connected(link):
+                continue
+            names.setdefault(nodeid, link.get("name", ""))
+            address = _where(link)
+            if address is not None and (here or not is_loopback(address.host)):
+                found, dialed = votes[nodeid].get(address, (0, 0))
+                votes[nodeid][address] = (found + (link.get("dial") == OK), dialed + 1)
+    return [
+        Unmet(nodeid, names.get(nodeid, ""), sorted(its, key=lambda a: its[a], reverse=True)[:CLAIMS_A_PEER])
+        for nodeid, its in votes.items()
+    ]
+
+
+def _where(link: Link) -> Optional[Address]:
+    """Return the address in a link if a dial has gone there: others are ends of connections."""
+    text = link.get("address")
+    if text is None or (link["direction"] != "outbound" and link.get("dial", UNKNOWN) == UNKNOWN):
+        return None
+    address = parse_wire(text)
+    return address if is_shareable(address) else None
