@@ -57,8 +57,11 @@ class SelfEvent(_Event):
     event: Literal["self"]
     address: str
 
-class RefusedEvent(_Event):
-    """A connection has not become a peer."""
+class _CountedEvent(_Event, total=False):
+    count: int
+
+class RefusedEvent(_CountedEvent):
+    """A connection has not become a peer; with ``count``, so many have not."""
 
     event: Literal["refused"]
     address: str

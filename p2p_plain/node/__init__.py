@@ -60,6 +60,7 @@ Read it in this order
 ``hooks``            what a monitor can listen to
 ``parts``            what the rules share
 ``discovery``        getaddr and addr, which addresses to trust, and whom to dial
+``failures``         connections that became no peer: which are reported, and when
 ``membership``       hello, ties, ping, bye
 ``talk``             messages of applications
 ``overlay``          the rules as one object

@@ -35,18 +35,16 @@ in.
 """
 
 import functools
-from collections import OrderedDict
 from threading import Lock
 
 from ..common.address import Address, is_shareable
 from ..common.counters import Histogram
 from ..common.errors import PeerLeft, Refused
-from ..common.events import DEBUG, INFO
 from ..common.outcomes import OK
 from ..common.typing import List, Optional, Tuple
 from . import messages
-from .address_book import MAX_BOOK
 from .discovery import Discovery
+from .failures import Failures
 from .hooks import DialEnd, Lines
 from .messages import Hello
 from .parts import Parts
@@ -72,6 +70,7 @@ class Membership:
         # Immutable; each of the objects has its own lock.
         self.round_trips = Histogram()
         """Of all pings that counted, since the start."""
+        self.failures = Failures(parts.events, parts.clock)
         self._parts, self._discovery = parts, discovery
         self._myself, self._table, self._lateness = parts.myself, parts.table, parts.lateness
         self._events, self._clock = parts.events, parts.clock
@@ -81,13 +80,12 @@ class Membership:
         self._stopping = False
         self._superseded: List[Tuple[float, Link]] = []
         """Losers of ties, and when to close each."""
-        self._failures: OrderedDict[str, Tuple[float, str]] = OrderedDict()
-        """By address, the oldest first: when and why a failed connection was last reported."""
 
     def stop(self) -> None:
         """Let nobody in from now on."""
         with self._lock:
             self._stopping = True
+        self.failures.stop()
         self._table.admit_nobody_more()
 
     def tick(self, now: float) -> None:
@@ -107,6 +105,7 @@ class Membership:
                 self._superseded = [(at, link) for at, link in self._superseded if at > now]
         for link in due:
             link.close("duplicate", "another connection to you stays")
+        self.failures.tick(now)
 
     # -- hello ----------------------------------------------------------------------------
 
@@ -195,7 +194,7 @@ class Membership:
             self._discovery.dial_over(end, now)
         if not self._table.announce(peer):
             return False
-        self.report_again(link.target or link.remote)
+        self.failures.report_again(link.target or link.remote)
         return True
 
     def _check(self, hello: Hello) -> None:
@@ -253,33 +252,6 @@ class Membership:
             reason = "closed"
         if self._table.remove(peer, reason):
             self._discovery.lost(peer, reason, now)
-
-    def report_failure(self, address: Address, reason: str, detail: str, direction: str) -> None:
-        """Report a connection that became no peer as ``refused``, but not each retry.  Any thread.
-
-        An address that we dial is reported when the reason is new; a host that dials us, at most
-        once a second.
-        """
-        key = address.host if direction == INBOUND else str(address)
-        now = self._clock()
-        with self._lock:
-            last_at, last_reason = self._failures.get(key, (float("-inf"), ""))
-            quiet = now - last_at < 1.0 if direction == INBOUND else reason == last_reason
-            if quiet or self._stopping:
-                return
-            self._failures[key] = (now, reason)
-            self._failures.move_to_end(key)
-            if len(self._failures) > MAX_BOOK:
-                self._failures.popitem(last=False)
-        self._events.emit("refused", address=str(address), reason=reason)
-        level = INFO if reason == "protocol" else DEBUG
-        self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
-
-    def report_again(self, address: Address) -> None:
-        """Report the next failure of ``address`` whatever was reported before.  Any thread."""
-        with self._lock:
-            self._failures.pop(str(address), None)
-            self._failures.pop(address.host, None)
 
 
 @functools.lru_cache(maxsize=16)  # the same line for each peer, for as many as we have addresses

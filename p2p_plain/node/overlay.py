@@ -99,7 +99,7 @@ class Overlay:
                 self.discovery.made_no_peer(target, now, blame)
             if reason not in ("self", "duplicate"):
                 address = target or link.remote
-                self.membership.report_failure(address, reason, detail, link.direction)
+                self.membership.failures.report(address, reason, detail, link.direction)
         self.discovery.dial_more(now)
 
     def dial_failed(self, order: Order, failure: DialFailed) -> None:
@@ -120,7 +120,7 @@ class Overlay:
             self.book.note_mine(target, now)
         self.discovery.made_no_peer(target, now, blame=reason != "self")
         if reason != "self":
-            self.membership.report_failure(target, reason, failure.detail, OUTBOUND)
+            self.membership.failures.report(target, reason, failure.detail, OUTBOUND)
         self.discovery.dial_more(now)
 
     def tick(self) -> None:
@@ -154,7 +154,7 @@ class Overlay:
 
     def dial(self, address: Address) -> None:
         """Dial ``address`` now, unless that is under way.  The outcome comes as an event."""
-        self.membership.report_again(address)
+        self.membership.failures.report_again(address)
         if self.book.knows_as_mine(address):
             self._events.emit("self", address=str(address))
         else:

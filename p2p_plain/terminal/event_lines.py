@@ -98,6 +98,9 @@ def _peer_down(event: Event) -> str:
 def _refused(event: Event) -> str:
     reason = event["reason"]
     shown = explain(reason) if reason in FAILURES else _REFUSALS.get(reason, reason)
+    if "count" in event:
+        more = count_of(event["count"], "inbound connection")
+        return "%s  %s; %s more within a minute" % (event["address"], shown, more)
     return "%s  %s" % (event["address"], shown)
 
 

@@ -30,6 +30,9 @@ from ..monitor.row_messages import Link, Links, is_connected
 Sample = Tuple[Dict[str, str], Optional[float]]
 """Labels and a value; without a value it is left out."""
 
+INBOUND_FAILURES = ("closed", "full", "network", "protocol", "timeout")
+"""Usual reasons for which an inbound connection becomes no peer."""
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -174,6 +177,11 @@ def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
     failures.update(counters["dial_failures"])
     by_reason = (({"reason": reason}, failures[reason]) for reason in sorted(failures))
     text.counter("dial_failures_total", "Failed dials, by reason.", *by_reason)
+    inbound = dict.fromkeys(INBOUND_FAILURES, 0)
+    inbound.update(counters["inbound_failures"])
+    by_reason = (({"reason": reason}, inbound[reason]) for reason in sorted(inbound))
+    help = "Inbound connections that became no peer, by reason."
+    text.counter("inbound_failures_total", help, *by_reason)
     by_type = (
         ({"direction": direction, "msgtype": msgtype}, number)
         for (direction, msgtype), number in sorted(counters["messages"].items())

@@ -492,17 +492,6 @@ def test_a_duplicate_makes_us_ask_whether_the_old_connection_still_lives():
     assert len([m for m in old.said if m["msgtype"] == "ping"]) == before + 1
 
 
-def test_a_refusal_is_told_once_a_second_for_each_address_that_dials_us():
-    world = World(11)
-    node = world.node(1)
-    for _ in range(50):
-        link = SimulatedLink(node, Address("10.0.0.66", 40000), node.address)
-        link.other = link
-        node.overlay.closed(link, "protocol")
-        world.run(0.1)
-    assert 4 <= node.count("refused") <= 6
-
-
 def test_whom_we_dial_in_vain_is_told_when_the_reason_is_new():
     world = World(12)
     node = world.node(2)

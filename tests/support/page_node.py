@@ -61,6 +61,7 @@ class PageNode:
             "messages": {("in", "pong"): 7, ("out", "ping"): 8},
             "bytes": {"in": 700, "out": 800},
             "dial_failures": {"timeout": 2},
+            "inbound_failures": {"closed": 5},
             "pings": {"buckets": [(0.0005, 5), (0.001, 6)], "sum": 0.0125, "count": 7},
             "uptime_seconds": 12.5,
             "lag_seconds": 0.0002,

@@ -78,6 +78,12 @@ def test_a_reason_without_an_explanation_shows_its_word():
     assert shown("refused", reason="full") == "refused 10.0.0.1:6000 full"
 
 
+def test_failures_that_are_reported_together_show_how_many():
+    line = "refused 10.0.0.1:6000 closed without a word; %s more within a minute"
+    assert shown("refused", reason="closed", count=312) == line % "312 inbound connections"
+    assert shown("refused", reason="closed", count=1) == line % "1 inbound connection"
+
+
 HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
 
 
