@@ -4,7 +4,7 @@ A step is a method of ``Lab`` with the decorator ``step("USAGE")``.  The method'
 first word, the first line of its docstring is the help, and the usage is the grammar of the other
 words: small letters stand for themselves, capitals for an argument, ``[...]`` may be left out, and
 ``[... ...]`` may also be repeated.  A ``[...]`` that begins with a small word, such as ``[from HOSTS]``,
-is a keyword argument of the method: ``KEYWORDS`` has its name.
+is a keyword argument of the method: ``KEYWORDS`` has its name.  Those may stand in any order.
 """
 
 import re
@@ -155,33 +155,38 @@ def _read_parts(
     usage: str, words: List[str], names: List[str]
 ) -> Tuple[List[Any], Dict[str, Any]]:
     """Return the arguments and the keyword arguments that the words stand for."""
+    # By its first word, the token that follows it.
+    named = dict(re.findall(r"\[([a-z]+) ([A-Z]+)\]", usage))
     arguments: List[Any] = []
     keywords: Dict[str, Any] = {}
     rest = list(words)
+
+    def read_keywords() -> None:
+        while rest and rest[0] in named:
+            word = rest.pop(0)
+            token = named.pop(word)
+            found = _read_word(token, rest.pop(0) if rest else "", names)
+            keywords[KEYWORDS[word]] = found if token == "HOSTS" else found[0]
+
+    read_keywords()
     for part in re.findall(r"\[.+?\]|\S+", usage):
-        optional, repeated = part.startswith("["), part.endswith("...]")
-        first, *others = part.strip("[.]").split()
-        if optional and first.islower():
-            if rest[:1] == [first]:
-                found = _read_word(others[0], "".join(rest[1:2]), names)
-                keywords[KEYWORDS[first]] = found if others[0] == "HOSTS" else found[0]
-                del rest[:2]
-            continue
-        while not optional or (rest and _may_begin(first, rest[0])):
-            for token in [first, *others]:
-                arguments += _read_word(token, rest.pop(0) if rest else "", names)
+        token, *dots = part.strip("[]").split()
+        optional, repeated = part.startswith("["), bool(dots)
+        if optional and token.islower():
+            continue  # a keyword argument
+        while not optional or (rest and rest[0] not in named and _fits(token, rest[0])):
+            arguments += _read_word(token, rest.pop(0) if rest else "", names)
             if not repeated:
                 break
+        read_keywords()
     if rest:
         raise Mismatch
     return arguments, keywords
 
 
-def _may_begin(token: str, word: str) -> bool:
-    """True if ``word`` can be the first one of an optional part that begins with ``token``."""
-    if token == "FIELD=VALUE":
-        return "=" in word
-    return word not in KEYWORDS
+def _fits(token: str, word: str) -> bool:
+    """True if ``word`` can stand in the place of ``token``, which may also be left out."""
+    return token != "FIELD=VALUE" or "=" in word
 
 
 def _read_word(token: str, word: str, names: List[str]) -> List[Any]:
