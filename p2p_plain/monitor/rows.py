@@ -33,6 +33,11 @@ STALE_AFTER_INTERVALS = 3
 """A row older than so many ping intervals is not shown as current: at least two of the rows that its
 node should have sent since are missing."""
 
+ROWS_A_SECOND = 20
+"""Most rows that a node gets from all its peers together: each costs it up to a millisecond (64
+links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
+many start at once, everything changes all the time."""
+
 READ_AGAIN_AFTER = 5.0
 READ_EVERY = 300.0
 """Seconds for which rows of a peer are kept unread after one that was read: at first, and then four

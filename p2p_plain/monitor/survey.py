@@ -25,18 +25,13 @@ from .reach import Reach
 from .row_messages import (
     BEGINNING, GETLINKS, LINK_FIELDS, GetLinks, Links, encode_end_of_links, encode_links,
 )
-from .rows import MAX_ROWS, STALE_AFTER_INTERVALS, Row, Rows, read_row
+from .rows import MAX_ROWS, ROWS_A_SECOND, STALE_AFTER_INTERVALS, Row, Rows, read_row
 from .unmet import described, rows_about, unmet_nodes
 
 _OF_PEER = tuple(field for field in LINK_FIELDS if field in PeerInfo._fields)
 
 ROW_AFTER_CHANGE = 1.0
 """Least seconds between two rows of ours: changes of one moment go out in one row."""
-
-ROWS_A_SECOND = 20
-"""Most rows that a node gets from all its peers together: each costs it up to a millisecond (64
-links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
-many start at once, everything changes all the time."""
 
 READ_A_TICK = 4
 """Rows that the pinger reads in one tick: as many as come in one (``ROWS_A_SECOND``)."""

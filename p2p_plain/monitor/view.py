@@ -44,6 +44,7 @@ from ..common.typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set
 from ..common.words import natural
 from .labels import make_labels
 from .row_messages import MAX_LINKS, Links, is_connected
+from .rows import ROWS_A_SECOND, STALE_AFTER_INTERVALS
 
 Pair = Tuple[str, str]
 """The nodeids of a direction: source, target."""
@@ -105,8 +106,12 @@ class View:
         self.stale_after = stale_after
         self.peers = {link["nodeid"] for row in rows[:1] for link in row.links if is_connected(link)}
         """The peers of the asked node: their rows come from themselves."""
+        # A node that had few peers when it sent its last row may have many now, and send rows less often.
+        of_peers = STALE_AFTER_INTERVALS * len(self.peers) / ROWS_A_SECOND
+        # Other rows come when the asked node asks for them: once in its own ping interval.
+        least = {row.nodeid: of_peers if row.nodeid in self.peers else stale_after for row in rows}
         self._stale_after = {
-            row.nodeid: _stale_after(row, stale_after, row.nodeid in self.peers) for row in rows
+            row.nodeid: _stale_after(row, stale_after, least[row.nodeid]) for row in rows
         }
         self.rows: Dict[str, Links] = {row.nodeid: row for row in rows}
         self._entries: Dict[str, Dict[str, _Entry]] = {
@@ -333,15 +338,10 @@ class View:
         return 0.0 if row is None else row.lag_ms or 0.0
 
 
-def _stale_after(row: Links, ours: float, is_peer: bool) -> float:
-    """Return the age from which on a row counts no more; ``ours`` is that of the asked node's own rows.
-
-    A row comes from its node itself if that is a peer of the asked node.  Otherwise it comes as often
-    as the asked node asks for rows: once in its own ping interval.
-    """
+def _stale_after(row: Links, ours: float, least: float) -> float:
+    """Return the age from which on a row counts no more; ``ours`` is that of the asked node's own rows."""
     if row.stale_after is None:
         return ours
-    least = 0.0 if is_peer else ours
     return min(max(row.stale_after, least), max(ours, MOST_STALE_AFTER))
 
 

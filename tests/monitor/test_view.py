@@ -74,6 +74,13 @@ def test_a_row_that_comes_second_hand_may_be_as_old_as_the_answers_that_bring_it
     assert world.ids[2] in View(asked(world), STALE).current
 
 
+def test_a_row_of_a_node_that_had_few_peers_then_holds_until_the_next_among_many():
+    """Among 101 nodes rows are five seconds apart at least, whatever the ping interval."""
+    world = World(101)
+    world.stale_after[2] = 3.0
+    assert View(asked(world), STALE).stale_after_of(world.ids[2]) == 15.0
+
+
 @pytest.mark.parametrize("ours, limit", [(15.0, MOST_STALE_AFTER), (1e6, 1e6)])
 def test_no_row_holds_for_ever(ours, limit):
     world = World(4)
