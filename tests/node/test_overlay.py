@@ -15,7 +15,7 @@ from p2p_plain.common.errors import DialFailed
 from p2p_plain.monitor.reach import MAX_PROBES
 from p2p_plain.node import messages
 from p2p_plain.node.claims import LEISURE
-from p2p_plain.node.connector import DIAL_TIMEOUT
+from p2p_plain.node.discovery import SECOND_NEWS_AFTER
 from p2p_plain.node.fields import is_nodeid
 from p2p_plain.node.peer import Order
 from tests.support import new_id
@@ -50,9 +50,9 @@ def test_nodes_that_start_together_tell_of_each_other_in_few_lines(monkeypatch):
     told = [line for line in lines if b'"addr"' in line]
     # Two answers a connection, and some news; with a line for each piece of it there were twenty.
     assert len(told) < 7 * pairs
-    # Two for each connection, and more where two nodes heard of each other and both dialed.
+    # Two for each connection, and two more where both nodes dialed.
     greeted = [line for line in lines if b'"hello"' in line]
-    assert len(greeted) < 4 * pairs
+    assert len(greeted) < 2.5 * pairs
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -61,7 +61,7 @@ def test_where_one_direction_is_blocked_the_other_one_is_dialed_soon(seed):
     world = World(seed)
     nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 9)]
     world.one_way = set(itertools.combinations(nodes[1:], 2))
-    world.run(DIAL_TIMEOUT + LEISURE[1])
+    world.run(SECOND_NEWS_AFTER + 1.0)
     assert mesh(nodes)
 
 
