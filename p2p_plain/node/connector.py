@@ -13,16 +13,16 @@ its connections come from.  That is why it has a nodeid, and says in its hello o
 import errno
 import itertools
 import os
-import queue
 import socket
 import time
-from threading import Event, Lock
+from collections import deque
+from threading import Condition, Event
 
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.errors import DialFailed, why
 from ..common.outcomes import REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE
 from ..common.threads import Crew
-from ..common.typing import Any, Callable, Optional, Tuple
+from ..common.typing import Any, Callable, Deque, Optional, Tuple
 from .peer import Order
 from .transport import POLL_SLICE, wait
 
@@ -74,19 +74,21 @@ class Connector:
         self._connected = connected
         self._failed = failed
         self._is_mine = is_mine
-        self._orders: queue.Queue[Optional[Order]] = queue.Queue()
-        """``None`` ends a thread.  Not bounded here: ``discovery`` and the monitor have few dials under
-        way at once."""
         self._stopping = Event()
-        self._lock = Lock()
+        # A Condition is a lock with a bell: idle threads wait for it to ring.
+        self._lock = Condition()
         # Guarded by _lock.
+        self._orders: Deque[Order] = deque()
+        """Not bounded here: ``discovery`` and the monitor have few dials under way at once."""
         self._threads = 0
         self._idle = 0
         self._numbers = itertools.count(1)
 
     def order(self, order: Order) -> None:
         """Have an address dialed soon.  Never blocks, and calls nobody back on this thread."""
-        self._orders.put(order)
+        with self._lock:
+            self._orders.append(order)
+            self._lock.notify()
         self.tick()
 
     def tick(self) -> None:
@@ -98,7 +100,7 @@ class Connector:
         with self._lock:
             if self._stopping.is_set() or self._threads >= self._most_threads:
                 return
-            if self._idle >= self._orders.qsize():
+            if self._idle >= len(self._orders):
                 return
             self._threads += 1
             number = next(self._numbers)
@@ -112,29 +114,13 @@ class Connector:
         """Give up all dials and let the threads end.  Never blocks."""
         self._stopping.set()
         with self._lock:
-            threads = self._threads
-        for _ in range(threads):
-            self._orders.put(None)  # wakes one that waits for an order
+            self._lock.notify_all()
 
     def _work(self) -> None:
         """Dial one address after the other.  A thread of the pool."""
-        while not self._stopping.is_set():
-            with self._lock:
-                self._idle += 1
-            try:
-                order = self._orders.get(timeout=IDLE_TIMEOUT)
-            except queue.Empty:
-                with self._lock:
-                    self._idle -= 1
-                    # An order may have come since.  If its tick() took this lock before us, the queue
-                    # is not empty.  If it takes the lock after us, it no longer counts this thread.
-                    if self._orders.empty():
-                        self._threads -= 1
-                        return
-                continue
-            with self._lock:
-                self._idle -= 1
-            if order is None or self._stopping.is_set():
+        while True:
+            order = self._next_order()
+            if order is None:
                 return
             try:
                 sock, seconds = dial(order.address, DIAL_TIMEOUT, self._stopping, self._is_mine)
@@ -142,6 +128,17 @@ class Connector:
                 self._failed(order, failure)
             else:
                 self._connected(order, sock, seconds)
+
+    def _next_order(self) -> Optional[Order]:
+        """Wait for an order; ``None`` if this thread is to end."""
+        with self._lock:
+            self._idle += 1
+            self._lock.wait_for(lambda: self._orders or self._stopping.is_set(), IDLE_TIMEOUT)
+            self._idle -= 1
+            if self._stopping.is_set() or not self._orders:
+                self._threads -= 1
+                return None
+            return self._orders.popleft()
 
 
 def dial(
