@@ -6,6 +6,7 @@ Only here are modules of the package imported inside functions, so that no comma
 imports of another one: ``ping`` needs no node, and a node needs no tour.
 """
 
+import gc
 import sys
 from importlib import import_module
 
@@ -14,7 +15,7 @@ from .common.options import Parser, add_node_options, add_output_options, number
 from .common.output import let_go
 from .common.program import NO
 from .common.program import main as run_program
-from .common.signals import delayed
+from .common.signals import undisturbed
 from .common.typing import Any, List, Optional
 
 COMMANDS = {
@@ -92,5 +93,6 @@ def _run(words: List[str]) -> int:
 
 def _imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
-    with delayed():
-        return getattr(import_module("p2p_plain." + module), name)
+    found = undisturbed(lambda: getattr(import_module("p2p_plain." + module), name))
+    gc.enable()  # see __main__
+    return found

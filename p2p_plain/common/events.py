@@ -15,7 +15,6 @@ import sys
 import time
 from collections import deque
 from threading import Condition, get_ident
-from weakref import WeakSet
 
 from .escape import printable
 from .typing import (
@@ -23,6 +22,8 @@ from .typing import (
 )
 
 if TYPE_CHECKING:
+    from weakref import WeakSet
+
     from .event_types import types_by_name as types_by_name
 else:
 
@@ -126,8 +127,9 @@ class Events:
         self._waiting = Backlog()
         self._history: Deque[Event] = deque(maxlen=REMEMBERED_EVENTS)
         self._listeners: Dict[str, List[Callback]] = {}
-        # Weak, so that a stream that nobody reads any more goes with its last reference.
-        self._streams: WeakSet[Stream] = WeakSet()
+        self._streams: Optional[WeakSet[Stream]] = None
+        """``None`` before the first.  Weak, so that a stream that nobody reads any more goes with its
+        last reference."""
         self._dropped = 0
         self._gather = GATHER_ROUND_TRIPS
         """Seconds from the last batch to the next one: 0 is at once."""
@@ -174,8 +176,12 @@ class Events:
 
     def stream(self) -> "Stream":
         """Return a new stream, which begins with the remembered events."""
+        from weakref import WeakSet  # 0.4 of the 45 ms of a start, and only libraries' users need it
+
         stream = Stream(self)
         with self._lock:
+            if self._streams is None:
+                self._streams = WeakSet()
             for event in self._history:
                 stream.waiting.append(dict(event))
             stream.ended = self._closed
@@ -185,7 +191,8 @@ class Events:
     def forget(self, stream: "Stream") -> None:
         """Stop filling ``stream``."""
         with self._lock:
-            self._streams.discard(stream)
+            if self._streams is not None:
+                self._streams.discard(stream)
 
     def close(self) -> None:
         """Let the dispatcher report what is waiting and end.  Later events go nowhere."""
@@ -216,7 +223,7 @@ class Events:
                 listeners = {name: list(calls) for name, calls in self._listeners.items()}
                 closed = self._closed and not batch
                 if closed:
-                    streams = list(self._streams)
+                    streams = list(self._streams or ())
             if closed:
                 break
             if dropped:
@@ -240,7 +247,7 @@ class Events:
             with self._lock:
                 if size <= REMEMBERED_SIZE:
                     self._history.append(dict(event))
-                streams = list(self._streams)
+                streams = list(self._streams or ())
             for stream in streams:
                 stream.put(dict(event), size)
             calls = listeners.get(name, []) + listeners.get(EVERYTHING, [])

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import functools
 import os
 import re
 import sys
@@ -14,6 +15,10 @@ from .errors import CannotStart, UsageError
 from .output import Output
 from .typing import Any, Dict, List, NoReturn
 
+# argparse asks for translations of its own words.  There are none, and that takes 1 of the 45 ms of a
+# start.
+argparse._ = str  # type: ignore[attr-defined]
+
 LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -21,12 +26,16 @@ class Parser(argparse.ArgumentParser):
     """An ``ArgumentParser`` that raises ``UsageError`` and survives a full disk under stdout."""
 
     def __init__(self, prog: str, description: str, epilog: str, usage: str = "") -> None:
+        # argparse would import shutil to learn the width: 4 of the 60 ms of a start.
+        width = (Output(sys.stdout).columns() or 80) - 2
         super().__init__(
             prog=prog,
             usage=usage.replace("%", "%%") or None,  # argparse formats it with %
             description=description,
             epilog=epilog,
-            formatter_class=_formatter,
+            formatter_class=functools.partial(
+                argparse.RawDescriptionHelpFormatter, max_help_position=26, width=width
+            ),
             allow_abbrev=False,
         )
 
@@ -62,12 +71,6 @@ def number(text: str) -> float:
         return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError("%r is not a number" % text) from None
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    # argparse would import shutil to learn the width: 4 of the 60 ms of a start.
-    width = (Output(sys.stdout).columns() or 80) - 2
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26, width=width)
 
 
 def add_node_options(parser: argparse.ArgumentParser) -> None:
