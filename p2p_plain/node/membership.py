@@ -222,7 +222,7 @@ class Membership:
         # With the tick that it waits for, never more than the interval: a dead peer is to be noticed
         # within ping_interval and ping_timeout.
         parts = self._parts
-        longest = parts.config.ping_interval - parts.tick_interval
+        longest = min(parts.config.ping_interval, peer.ping_every) - parts.tick_interval
         interval = longest * (0.9 + 0.1 * parts.rng.random())
         if peer.last_pong_at is None:
             interval = min(interval, SECOND_PING_AFTER)

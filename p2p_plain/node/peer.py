@@ -76,6 +76,8 @@ class Link:
         """True once the other end has said ``bye``."""
         self.unread_until = float("-inf")
         """When we read the link again that we leave unread on purpose, on ``Lateness.awake_clock``."""
+        self.heard_at = float("-inf")
+        """When the last message but ``bye`` arrived.  Written by the link's reader thread."""
 
     @property
     def direction(self) -> str:
@@ -131,6 +133,8 @@ class Peer:
         self.ping_expires_at = 0.0
         """When that ping times out, on ``Lateness.awake_clock``."""
         self.next_ping_at = now
+        self.ping_every = float("inf")
+        """Most seconds from one ping to the next, where that is less than the node's interval."""
         self.last_pong_at: Optional[float] = None
         self.rtts: Deque[float] = deque(maxlen=RTT_SAMPLES)
         """Round trips in seconds, the latest last."""

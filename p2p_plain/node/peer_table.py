@@ -157,6 +157,12 @@ class PeerTable:
         with self._lock:
             peer.next_ping_at = now
 
+    def keep_busy(self, peer: Peer, seconds: float, now: float) -> None:
+        """Ping ``peer`` at least every ``seconds``: its connection does not stand longer silences."""
+        with self._lock:
+            peer.ping_every = seconds
+            peer.next_ping_at = min(peer.next_ping_at, now + seconds)
+
     def pong(
         self, peer: Peer, now: float, lateness: Lateness, again_at: float = float("inf")
     ) -> Optional[float]:

@@ -250,7 +250,7 @@ class Session(Link):
                     timeout = GUEST_TIMEOUT
                 else:
                     self._lines.limit = MAX_LINE
-            now = time.monotonic()
+            self.heard_at = now = time.monotonic()
             delay = self._bucket.spend(cost, now)
             if greeting:
                 delay = min(delay, deadline - now)
