@@ -5,6 +5,7 @@ This floor stands on ``node`` and uses what that offers; ``terminal``, ``web`` a
 what comes out.  Read it in the order in which a measurement travels:
 
     ``reach``         dials each known node again and again: which ones can be dialed now?
+    ``losses``        remembers which connections broke, and keeps idle ones busy
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe
     ``unmet``         which nodes exist that this one has not met, by the rows of others
@@ -16,6 +17,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``summary``       the network in one line
     ``outages``       verdicts on nodes that are down or cut off, and on splits
     ``blockages``     verdicts on dials that fail between live nodes
+    ``stability``     verdicts on connections that keep breaking
     ``slowness``      verdicts on slow and late nodes, and on slow pairs
     ``judge``         all verdicts, the gravest first; a ``Judgement`` has rows, view and verdicts, and
                       says whether the network is ok

@@ -9,7 +9,7 @@ threads or clock: the same view gives the same verdicts.  Any thread.
 
 from ..common.typing import Any, Dict, List, Sequence
 from ..common.words import ago
-from . import outages, slowness
+from . import outages, slowness, stability
 from .blockages import blockages
 from .gaps import verdicts_on_gaps
 from .row_messages import Links
@@ -59,6 +59,7 @@ def judge(view: View, summary: Summary) -> List[Verdict]:
     found += outages.separate_parts(view, failed)
     found += blockages(view, failed)
     found += _nothing_known(view, summary) or verdicts_on_gaps(view, summary.gaps.overdue)
+    found += stability.unstable(view, found)
     found += slowness.slow_nodes_and_pairs(view)
     return _shortened(view, found) if found else [_nothing_wrong(view, summary)]
 

@@ -29,6 +29,9 @@ Link = Dict[str, Any]
 MAX_LINKS = 256
 """Links in one row: as many as a node has peers."""
 
+LATE_MS = 100.0
+"""A node that runs later than this cannot measure a network of milliseconds."""
+
 
 class GetLinks(Bare):
     """Asks for every row of the matrix that the receiver has."""
@@ -82,18 +85,22 @@ BEGINNING = b'{"msgtype":"links",'
 """How the rows begin that this program sends.  Most rows of peers are kept and never parsed."""
 
 DIRECTIONS = frozenset(("outbound", "inbound", "none"))
-_NUMBERS = ("rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s")
+_NUMBERS = (
+    "rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s",
+    "lost", "lost_every_s", "lost_quiet_s", "busy_s",
+)
 
 HEARSAY = ("name", "address", "why")
 """Fields of a link that may be the words of the node at its other end."""
 
-LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial", "why") + _NUMBERS
+LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial", "why", "lost_why") + _NUMBERS
 
 
 def encode_links(row: Links) -> bytes:
-    """Return the line of a row.  If it is too long, names are left out first, then links.
+    """Return the line of a row.  If it is too long, fields are left out that verdicts can do without.
 
-    Names are in their own nodes' rows as well.  With the longest names, 256 links take 80 KiB.
+    Names go first: they are in their own nodes' rows as well.  With the longest names, 256 links take
+    80 KiB.  A node that is left out would count as not connected.
     """
     said: Dict[str, Any] = {"msgtype": "links", "nodeid": row.nodeid, "age": round(row.age, 1)}
     for field in ("changes", "name", "lag_ms", "stale_after", "probe_interval"):
@@ -101,13 +108,22 @@ def encode_links(row: Links) -> bytes:
         if value is not None and value != "":
             said[field] = value
     links = list(row.links[:MAX_LINKS])
+    needless = [
+        ("name",),
+        ("up_s", "dial_ms", "rtt_max_ms"),
+        ("lost_why", "lost_every_s", "lost_quiet_s"),
+        ("address",),
+    ]
     while True:
         said["links"] = links
         try:
             return codec.encode(said)
         except MessageTooLong:
-            bare = [{key: link[key] for key in link if key != "name"} for link in links]
-            links = bare if bare != links else links[: len(links) * 3 // 4]
+            if not needless:
+                links = links[: len(links) * 3 // 4]
+                continue
+            without = needless.pop(0)
+            links = [{key: link[key] for key in link if key not in without} for link in links]
 
 
 def encode_end_of_links(nodeid: str, stale_after: float) -> bytes:
@@ -194,6 +210,7 @@ _CHECKS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "direction": _one_of(DIRECTIONS),
     "dial": _one_of(OUTCOMES),
     "why": (is_name, "printable"),
+    "lost_why": (is_name, "printable"),
 }
 _CHECKS.update(dict.fromkeys(_NUMBERS, (_is_measured, "a number of 0 or more")))
 """What is checked of each field of a link, and how an error describes it.  Others are ignored."""

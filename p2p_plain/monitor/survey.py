@@ -13,17 +13,19 @@ from threading import Lock
 from ..common.address import Address, is_loopback, is_shareable
 from ..common.config import Config
 from ..common.errors import PeerMisbehaved
-from ..common.events import Events
+from ..common.events import INFO, Events
 from ..common.outcomes import OK, SILENT, WRONG_PEER
 from ..common.typing import Any, Callable, Dict, List, Optional, Tuple
+from ..common.words import duration
 from ..node.hooks import DialEnd, Hooks, Lines
 from ..node.lateness import LATE_SECONDS
 from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
 from ..node.peer import UP, Link, Peer, PeerInfo, in_ms
+from .losses import Losses
 from .reach import Reach
 from .row_messages import (
-    BEGINNING, GETLINKS, LINK_FIELDS, GetLinks, Links, encode_end_of_links, encode_links,
+    BEGINNING, GETLINKS, LATE_MS, LINK_FIELDS, GetLinks, Links, encode_end_of_links, encode_links,
 )
 from .rows import MAX_ROWS, ROWS_A_SECOND, STALE_AFTER_INTERVALS, Row, Rows, read_row
 from .unmet import described, rows_about, unmet_nodes
@@ -56,6 +58,8 @@ class Survey(Hooks):
         self, config: Config, events: Events, clock: Callable[[], float], rng: Random
     ) -> None:
         self.reach = Reach(config.probe_interval, rng, events.emit)
+        self.losses = Losses(config.ping_interval, config.ping_timeout, clock())
+        self._events = events
         self._config = config
         self._clock = clock
         self._rng = rng
@@ -105,6 +109,9 @@ class Survey(Hooks):
         with self._lock:
             self._gone.pop(peer.nodeid, None)
         self.reach.met(peer.nodeid, peer.name, now)
+        pace = self.losses.pace(peer.nodeid)
+        if pace is not None:
+            self._table.keep_busy(peer, pace, now)
 
     def claimed(self, peer: Peer, address: Address, now: float) -> None:
         """Probe the peer at ``address`` too."""
@@ -122,10 +129,14 @@ class Survey(Hooks):
             proven = [where for where, _ in self._book.proven([peer.nodeid])]
             exists = peer.nodeid in self._unmet(self.rows.all(now))
             self.reach.lost(peer.nodeid, proven, now, exists)
+            if not self._discovery.stopping():
+                self._count_loss(peer, reason, now)
 
     def dial_ended(self, end: DialEnd, now: float) -> None:
         """Note what a dial has shown.  The end of a probe makes room for the next one."""
         self.reach.ended(end, now)
+        if end.outcome is not None:
+            self.losses.dialed(end.nodeid, end.outcome, end.seconds)
         if end.probe:
             if end.outcome in SILENT:
                 peer = self._table.get(end.nodeid)
@@ -137,6 +148,7 @@ class Survey(Hooks):
         """Look for nodes, probe what is due, ask for rows, send our own.  The pinger's thread."""
         self._read_changed(now)
         self._look_around(now)
+        self.losses.ticked(now)
         self._probe(now)
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
@@ -154,6 +166,7 @@ class Survey(Hooks):
 
     def own_row(self) -> Links:
         """Return what this node has measured to each node that it knows of."""
+        now = self._clock()
         links: List[Dict[str, Any]] = []
         changes = self._table.changes()  # read first: the number is never newer than the links
         others = self.reach.all()
@@ -162,6 +175,7 @@ class Survey(Hooks):
             link = {field: getattr(peer, field) for field in _OF_PEER}
             link["up_s"] = round(peer.up_seconds, 1)
             link["why"] = found.why if found is not None else ""
+            link.update(self.losses.about(peer.nodeid, now))
             if found is not None and found.dial == OK and found.address is not None:
                 link["address"] = str(found.address)  # where others should look for it
             if "%" in link["address"]:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
@@ -177,6 +191,7 @@ class Survey(Hooks):
                     "direction": "none",
                     "dial": met.dial,
                     "why": met.why,
+                    **self.losses.about(nodeid, now),
                 }
             )
         return Links(
@@ -242,6 +257,7 @@ class Survey(Hooks):
                 del self._gone[next(iter(self._gone))]
         self.reach.forget(nodeid)
         self.rows.forget(nodeid)
+        self.losses.forget(nodeid)
 
     def _unmet(self, rows: List[Row]) -> Dict[str, float]:
         with self._lock:
@@ -282,6 +298,16 @@ class Survey(Hooks):
                     self._discovery.probe(address, nodeid)
             if not probes:
                 return
+
+    def _count_loss(self, peer: Peer, reason: str, now: float) -> None:
+        """Count a lost connection, and keep the next ones busy if that may help."""
+        late = self._overlay.lateness.usual > LATE_MS / 1000
+        found = self.losses.lost(peer, reason, late, now)
+        if found is not None and found.quiet is not None:
+            text = "%s %s: lost every %s, each time after %s without traffic: pinged every %s from now on"
+            pace = self.losses.pace(peer.nodeid) or 0.0
+            times = (duration(seconds) for seconds in (found.every, found.quiet, pace))
+            self._events.log(INFO, text, peer.name, peer.address, *times)
 
     def _all_rows(self) -> List[bytes]:
         """Return the answer to ``getlinks``; a new one twice a second at the most."""

@@ -26,6 +26,7 @@ class Kind:
     OUTBOUND_BLOCKED = "outbound-blocked"
     GROUP = "group"
     PAIR = "pair"
+    UNSTABLE = "unstable"
     UNKNOWN = "unknown"
     SLOW = "slow"
     SLOW_PAIR = "slow-pair"
@@ -45,7 +46,8 @@ class Verdict(NamedTuple):
     kind: str
     """One of ``Kind``."""
     nodes: Tuple[str, ...]
-    """Nodeids: for ``split``, ``group`` and ``pair`` all that take part, else the ones at fault."""
+    """Nodeids: for ``split``, ``group``, ``pair`` and ``unstable`` all that take part, else the ones at
+    fault."""
     text: str
 
     def as_dict(self) -> Dict[str, Any]:

@@ -43,7 +43,7 @@ from ..common.outcomes import OK, REFUSED, UNKNOWN, WRONG_PEER
 from ..common.typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..common.words import natural
 from .labels import make_labels
-from .row_messages import MAX_LINKS, Links, is_connected
+from .row_messages import LATE_MS, MAX_LINKS, Links, is_connected
 from .rows import ROWS_A_SECOND, STALE_AFTER_INTERVALS
 
 Pair = Tuple[str, str]
@@ -53,9 +53,6 @@ MOST_STALE_AFTER = 3 * 3600.0
 """Seconds for which a row is current at the most, three ping intervals of an hour.  Otherwise a row
 could claim to hold for ever.  A node with a longer interval than that believes others as long as its
 own rows hold."""
-
-LATE_MS = 100.0
-"""A node that runs later than this cannot measure a network of milliseconds."""
 
 
 class State:

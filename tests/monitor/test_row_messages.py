@@ -3,7 +3,7 @@
 import pytest
 
 from p2p_plain.monitor.row_messages import (
-    HEARSAY, LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_end_of_links,
+    HEARSAY, LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_end_of_links, encode_links,
 )
 from p2p_plain.node.messages import parse
 from tests.support.lines import MISSING, refused, said
@@ -139,3 +139,33 @@ def test_a_wrong_measurement_is_left_out_and_noted_wherever_it_stands_in_the_row
         row = parse(said("links", nodeid=ID, links=[link(), link(**{field: value}), link()]))
         assert row.links == (link(),) * 3
         assert row.wrong.startswith("links: %s is " % field)
+
+
+def test_a_row_with_everything_in_every_link_still_names_every_node():
+    """A node that a row does not name would count as not connected."""
+    links = tuple(
+        link(
+            nodeid="01234567-89ab-4cde-8f01-%012x" % number,
+            name="\U0001f600" * 64,
+            address="[2001:db8:1234:5678:9abc:def0:1234:%04x]:65535" % number,
+            direction="outbound",
+            rtt_ms=12345.678,
+            rtt_p50_ms=12345.678,
+            rtt_max_ms=12345.678,
+            jitter_ms=12345.678,
+            dial="unreachable",
+            why="rejected",
+            dial_ms=12345.678,
+            up_s=1234567.8,
+            lost=30,
+            lost_why="protocol",
+            lost_every_s=123.4,
+            lost_quiet_s=123.4,
+            busy_s=41.1,
+        )
+        for number in range(MAX_LINKS)
+    )
+    read = parse(encode_links(Links(ID, links, "a" * 64))[:-1])
+    assert [one["nodeid"] for one in read.links] == [one["nodeid"] for one in links]
+    needed = {"direction", "dial", "why", "rtt_ms", "rtt_p50_ms", "jitter_ms", "lost", "busy_s"}
+    assert all(needed <= set(one) for one in read.links)

@@ -40,6 +40,8 @@ class World:
         """The last round trip, where it differs from the median."""
         self.jitter = {}
         """The jitter, where it is not next to nothing."""
+        self.lost = {}
+        """More fields of a link, by source and target: those of ``losses``."""
         self.silent = set()
         """Nodes whose row nobody has."""
         self.dead = set()
@@ -106,6 +108,10 @@ class World:
             if x in pair:
                 self.rtt[pair] = rtt
 
+    def lose(self, a, b, times=3, why="timeout", **more):
+        """Both ends lost their connection so many times; ``more`` are other fields of ``losses``."""
+        self.lost[a, b] = self.lost[b, a] = dict(more, lost=times, lost_why=why)
+
     # -- rows -----------------------------------------------------------------------
 
     def in_touch(self, a, b):
@@ -128,6 +134,7 @@ class World:
             "dial": "ok" if a in self.dead else self.dial[a, b],
             "dial_ms": rtt,
             "up_s": self.up_s if stands else None,
+            **self.lost.get((a, b), {}),
         }
 
     def row(self, a):

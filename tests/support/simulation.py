@@ -38,6 +38,13 @@ class World:
         """These get no connections, but can make some."""
         self.one_way = set()
         """Of each of these pairs the first cannot dial the second."""
+        self.forgetful = set()
+        """Between these two something forgets connections without traffic for ``forgets_after``."""
+        self.forgets_after = 30.0
+        self.resets = False
+        """True if it then answers with a reset, and not with silence."""
+        self.lasts = {}
+        """By pair (a frozenset): seconds after which every connection is reset, traffic or not."""
         self._queue = []
         self._count = 0
 
@@ -140,6 +147,10 @@ class SimulatedNode:
         ours = SimulatedLink(self, order.address, Address("10.0.0.99", 40000), order)
         theirs = SimulatedLink(other, Address(self.address.host, 40000), order.address)
         ours.other, theirs.other = theirs, ours
+        limit = self.world.lasts.get(frozenset((self, other)))
+        if limit is not None:
+            self.world.later(limit, ours.reset)
+            self.world.later(limit, theirs.reset)
         ours.send(self.overlay.myself.hello(ours))
 
     def fail(self, order, reason):
@@ -166,6 +177,8 @@ class SimulatedLink(Link):
         self.open = True
         self.other = None
         self.said = []
+        self.passed_at = node.world.now
+        """When traffic last reached this end."""
 
     def local(self):
         return self.address
@@ -183,13 +196,18 @@ class SimulatedLink(Link):
             return
         if not self.node.world.reachable(self.node, self.other.node):
             return
+        if self.forgotten():
+            if self.node.world.resets:
+                self.other.reset()
+            return
+        self.passed_at = self.node.world.now
         hooks = self.node.overlay.hooks
         try:
             unparsed = hooks.unparsed_prefix is not None and line.startswith(hooks.unparsed_prefix)
-            if unparsed and hooks.take_unparsed(self, line):
-                return
-            for answer in self.node.overlay.receive(self, messages.parse(line)):
-                self.send(answer)
+            if not (unparsed and hooks.take_unparsed(self, line)):
+                for answer in self.node.overlay.receive(self, messages.parse(line)):
+                    self.send(answer)
+            self.heard_at = self.node.world.now
         except PeerLeft as left:
             self.end(left.reason)
         except Refused as refused:
@@ -209,8 +227,19 @@ class SimulatedLink(Link):
             self.node.world.later(0.006, self.other.hang_up)
 
     def hang_up(self):
-        if self.node.world.reachable(self.node, self.other.node):
+        if self.node.world.reachable(self.node, self.other.node) and not self.forgotten():
             self.end("closed")
+
+    def forgotten(self):
+        world, now = self.node.world, self.node.world.now
+        idle = now - max(self.passed_at, self.other.passed_at) > world.forgets_after
+        return idle and {self.node, self.other.node} == world.forgetful
+
+    def reset(self):
+        """Something on the way ends the connection; nobody tells the other end."""
+        if self.open:
+            self.open = False
+            self.node.overlay.closed(self, "closed")
 
 
 def mesh(nodes):
