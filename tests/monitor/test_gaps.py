@@ -235,6 +235,27 @@ def test_faults_that_are_named_leave_no_gaps(decade):
 # -- a whole network, simulated ---------------------------------------------------------
 
 
+def test_nodes_that_measure_often_and_seldom_are_well_together():
+    """Neither is stale to the other, also where the rows between two must take a detour."""
+    for broken in (False, True):
+        world = Simulation(3)
+        nodes = [
+            world.node(
+                number, ping_interval=seconds, probe_interval=seconds, bootstrap=["10.0.0.1:6000"]
+            )
+            for number, seconds in ((1, 1.0), (2, 20.0), (3, 1.0), (4, 20.0))
+        ]
+        world.broken = {nodes[2], nodes[3]} if broken else set()
+        world.run(20.0)
+        for _ in range(80):
+            world.run(0.5)
+            for node in nodes:
+                judged = Judgement(node.survey.matrix(), node.survey.stale_after())
+                (verdict,) = judged.verdicts
+                assert verdict.kind == (Kind.PAIR if broken else Kind.WELL), verdict
+                assert judged.view.current == judged.view.nodes
+
+
 def test_a_network_that_is_well_is_called_well_at_every_moment():
     """Nodes join, one knows only the article, one stops: all that is seen twice a second."""
     world = Simulation(5)

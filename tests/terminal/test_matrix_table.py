@@ -7,7 +7,7 @@ import pytest
 from p2p_plain.common.outcomes import FAILURES, IN_WORDS, MARKS
 from p2p_plain.monitor.view import View
 from p2p_plain.terminal.matrix_table import draw
-from p2p_plain.terminal.text import columns_of, fit, shorten
+from p2p_plain.terminal.text import RED, columns_of, fit, shorten
 from tests.support.faulty_network import HOSTILE, STALE, World, be_late
 
 SGR = re.compile("\x1b\\[[0-9]+m")
@@ -140,6 +140,16 @@ def test_only_the_marks_that_occur_are_explained():
     assert draw(world.view(), 80)[-1] == "milliseconds, - itself"
     world.dial[0, 1] = "refused"
     assert draw(world.view(), 80)[-1] == "milliseconds, !R refused, - itself"
+
+
+def test_what_is_unknown_for_too_long_has_a_mark_of_its_own():
+    world = World(3)
+    world.never_met(0, 1)
+    assert cells(world)[1, 2] == cells(world)[2, 1] == "?"
+    world.up_s = 1000.0
+    assert cells(world)[1, 2] == cells(world)[2, 1] == "!?"
+    assert "!? unknown for too long" in draw(world.view(), 80)[-1]
+    assert RED in "".join(draw(world.view(), 80, colour=True))
 
 
 def test_no_rows_are_no_matrix():

@@ -128,8 +128,29 @@ def test_the_legend_explains_every_mark(serve, tab):
     tab.open(url(serve()))
     wait_until(lambda: "0.3" in cells(tab))
     legend = text(tab, "legend")
-    for entry in ("!Ttimed out", "!Rrefused", "!Xreset or wrong peer", "okcan be dialed", "?stale or unknown"):
+    for entry in ("!Ttimed out", "!Rrefused", "!Xreset or wrong peer", "okcan be dialed", "?stale or unknown",
+                  "!?unknown for too long"):
         assert entry in legend
+
+
+def test_what_is_unknown_for_too_long_is_red_and_the_page_says_that_it_is_not_ok(serve, tab):
+    rows = full_mesh(["a", "b", "c"])
+    rows = [
+        row._replace(probe_interval=5.0, links=tuple(dict(link, up_s=600.0) for link in row.links))
+        for row in rows
+    ]
+    tab.open(url(serve(PageNode(rows))))
+    wait_until(lambda: text(tab, "state").startswith("live, ok, "))
+    assert not tab.run("document.title").startswith("(")
+    rows[0].links[1].update(direction="none", dial="unknown")
+    rows[2].links[0].update(direction="none")
+    wait_until(lambda: text(tab, "state").startswith("live, not ok, "))
+    assert cells(tab)[2] == "!?"
+    assert count(tab, "#matrix td.bad") == 1
+    assert count(tab, "#verdicts li.unknown") == 1
+    assert tab.run("document.title").startswith("(1!)")
+    assert not tab.run("document.getElementById('broken').getAttribute('d')")  # no dial has failed
+    assert tab.complaints() == []
 
 
 def test_a_browser_without_event_sources_polls(serve, tab):
