@@ -44,8 +44,8 @@ PATIENT_WITH = 3
 
 HEARD_WAIT = 8.0
 """Seconds (``probe_interval`` if that is less) that the first probe of a node waits of which we have
-only heard.  Most of them are about to become peers: where 32 start together each hears of all others
-within a second."""
+only heard.  Usually one of us is dialing the other for a peer, and then the outcome of that counts.  If
+the node has left again, the rows of its peers say so by then: they are read 5 s late at the most."""
 
 ASK_AGAIN_AFTER = 60.0
 ASK_SOON_AGAIN_AFTER = 5.0

@@ -269,7 +269,8 @@ class Survey(Hooks):
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        rows = self.rows.all(now)
+        peers = self._table.nodeids()
+        rows = sorted(self.rows.all(now), key=lambda row: row.nodeid not in peers)  # peers' rows first
         strangers = self.reach.strangers(self._unmet(rows), now)
         if strangers:
             links = [row for row in map(self._read, rows_about(rows, strangers)) if row is not None]

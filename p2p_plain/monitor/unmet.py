@@ -34,7 +34,10 @@ dialed.  (If it is no liar but the only way to a large network, its nodes are no
 what ``MOST_NODES`` is for.)"""
 
 ROWS_ABOUT_EACH = 4
-"""Rows of which each is asked for the addresses of an unmet node: more than one may be wrong."""
+"""Rows that are asked for the addresses of one unmet node: one of them may be wrong."""
+
+ROWS_A_LOOK = 16
+"""Rows that are read in one look, at up to 4 ms each.  The next look, a second later, reads others."""
 
 _SEVERAL = ""
 """In the place of a nodeid: there are several."""
@@ -98,12 +101,12 @@ def _said_at(row: Row) -> float:
 
 
 def rows_about(rows: Iterable[Row], nodeids: Iterable[str]) -> List[Row]:
-    """Return a few rows of which each is connected to one of ``nodeids`` at least."""
+    """Return a few rows, the first ones, whose nodes are connected to some of ``nodeids``."""
     wanted = dict.fromkeys(nodeids, ROWS_ABOUT_EACH)
-    found = []
+    found: List[Row] = []
     for row in rows:
         named = row.connected & wanted.keys()
-        if named:
+        if named and len(found) < ROWS_A_LOOK:
             found.append(row)
             for nodeid in named:
                 wanted[nodeid] -= 1
@@ -115,12 +118,13 @@ def rows_about(rows: Iterable[Row], nodeids: Iterable[str]) -> List[Row]:
 def described(
     rows: Iterable[Links], nodeids: FrozenSet[str], is_here: Callable[[str], bool]
 ) -> List[Unmet]:
-    """Return what ``rows`` say about ``nodeids``.
+    """Return what ``rows`` say about those of ``nodeids`` that they name.
 
     ``is_here`` is true for nodes on this machine: only they can mean it by a loopback address.
     """
     names: Dict[str, str] = {}
-    votes: Dict[str, Dict[Address, Tuple[int, int]]] = {nodeid: {} for nodeid in nodeids}
+    votes: Dict[str, Dict[Address, Tuple[int, int]]] = {}
+    """By nodeid and address: how many have found it there, and how many have dialed it there."""
     for row in rows:
         here = is_here(row.nodeid)
         for link in row.links:
@@ -128,10 +132,11 @@ def described(
             if nodeid not in nodeids or not is_connected(link):
                 continue
             names.setdefault(nodeid, link.get("name", ""))
+            places = votes.setdefault(nodeid, {})
             address = _where(link)
             if address is not None and (here or not is_loopback(address.host)):
-                found, dialed = votes[nodeid].get(address, (0, 0))
-                votes[nodeid][address] = (found + (link.get("dial") == OK), dialed + 1)
+                found, dialed = places.get(address, (0, 0))
+                places[address] = (found + (link.get("dial") == OK), dialed + 1)
     return [
         Unmet(nodeid, names.get(nodeid, ""), sorted(its, key=lambda a: its[a], reverse=True)[:CLAIMS_A_PEER])
         for nodeid, its in votes.items()
