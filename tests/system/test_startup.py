@@ -110,3 +110,23 @@ def test_the_library_imports_a_node_when_a_program_uses_it():
         "Node PeerInfo True",
         "module 'p2p_plain' has no attribute 'Nodes'",
     ]
+
+
+def test_garbage_is_looked_for_again_once_a_node_runs():
+    """``__main__`` disables that while modules are imported."""
+    code = (
+        "import gc, os, runpy, sys\n"
+        "from p2p_plain.common import program\n"
+        "def told(self, event):\n"
+        "    print(gc.isenabled(), file=sys.stderr, flush=True)\n"
+        "    os._exit(0)\n"
+        "program.Printer.event = told\n"
+        "runpy.run_module('p2p_plain', run_name='__main__')\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, "--port", "0", "--bind", "127.0.0.1"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        timeout=PATIENCE,
+    )
+    assert run.stderr == b"True\n"
