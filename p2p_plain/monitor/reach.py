@@ -48,7 +48,7 @@ only heard.  Usually one of us is dialing the other for a peer, and then the out
 the node has left again, the rows of its peers say so by then: they are read 5 s late at the most."""
 
 ASK_AGAIN_AFTER = 60.0
-ASK_SOON_AGAIN_AFTER = 5.0
+ASK_SOON_AGAIN_AFTER = 2.0
 """Seconds after which others are asked again where a node is that was only heard of: if its addresses
 are known, and if not."""
 
