@@ -13,7 +13,7 @@ import time
 
 from ..common.address import Address
 from ..common.errors import P2PError
-from ..common.outcomes import IN_WORDS
+from ..common.outcomes import IN_WORDS, WHYS
 from ..common.output import Output
 from ..common.program import DONE, NO, complain
 from ..common.typing import List, Optional, Tuple
@@ -113,7 +113,9 @@ def _in_lines(judged: Judgement, expected: int, problem: str, took: float) -> Li
     lines += [verdict.text for verdict in judged.verdicts if verdict.kind != Kind.WELL]
     down = not_up(judged)
     for one in down[:MANY]:
-        why = IN_WORDS.get(one.dial, one.state) if one.state == State.DOWN else one.state
+        why = one.state
+        if one.state == State.DOWN and one.dial in IN_WORDS:
+            why = ": ".join(filter(None, (IN_WORDS[one.dial], WHYS.get(one.why))))
         lines.append("%s: %s" % (view.arrow(one.source, one.target), why))
     if len(down) > MANY:
         lines.append("... and %d more; --json has all" % (len(down) - MANY))

@@ -26,7 +26,7 @@ from .. import __version__
 from ..common.address import Address, from_sockaddr
 from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
 from ..common.escape import printable
-from ..common.outcomes import IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
+from ..common.outcomes import HANGS, IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
 from ..common.typing import Dict, Iterator, List, NamedTuple, Optional
 from ..monitor.row_messages import GETLINKS, LINK_FIELDS, Links
 from ..monitor.rows import MAX_ROWS, STALE_AFTER_INTERVALS
@@ -217,7 +217,8 @@ class Guest:
             chunk = self._transport.receive(left)
         except socket.timeout:
             hint = NO_MATRIX if wanted == ROWS else ""
-            raise DialFailed(TIMEOUT, "no %s in time%s" % (wanted, hint)) from None
+            hangs = HANGS if wanted == "hello" and self._room == MAX_ANSWER else ""
+            raise DialFailed(TIMEOUT, "no %s in time%s" % (wanted, hint), hangs) from None
         except OSError as error:
             raise DialFailed(RESET, "broken off before the %s" % wanted) from error
         if not chunk:
@@ -299,10 +300,8 @@ def in_words(error: P2PError) -> str:
         quoted = "'%s'" % error.theirs.replace("'", "'\\''")  # for a shell
         return "the node belongs to another network; try --network %s" % printable(quoted)
     if isinstance(error, DialFailed):
-        if error.outcome == "self":
-            return "this address leads back to this very program"
         if error.outcome in (REFUSED, UNREACHABLE):  # the system's own words say less
-            return explain(error.outcome)
+            return explain(error.outcome, error.why)
         said = "cannot be dialed" if error.outcome == UNKNOWN else IN_WORDS[error.outcome]
         detail = error.detail
     elif isinstance(error, PeerLeft):

@@ -43,7 +43,10 @@ class RttEvent(_NamedEvent):
     event: Literal["rtt"]
     rtt_ms: float
 
-class ReachEvent(_NamedEvent):
+class _WhyEvent(_Event, total=False):
+    why: str
+
+class ReachEvent(_NamedEvent, _WhyEvent):
     """Whether the node can dial that one has changed."""
 
     event: Literal["reach"]
@@ -60,7 +63,7 @@ class SelfEvent(_Event):
 class _CountedEvent(_Event, total=False):
     count: int
 
-class RefusedEvent(_CountedEvent):
+class RefusedEvent(_CountedEvent, _WhyEvent):
     """A connection has not become a peer; with ``count``, so many have not."""
 
     event: Literal["refused"]

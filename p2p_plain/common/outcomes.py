@@ -17,9 +17,6 @@ FAILURES = (REFUSED, TIMEOUT, UNREACHABLE, RESET, WRONG_PEER)
 OUTCOMES = frozenset((OK, UNKNOWN) + FAILURES)
 """Every word that a row may carry in ``dial``."""
 
-SILENT = frozenset((TIMEOUT, UNREACHABLE))
-"""The failures in which the host itself gave no answer: it may be off."""
-
 IN_WORDS = {
     OK: "ok",
     REFUSED: "refused",
@@ -47,6 +44,7 @@ MARKS = {TIMEOUT: "!T", REFUSED: "!R", UNREACHABLE: "!U", RESET: "!X", WRONG_PEE
 REJECTED = "rejected"
 HANGS = "hangs"
 NO_NODE = "no-node"
+TURNED_AWAY = "turned-away"
 ECHO = "echo"
 NO_PONG = "no-pong"
 
@@ -54,11 +52,22 @@ WHYS = {
     REJECTED: "rejected by a firewall, or no route",
     HANGS: "it accepts connections and says nothing",
     NO_NODE: "something else answers there",
+    TURNED_AWAY: "it turns every connection away",
     ECHO: "something there sends back what it is sent",
     NO_PONG: "it does not answer pings",
 }
 """What is known beyond a failure's word, where it is: a row carries the key in ``why``.  Programs of
 other versions may send keys that are not here; those are ignored."""
+
+
+def is_silent(failure: str, why: str = "") -> bool:
+    """True if the host itself gave no answer: it may be off."""
+    return failure in (TIMEOUT, UNREACHABLE) and why != HANGS
+
+
+def is_vacant(failure: str, why: str = "") -> bool:
+    """True if the host answered, and the node does not live at that port any more."""
+    return failure == REFUSED or why in (NO_NODE, ECHO)
 
 
 def explain(failure: str, why: str = "") -> str:

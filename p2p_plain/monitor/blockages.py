@@ -7,10 +7,10 @@ that a small one is never reported for what a large one did.
 from collections import Counter
 
 from ..common.outcomes import (
-    IN_WORDS, OK, REFUSED, SILENT, TIMEOUT, UNREACHABLE, WRONG_PEER, explain,
+    IN_WORDS, OK, REFUSED, REJECTED, TIMEOUT, UNREACHABLE, WHYS, WRONG_PEER, explain, is_silent,
 )
 from ..common.typing import Dict, List, Set, Tuple
-from .verdict import Failures, Kind, Verdict, names_of, set_of, tally
+from .verdict import Failures, Kind, Verdict, names_of, set_of, tally, usual_why
 from .view import Pair, State, View
 
 Cause = Tuple[str, str]
@@ -92,6 +92,9 @@ def _nodes(view: View, failed: Failures, known: _Known) -> List[Verdict]:
             works = _share(len(back & known.up), len(back), of_known, "it dials everyone", "it dials %s")
             elsewhere = set(dials) == {WRONG_PEER}
             why = "another node lives at its address" if elsewhere else "inbound blocked"
+            usual = usual_why(view, causes[kind, nodeid])
+            if usual != REJECTED:  # else its host, or its firewall, does
+                why = WHYS.get(usual, why)
             text = "nobody can dial it (%s)%s: %s" % (tally(dials), works, why)
         else:
             back = {p for p in known.into.get(nodeid, set()) if (kind, p[0]) not in causes}
@@ -149,6 +152,9 @@ def _groups(view: View, failed: Failures, known: _Known) -> List[Verdict]:
         both_ways = back <= failed.keys()
         taken = pairs | back if both_ways else pairs
         outcomes = tally([failed.pop(pair) for pair in taken])
+        why = usual_why(view, taken)
+        if why:
+            outcomes += ", " + WHYS[why]
         text = _group_text(view, known, sources, targets, both_ways, outcomes)
         found.append(Verdict(Kind.GROUP, tuple(sorted(sources)) + tuple(sorted(targets)), text))
     return found
@@ -215,17 +221,21 @@ def _pair_text(view: View, source: str, target: str, dial: str, back: str) -> st
         text = "%s %s both ways" % (view.arrow(source, target, "<->"), IN_WORDS[dial])
         if dial == REFUSED:
             return text + ": both hosts are up, nobody listens on those ports"
+        why = usual_why(view, [(source, target), (target, source)])
+        if why:
+            return "%s: %s" % (text, WHYS[why])
         if view.connected(source, target):
             return text + ", while their connection stands"
         return text + ": nothing passes between them"
     text = "%s %s" % (view.arrow(source, target), IN_WORDS[dial])
     if back:
         return "%s, %s %s" % (text, view.arrow(target, source), IN_WORDS[back])
-    if dial not in SILENT:
-        return "%s %s" % (view.arrow(source, target), explain(dial))
+    why = view.why((source, target))
+    if not is_silent(dial, why):
+        return "%s %s" % (view.arrow(source, target), explain(dial, why))
     if not _is_still_up(view, target, source):
-        return text + ": no answer, no connection"
-    blame = _ON_THE_WAY[dial] % view.label[target]
+        return "%s: %s" % (text, WHYS.get(why, "no answer, no connection"))
+    blame = WHYS.get(why, _ON_THE_WAY[dial] % view.label[target])
     return "%s, %s fine: %s" % (text, view.arrow(target, source), blame)
 
 

@@ -1,9 +1,9 @@
 """Nodes that are gone: down, cut off from the others, or on the other side of a split."""
 
-from ..common.outcomes import FAILURES, OK, SILENT, explain
+from ..common.outcomes import FAILURES, OK, explain, is_silent
 from ..common.typing import Dict, List, Set
 from ..common.words import ago
-from .verdict import Failures, Kind, Verdict, set_of, tally
+from .verdict import Failures, Kind, Verdict, set_of, tally, usual_why
 from .view import View
 
 
@@ -13,14 +13,15 @@ def down_nodes(view: View, failed: Failures) -> List[Verdict]:
     If several fall silent at once, and their hosts give no answer, that has one cause.  This side
     cannot see whether they died or the network between was cut.
     """
-    dials: Dict[str, List[str]] = {nodeid: [] for nodeid in view.down}
+    dials: Dict[str, Failures] = {nodeid: {} for nodeid in view.down}
     for pair in sorted(failed):
         if pair[1] in dials:
-            dials[pair[1]].append(failed.pop(pair))
+            dials[pair[1]][pair] = failed.pop(pair)
     silent = [
         nodeid
         for nodeid in view.down
-        if nodeid in view.rows and all(dial in SILENT for dial in dials[nodeid])
+        if nodeid in view.rows
+        and all(is_silent(dial, view.why(pair)) for pair, dial in dials[nodeid].items())
     ]
     silent.sort(key=lambda nodeid: (view.age(nodeid), nodeid))
     found = []
@@ -38,18 +39,22 @@ def down_nodes(view: View, failed: Failures) -> List[Verdict]:
     for nodeid in sorted(single, key=lambda nodeid: (view.age(nodeid), nodeid)):
         # Not "down for": nobody has measured that.  It may have died an interval after its row.
         heard = ", last heard from %s ago" % ago(view.age(nodeid)) if nodeid in view.rows else ""
-        failures = dials[nodeid]
-        why = explain(max(FAILURES, key=failures.count)) if failures else "nobody can dial it"
+        why = _usual_failure(view, dials[nodeid]) if dials[nodeid] else "nobody can dial it"
         text = "%s: down%s (%s)" % (view.label[nodeid], heard, why)
         found.append(Verdict(Kind.DOWN, (nodeid,), text))
     return found
 
 
-def _vanished_together(view: View, gone: List[str], dials: Dict[str, List[str]]) -> Verdict:
+def _usual_failure(view: View, failures: Failures) -> str:
+    usual = max(FAILURES, key=list(failures.values()).count)
+    return explain(usual, usual_why(view, [pair for pair in failures if failures[pair] == usual]))
+
+
+def _vanished_together(view: View, gone: List[str], dials: Dict[str, Failures]) -> Verdict:
     age = ago(view.age(gone[0]))
     if len(view.live) == 1:
         (alone,) = view.live
-        failures = tally([dial for nodeid in gone for dial in dials[nodeid]])
+        failures = tally([dial for nodeid in gone for dial in dials[nodeid].values()])
         text = "%s: cut off: it can dial nobody (%s); the others were last heard from %s ago"
         return Verdict(Kind.CUT_OFF, (alone,), text % (view.label[alone], failures, age))
     text = "split: %s | %s, or the latter are down: all last heard from %s ago" % (

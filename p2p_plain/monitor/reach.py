@@ -21,11 +21,12 @@ from threading import Lock
 
 from ..common.address import Address
 from ..common.events import Emit
-from ..common.outcomes import OK, TIMEOUT, UNKNOWN
+from ..common.outcomes import HANGS, NO_PONG, OK, TIMEOUT, UNKNOWN
 from ..common.typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set
 from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
+from ..node.peer import HANDSHAKE_TIMEOUT
 
 MAX_PROBES = 8
 """Probes under way at once: half of the connector's pool.  A hundred peers behind firewalls must leave
@@ -184,6 +185,16 @@ class Reach:
                 met.heard_at, met.next_probe_at = float("-inf"), now
             elif met is not None:
                 del self._met[nodeid]
+
+    def silent(self, nodeid: str) -> None:
+        """Note a node that was dropped because it has not answered a ping.
+
+        That is newer than the last success, and counts until a dial has shown something else.
+        """
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is not None and met.addresses:
+                self._judge_locked(met, DialEnd(nodeid, met.addresses[0], TIMEOUT, None, False, NO_PONG))
 
     def strangers(self, existing: Mapping[str, float], now: float) -> FrozenSet[str]:
         """Return those of the unmet nodes about which others should be asked; see ``heard_of``.
@@ -390,10 +401,13 @@ class Reach:
         met.dial, met.why = dial, end.why
         met.seconds = end.seconds if dial == OK else None
         if dial != was and (was, dial) != (UNKNOWN, OK):
-            address = str(end.address)
-            self._emit("reach", nodeid=met.nodeid, name=met.name, address=address, dial=dial, was=was)
+            said = {"nodeid": met.nodeid, "name": met.name, "address": str(end.address), "dial": dial}
+            if end.why:
+                said["why"] = end.why
+            self._emit("reach", was=was, **said)
 
 
 def _is_outdated(met: Met, end: DialEnd, now: float) -> bool:
     """True if a dial that timed out now was begun before the last success."""
-    return end.outcome == TIMEOUT and now - met.ok_at < DIAL_TIMEOUT
+    took = HANDSHAKE_TIMEOUT + (end.seconds or 0.0) if end.why == HANGS else DIAL_TIMEOUT
+    return end.outcome == TIMEOUT and now - met.ok_at < took

@@ -14,7 +14,7 @@ from ..common.address import Address, is_loopback, is_shareable
 from ..common.config import Config
 from ..common.errors import PeerMisbehaved
 from ..common.events import INFO, Events
-from ..common.outcomes import OK, SILENT, WRONG_PEER
+from ..common.outcomes import OK, WRONG_PEER
 from ..common.typing import Any, Callable, Dict, List, Optional, Tuple
 from ..common.words import duration
 from ..node.hooks import DialEnd, Hooks, Lines
@@ -129,6 +129,10 @@ class Survey(Hooks):
             proven = [where for where, _ in self._book.proven([peer.nodeid])]
             exists = peer.nodeid in self._unmet(self.rows.all(now))
             self.reach.lost(peer.nodeid, proven, now, exists)
+            # If the other end has said bye, it has dropped us.
+            dropped = reason == "timeout" and not peer.link.said_bye
+            if dropped and self._table.holder(peer.nodeid) is None:
+                self.reach.silent(peer.nodeid)
             if not self._discovery.stopping():
                 self._count_loss(peer, reason, now)
 
@@ -138,7 +142,7 @@ class Survey(Hooks):
         if end.outcome is not None:
             self.losses.dialed(end.nodeid, end.outcome, end.seconds)
         if end.probe:
-            if end.outcome in SILENT:
+            if end.outcome not in (OK, None):
                 peer = self._table.get(end.nodeid)
                 if peer is not None:  # is it only the way there, or is the peer dead?
                     self._table.ping_soon(peer, now)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from ..common.outcomes import IN_WORDS
+from ..common.outcomes import IN_WORDS, WHYS
 from ..common.typing import Any, Collection, Dict, Iterable, List, NamedTuple, Tuple
 from ..common.words import natural
 from .view import Pair, View
@@ -60,6 +60,12 @@ def tally(dials: Collection[str]) -> str:
     (n, most), *others = sorted(((n, dial) for dial, n in Counter(dials).items()), reverse=True)
     first = "%d of %d %s" % (n, len(dials), IN_WORDS[most])
     return ", ".join([first] + ["%d %s" % (n, IN_WORDS[dial]) for n, dial in others])
+
+
+def usual_why(view: View, pairs: Collection[Pair]) -> str:
+    """Return the ``why`` that is known of more than half of these failures; empty if there is none."""
+    counted = Counter(view.why(pair) for pair in pairs)
+    return next((why for why in counted if why in WHYS and 2 * counted[why] > len(pairs)), "")
 
 
 def names_of(view: View, nodes: Iterable[str]) -> str:

@@ -23,7 +23,8 @@ does not name a node at all says that no connection to it stands (unless the row
 
 =============  ======================================================================
 ``down``       nobody is connected to it, nobody can dial it, somebody tried, and its row
-               is old (or younger, but its host has refused a dial since)
+               is old (or younger, but its host has refused a dial since, or something
+               else has answered there)
 ``left``       nobody is connected to it, and nobody tries to dial it any more (it said
                goodbye), or another node lives there now (it was restarted under a new
                nodeid).  That is no fault, and only ``Summary.left`` counts it
@@ -39,7 +40,7 @@ of its own is ignored if only one row names it and no node is connected to it.
 No sockets, threads or clock: the same rows give the same view.  Any thread.
 """
 
-from ..common.outcomes import OK, REFUSED, UNKNOWN, WRONG_PEER
+from ..common.outcomes import FAILURES, OK, UNKNOWN, WRONG_PEER, is_vacant
 from ..common.typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 from ..common.words import natural
 from .labels import make_labels
@@ -90,6 +91,8 @@ class Direction(NamedTuple):
     trip, minus the lateness of both nodes.  0 while there are too few for a median."""
     steady_ms: float = 0.0
     """``sure_ms`` minus the jitter."""
+    why: str = ""
+    """A key of ``outcomes.WHYS`` where more is known of a failed dial; perhaps one of another version."""
 
 
 class View:
@@ -158,6 +161,11 @@ class View:
         """True if a connection stands between the two."""
         return b in self.neighbours.get(a, ())
 
+    def why(self, pair: Pair) -> str:
+        """Return what more is known of a failed dial: see ``Direction.why``."""
+        direction = self.directions.get(pair)
+        return "" if direction is None else direction.why
+
     def in_order(self) -> List[str]:
         """Return the nodeids in the order in which the matrix numbers them: by label.
 
@@ -194,8 +202,9 @@ class View:
     def _outdated(self, about: "Dict[str, Dict[str, _Entry]]") -> Set[str]:
         """Return the nodes whose row is young, but was written before their program ended.
 
-        A refused dial that is younger than the row shows that, unless another node is connected to it
-        or could dial it.  So one liar cannot take another node's row away.
+        A dial that is younger than the row shows that if its host refused it, or if something else has
+        answered there, unless another node is connected to it or could dial it.  So one liar cannot
+        take another node's row away.
         """
         outdated = set()
         for nodeid in self.current:
@@ -203,7 +212,7 @@ class View:
             if any(entry.direction or entry.dial == OK for entry in entries.values()):
                 continue
             age = self.rows[nodeid].age
-            if any(e.dial == REFUSED and self.age(s) < age for s, e in entries.items()):
+            if any(is_vacant(e.dial, e.why) and self.age(s) < age for s, e in entries.items()):
                 outdated.add(nodeid)
         return outdated
 
@@ -322,13 +331,14 @@ class View:
         elif dial != UNKNOWN and source not in self.late:
             state = State.DOWN
         if not connected or entry.p50_ms is None or source in self.late or target in self.late:
-            return Direction(source, target, state, dial, connected)
+            return Direction(source, target, state, dial, connected, why=entry.why)
         sure_ms = steady_ms = 0.0
         if entry.has_median:
             now_ms = entry.p50_ms if entry.last_ms is None else min(entry.p50_ms, entry.last_ms)
             sure_ms = max(0.0, now_ms - self._lag_ms(source) - self._lag_ms(target))
             steady_ms = max(0.0, sure_ms - entry.jitter_ms)
-        return Direction(source, target, state, dial, connected, entry.p50_ms, sure_ms, steady_ms)
+        measured = (entry.p50_ms, sure_ms, steady_ms)
+        return Direction(source, target, state, dial, connected, *measured, why=entry.why)
 
     def _lag_ms(self, nodeid: str) -> float:
         row = self.rows.get(nodeid)
@@ -347,6 +357,7 @@ class _Entry:
 
     def __init__(self, link: Dict[str, Any]) -> None:
         self.dial: str = link.get("dial", UNKNOWN)
+        self.why: str = link.get("why", "") if self.dial in FAILURES else ""
         direction = link.get("direction", "none")
         self.direction: str = "" if direction == "none" else direction
         """``outbound`` or ``inbound``; empty without a connection."""

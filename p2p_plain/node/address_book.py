@@ -72,6 +72,11 @@ HEARD_AGAIN_AFTER = 10.0
 """Seconds between two dials that do not wait for the backoff: when a peer names the address again, or
 when our last peers are lost.  A peer that repeats itself must not make us dial all the time."""
 
+MINE_FOR = 600.0
+"""Seconds after which an address that led to this node is dialed again: it may lead elsewhere by now.  A
+bootstrap address is, while there are few peers, as soon as any that fails: behind a load balancer every
+node may reach itself first."""
+
 FAILURES_ALONE = 5
 """Most failures that a lone node counts.  After five the wait would be 16 s, above the limit of 8."""
 
@@ -84,8 +89,8 @@ class Entry:
     def __init__(self, address: Address, now: float) -> None:
         self.address = address
         self.bootstrap = False
-        self.mine = False
-        """True if it leads to this node: never dialed again."""
+        self.mine_at: Optional[float] = None
+        """When it last led to this node, if it did so the last time."""
         self.left = False
         """True if its node said that it stops: not dialed until it is heard of again."""
         self.dialing = False
@@ -96,7 +101,9 @@ class Entry:
         """The peer from which an unproven address was heard."""
         self.failures = 0
         self.failing_since: Optional[float] = None
+        self.begun_at = float("-inf")
         self.tried_at = float("-inf")
+        """When its last dial began, and when it ended without a peer."""
         self.up_at: Optional[float] = None
         """When a dial of it became the connection that stands now, if one does."""
         self.next_try_at = now
@@ -179,7 +186,7 @@ class AddressBook:
                     entry.nodeid = nodeid
                     self._set_source_locked(entry, source)
                 return
-            if entry.mine or entry.dialing:
+            if entry.mine_at is not None or entry.dialing:
                 return
             # Peers advertise only addresses that answered them lately, so another try is worth it.
             if entry.left:
@@ -207,7 +214,9 @@ class AddressBook:
                 self._due_locked(entry, now)
             entry.failing_since = None
             entry.left = False
-            entry.mine = False
+            if entry.mine_at is not None:
+                entry.mine_at = None
+                self._due_locked(entry, now)
             self._look_again_locked(now)
             self._prove_locked(entry, nodeid, now)
 
@@ -215,11 +224,14 @@ class AddressBook:
         """Note that ``address`` leads to this node; return whether that is new."""
         with self._lock:
             entry = self._entry_locked(address, now)
-            if entry is None or entry.mine:
+            if entry is None:
                 return False
-            entry.mine = True
+            new = entry.mine_at is None
+            entry.mine_at = now
+            entry.next_try_at = now + MINE_FOR
             self._unprove_locked(entry)
-            return True
+            entry.nodeid = None
+            return new
 
     def made_peer(self, address: Address, now: float) -> None:
         """Note that the dial of ``address`` made a peer."""
@@ -248,7 +260,7 @@ class AddressBook:
                 return True  # the book is full: dial it without a mark
             if entry.dialing:
                 return False
-            entry.dialing = True
+            self._begin_locked(entry, now)
             return True
 
     def failed(self, address: Address, now: float, peers: int, blame: bool = True) -> None:
@@ -266,6 +278,8 @@ class AddressBook:
             entry.tried_at = now
             entry.failures += 1
             delay = _backoff(entry.failures)
+            if entry.mine_at is not None and entry.mine_at < entry.begun_at:
+                entry.mine_at = None  # this dial has not led to us
             if peers == 0 or (peers < ENOUGH_PEERS and entry.bootstrap):
                 entry.failing_since = None
                 delay = min(delay, BACKOFF_MAX_ALONE)
@@ -277,6 +291,8 @@ class AddressBook:
                 elif now - entry.failing_since > FORGET_AFTER and not entry.bootstrap:
                     self._drop_locked(entry)
                     return
+            if entry.mine_at is not None and not (entry.bootstrap and peers < ENOUGH_PEERS):
+                delay = MINE_FOR
             entry.next_try_at = now + delay * (1.0 + self._rng.random() / 2.0)
             # Another address of the same node may have waited for this dial.
             self._look_again_locked(now)
@@ -303,7 +319,8 @@ class AddressBook:
         """Few peers are left: do not wait for the backoff of bootstrap addresses, or ``everyone``'s."""
         with self._lock:
             for entry in self._entries.values():
-                if (everyone or entry.bootstrap) and entry.next_try_at > now:
+                wanted = entry.bootstrap or (everyone and entry.mine_at is None)
+                if wanted and entry.next_try_at > now:
                     # An address dialed just now is dialed again a little later: a node that lets us
                     # in and hangs up must not be dialed faster for it.
                     at = now + BACKOFF_FIRST * self._rng.random()
@@ -331,7 +348,7 @@ class AddressBook:
             busy.discard(None)  # two that nobody has named are not one
             busy.update(connected)
             for entry in self._entries.values():
-                if entry.mine or entry.left or entry.dialing or entry.nodeid in busy:
+                if entry.left or entry.dialing or entry.nodeid in busy:
                     continue
                 if entry.up_at is not None:  # it is connected, under whatever nodeid
                     continue
@@ -347,7 +364,7 @@ class AddressBook:
                     break
                 if entry.nodeid in busy or not self._may_dial_locked(entry, now):
                     continue
-                entry.dialing = True
+                self._begin_locked(entry, now)
                 chosen.append(entry.address)
                 if entry.nodeid is not None:
                     busy.add(entry.nodeid)
@@ -368,10 +385,10 @@ class AddressBook:
             ]
 
     def knows_as_mine(self, address: Address) -> bool:
-        """Return whether ``address`` has turned out to be our own."""
+        """Return whether the last dial of ``address`` has led to ourselves."""
         with self._lock:
             entry = self._entries.get(address)
-            return entry is not None and entry.mine
+            return entry is not None and entry.mine_at is not None
 
     def nodeid_at(self, address: Address) -> Optional[str]:
         """Return the node that was found, or is said to be, at ``address``."""
@@ -394,7 +411,7 @@ class AddressBook:
         heard: List[HeardAddress] = []
         with self._lock:
             for entry in self._entries.values():
-                if not is_shareable(entry.address) or entry.mine:
+                if not is_shareable(entry.address) or entry.mine_at is not None:
                     continue
                 if entry.proven_at is not None and entry.nodeid is not None:
                     age = max(0.0, now - entry.proven_at)
@@ -404,6 +421,10 @@ class AddressBook:
         return Kept(sorted(proven, key=lambda kept: kept.age), heard)
 
     # -- inside; the caller holds _lock -----------------------------------------------
+
+    def _begin_locked(self, entry: Entry, now: float) -> None:
+        entry.dialing = True
+        entry.begun_at = now
 
     def _insert_locked(self, address: Address, now: float) -> Entry:
         entry = self._entries[address] = Entry(address, now)

@@ -20,7 +20,7 @@ from threading import Condition, Event
 
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.errors import DialFailed, why
-from ..common.outcomes import REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE
+from ..common.outcomes import REFUSED, REJECTED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE
 from ..common.threads import Crew
 from ..common.typing import Any, Callable, Deque, Optional, Tuple
 from .peer import Order
@@ -29,6 +29,11 @@ from .transport import POLL_SLICE, wait
 DIAL_TIMEOUT = 5.0
 """Seconds that a TCP connect may take.  A lost SYN is sent again after 1 s and after 2 s more
 (RFC 6298), so a dial survives the loss of two packets."""
+
+REJECTED_WITHIN = 0.5
+"""Seconds within which "unreachable" comes from a firewall that rejects, or from a router: that takes one
+round trip.  A host that is off on our own network shows after 3 s, when nobody has answered three ARP
+requests (1 s each on Linux; RFC 1122 section 2.3.2.1)."""
 
 IDLE_TIMEOUT = 10.0
 """Seconds without an order after which a thread of the pool ends."""
@@ -42,15 +47,15 @@ _OUTCOMES = {
     errno.ECONNABORTED: RESET,
     errno.ENOTCONN: RESET,  # gone again before getpeername()
     errno.ETIMEDOUT: TIMEOUT,
-    errno.EHOSTUNREACH: UNREACHABLE,
-    errno.ENETUNREACH: UNREACHABLE,
-    errno.EHOSTDOWN: UNREACHABLE,
-    errno.ENETDOWN: UNREACHABLE,
-    errno.EADDRNOTAVAIL: UNREACHABLE,
-    errno.EACCES: UNREACHABLE,
-    errno.EPERM: UNREACHABLE,
+    errno.ENOBUFS: UNKNOWN,  # this one and the next: our own machine has run out of something
+    errno.ENOMEM: UNKNOWN,
 }
-"""The outcome that each error of ``connect`` means."""
+"""The outcome that an error of ``connect`` means.  All others mean that the way is barred: ``UNREACHABLE``.
+If they meant nothing, the outcome before would stand for as long as they last."""
+
+_NOT_REJECTED = frozenset(
+    (errno.EHOSTDOWN, errno.ENETDOWN, errno.EADDRNOTAVAIL)  # they say nothing of a firewall
+)
 
 
 class Connector:
@@ -150,10 +155,11 @@ def dial(
     """Connect to ``address``; return the socket, and the seconds that its connect took.
 
     A name is looked up, and each of its addresses is tried in turn, except those that ``is_mine``
-    knows: a name that every node was given may lead to this one first.  ``timeout`` (seconds) is
-    shared out among the addresses.  It does not bound the name server, which cannot be interrupted.
+    knows: a name that every node was given may lead to this one first.  If all are our own they are
+    tried all the same, as they may lead elsewhere by now.  ``timeout`` (seconds) is shared out among
+    the addresses.  It does not bound the name server, which cannot be interrupted.
 
-    Raises ``DialFailed``, with the outcome ``self`` if all addresses are our own.  Any thread.
+    Raises ``DialFailed``.  Any thread.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -161,8 +167,8 @@ def dial(
     except (OSError, UnicodeError) as error:
         raise DialFailed(UNKNOWN, "%s: %s" % (address.host, why(error))) from error
     if not is_ip(address.host):
-        found = [info for info in found if not is_mine(from_sockaddr(info[4]))]
-    failure = DialFailed("self", "it leads to this node")
+        found = [info for info in found if not is_mine(from_sockaddr(info[4]))] or found
+    failure = DialFailed(UNKNOWN, "%s has no address" % address.host)
     for number, info in enumerate(found):
         now = time.monotonic()
         try:
@@ -176,6 +182,7 @@ def dial(
 def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
     """Connect to one of the addresses that ``getaddrinfo`` found."""
     family, kind, protocol, _, sockaddr = info
+    began = time.monotonic()
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:  # out of descriptors, or IPv6 switched off
@@ -184,6 +191,7 @@ def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.so
         # Non-blocking, so that a stop of the node need not wait until the network gives up.
         sock.setblocking(False)
         error_number = sock.connect_ex(sockaddr)  # without bind(): the kernel picks our port
+        sent = error_number in _UNDER_WAY
         while error_number in _UNDER_WAY:
             # The clock is read before the socket: if this machine was suspended meanwhile, the deadline
             # is over, but the answer may be there, and then the dial has not timed out.
@@ -196,7 +204,7 @@ def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.so
             elif stopping is not None and stopping.is_set():
                 raise DialFailed(UNKNOWN, "stopping")
         if error_number:
-            raise DialFailed(_OUTCOMES.get(error_number, UNKNOWN), os.strerror(error_number))
+            raise _failure(error_number, os.strerror(error_number), sent, time.monotonic() - began)
         if sock.getsockname() == sock.getpeername():
             # Nobody listens on that port of this machine, and the kernel has picked the very same one
             # for our end.  TCP then connects the socket to itself.
@@ -206,4 +214,19 @@ def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.so
         sock.close()
         if isinstance(error, DialFailed):
             raise
-        raise DialFailed(_OUTCOMES.get(error.errno or 0, UNKNOWN), why(error)) from error
+        raise _failure(error.errno or 0, why(error), True, time.monotonic() - began) from error
+
+
+def _failure(error_number: int, detail: str, sent: bool, seconds: float) -> DialFailed:
+    """Return what an error of ``connect`` means that came after ``seconds``.
+
+    ``sent`` is False if ``connect`` failed at once: then perhaps no packet has left this machine.
+    """
+    outcome = _OUTCOMES.get(error_number, UNREACHABLE)
+    rejected = (
+        outcome == UNREACHABLE
+        and error_number not in _NOT_REJECTED
+        and (sent or error_number != errno.ENETUNREACH)  # our own table of routes has none
+        and seconds < REJECTED_WITHIN
+    )
+    return DialFailed(outcome, detail, REJECTED if rejected else "")

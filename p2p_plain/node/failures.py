@@ -40,7 +40,7 @@ class Failures:
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._stopping = False
-        self._dials: OrderedDict[str, str] = OrderedDict()
+        self._dials: OrderedDict[str, Tuple[str, str]] = OrderedDict()
         """Why a dial last failed, by address, the oldest first."""
         self._reported: Set[Tuple[str, str]] = set()
         """Hosts and reasons of inbound failures that were reported at once, until all is quiet."""
@@ -56,10 +56,13 @@ class Failures:
         with self._lock:
             self._stopping = True
 
-    def report(self, address: Address, reason: str, detail: str, direction: str) -> None:
+    def report(
+        self, address: Address, reason: str, detail: str, direction: str, why: str = ""
+    ) -> None:
         """Count a failed connection, and report it as ``refused`` now, with others later, or not again.
 
-        A dial is reported when the reason is new for its address.
+        A dial is reported when the reason is new for its address.  ``why`` is a key of
+        ``outcomes.WHYS``, if more is known.
         """
         if direction == INBOUND:
             self.inbound.count(reason)
@@ -69,13 +72,14 @@ class Failures:
             if direction == INBOUND:
                 now = self._is_reported_now_locked(address, reason)
             else:
-                now = self._dials.get(str(address)) != reason
-                self._dials[str(address)] = reason
+                now = self._dials.get(str(address)) != (reason, why)
+                self._dials[str(address)] = (reason, why)
                 self._dials.move_to_end(str(address))
                 if len(self._dials) > MAX_BOOK:
                     self._dials.popitem(last=False)
         if now:
-            self._events.emit("refused", address=str(address), reason=reason)
+            more = {"why": why} if why else {}
+            self._events.emit("refused", address=str(address), reason=reason, **more)
             level = INFO if reason == "protocol" else DEBUG
             self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
 

@@ -39,8 +39,8 @@ from threading import Lock
 
 from ..common.address import Address, is_shareable
 from ..common.counters import Histogram
-from ..common.errors import PeerLeft, Refused
-from ..common.outcomes import OK
+from ..common.errors import PeerLeft, PeerMisbehaved, Refused
+from ..common.outcomes import ECHO, OK
 from ..common.typing import List, Optional, Tuple
 from . import messages
 from .discovery import Discovery
@@ -146,12 +146,9 @@ class Membership:
         now = self._clock()
         target = link.target
         assert target is not None
-        link.found_nodeid = hello.nodeid
         if hello.nodeid == self._myself.nodeid:
-            # A name may have further addresses that lead elsewhere: only the reached one is ours.
-            new = self._parts.book.note_mine(link.remote, now)
-            if new and not link.is_our_probe:
-                self._events.emit("self", address=str(target))
+            self._found_ourselves(link, hello, target, now)
+        link.found_nodeid = hello.nodeid
         self._check(hello)
         self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:
@@ -165,6 +162,20 @@ class Membership:
         link.state = ADMITTED
         self._expect_pong(peer, now)
         return self._first_words(peer)
+
+    def _found_ourselves(self, link: Link, hello: Hello, target: Address, now: float) -> None:
+        """Note that our dial has come back to us.  Raises ``PeerMisbehaved`` if only our hello has."""
+        # Whoever accepts, this node too, says no token.
+        if hello.token is not None and hello.token.lower() == link.token:
+            link.why = ECHO
+            raise PeerMisbehaved("it sends back what it is sent")
+        new = self._parts.book.note_mine(link.remote, now)
+        if not new and target != link.remote:
+            # A name may have further addresses that lead elsewhere.  But those that are known as ours
+            # are dialed after all others, so this name has none.
+            self._parts.book.note_mine(target, now)
+        if new and not link.is_our_probe:
+            self._events.emit("self", address=str(target))
 
     def confirmed(self, link: Link) -> bool:
         """Note that the other end has sent more than a hello; True if the peer is up now.

@@ -39,6 +39,7 @@ in other languages; this one never says it."""
 AGENT_LIMIT = 64
 DETAIL_LIMIT = 500
 NETWORK_LIMIT = 64
+TOKEN_LIMIT = 64
 """Characters.  A longer text is rejected."""
 
 
@@ -70,6 +71,8 @@ class Hello(NamedTuple):
     """The address from which the receiver's connection comes."""
     http: Optional[int] = None
     """The port of its status page, if others may open it."""
+    token: Optional[str] = None
+    """Random digits that only the end that dials says: if they come back, the other end is an echo."""
 
 
 class Ping(Bare):
@@ -147,7 +150,7 @@ GETADDR = codec.encode({"msgtype": "getaddr"})
 def encode_hello(hello: Hello) -> bytes:
     """Return the line of a hello; a field with its default value is left out."""
     fields: Dict[str, Any] = {"msgtype": "hello", "nodeid": hello.nodeid, "version": VERSION}
-    for field in ("port", "name", "network", "agent", "probe", "http"):
+    for field in ("port", "name", "network", "agent", "probe", "http", "token"):
         value = getattr(hello, field)
         if value:
             fields[field] = value
@@ -234,6 +237,7 @@ def _read_hello(fields: Fields) -> Hello:
         probe=fields.flag("probe"),
         observed=fields.address("observed"),
         http=fields.port("http"),
+        token=fields.text("token", TOKEN_LIMIT),
     )
 
 

@@ -36,6 +36,7 @@ class Myself(NamedTuple):
                 probe=link.is_our_probe,
                 observed=link.remote if is_shareable(link.remote) else None,
                 http=self.http,
+                token=link.token,
             )
         )
 

@@ -8,8 +8,10 @@ from ..common.address import Address
 from ..common.counters import Tally
 from ..common.errors import DialFailed, PeerLeft, PeerMisbehaved
 from ..common.events import DEBUG, INFO
-from ..common.outcomes import OK, RESET, TIMEOUT, WRONG_PEER
-from ..common.typing import Optional
+from ..common.outcomes import (
+    HANGS, NO_NODE, OK, RESET, TIMEOUT, TURNED_AWAY, UNKNOWN, WRONG_PEER,
+)
+from ..common.typing import Optional, Tuple
 from . import messages
 from .discovery import Discovery
 from .hooks import DialEnd, Lines
@@ -45,6 +47,11 @@ class Overlay:
         """Dial nobody and let nobody in from now on."""
         self.discovery.stop()
         self.membership.stop()
+
+    def first_line(self, link: Link) -> bytes:
+        """Return our hello for a link that we have dialed."""
+        link.token = "%016x" % self._parts.rng.getrandbits(64)
+        return self.myself.hello(link)
 
     # -- what the plumbing reports --------------------------------------------------------
 
@@ -89,17 +96,16 @@ class Overlay:
             self.book.connection_over(target, now)
         unfinished = state in (GREETING, ADMITTED)
         wanted = None if link.order is None else link.order.wanted
+        outcome, why = (None, "") if target is None else self._outcome(link, reason)
         if target is not None and wanted is not None and unfinished:
-            outcome = _outcome(link, wanted, reason)
-            end = DialEnd(wanted, target, outcome, link.connect_seconds, link.is_our_probe)
+            end = DialEnd(wanted, target, outcome, link.connect_seconds, link.is_our_probe, why)
             self.discovery.dial_over(end, now)
         if unfinished and not link.is_our_probe:
             if target is not None:
-                blame = state == GREETING and reason not in ("full", "duplicate", "self", "network")
-                self.discovery.made_no_peer(target, now, blame)
+                self.discovery.made_no_peer(target, now, blame=link.found_nodeid is None)
             if reason not in ("self", "duplicate"):
                 address = target or link.remote
-                self.membership.failures.report(address, reason, detail, link.direction)
+                self.membership.failures.report(address, reason, detail, link.direction, why)
         self.discovery.dial_more(now)
 
     def dial_failed(self, order: Order, failure: DialFailed) -> None:
@@ -110,17 +116,14 @@ class Overlay:
         self.dial_failures.count(reason)
         if wanted is not None:
             # A name that does not resolve, no descriptor left: says nothing about the other end.
-            outcome = None if reason in ("unknown", "self") else reason
+            outcome = None if reason == UNKNOWN else reason
             end = DialEnd(wanted, target, outcome, None, probe, failure.why)
             self.discovery.dial_over(end, now)
         if probe:
             self._events.log(DEBUG, "%s probe: %s %s", target, reason, failure.detail)
             return
-        if reason == "self":
-            self.book.note_mine(target, now)
-        self.discovery.made_no_peer(target, now, blame=reason != "self")
-        if reason != "self":
-            self.membership.failures.report(target, reason, failure.detail, OUTBOUND)
+        self.discovery.made_no_peer(target, now, blame=True)
+        self.membership.failures.report(target, reason, failure.detail, OUTBOUND, failure.why)
         self.discovery.dial_more(now)
 
     def tick(self) -> None:
@@ -150,6 +153,21 @@ class Overlay:
             return self.membership.accepted(link, message)
         return self.membership.dialed(link, message)
 
+    def _outcome(self, link: Link, reason: str) -> Tuple[Optional[str], str]:
+        """Return what a dial has shown that led to a connection, and why; None if nothing."""
+        wanted = None if link.order is None else link.order.wanted
+        if link.found_nodeid is not None:
+            return (OK if link.found_nodeid == wanted else WRONG_PEER), ""
+        if link.said_bye:
+            # A node with too many connections says bye before hello, and so could any program.
+            known = wanted is not None and self.table.get(wanted) is not None
+            return (None, "") if known else (RESET, TURNED_AWAY)
+        if reason not in ("closed", "timeout", "protocol"):  # we have ended it
+            return None, ""
+        if link.heard:
+            return RESET, link.why or NO_NODE
+        return (RESET, "") if reason == "closed" else (TIMEOUT, HANGS)
+
     # -- what the library asks ------------------------------------------------------------
 
     def dial(self, address: Address) -> None:
@@ -159,15 +177,3 @@ class Overlay:
             self._events.emit("self", address=str(address))
         else:
             self.discovery.dial(address, self._clock())
-
-
-def _outcome(link: Link, wanted: str, reason: str) -> Optional[str]:
-    """Return what a dial has shown that led to a connection; None if nothing."""
-    if link.found_nodeid is not None:
-        return OK if link.found_nodeid == wanted else WRONG_PEER
-    return None if link.said_bye else _WITHOUT_HELLO.get(reason)
-
-
-_WITHOUT_HELLO = {"closed": RESET, "timeout": TIMEOUT, "protocol": WRONG_PEER}
-"""Outcomes of connections without a hello.  A bye without hello proves nothing: any program could send
-it, or we were too late for it."""

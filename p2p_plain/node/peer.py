@@ -66,6 +66,13 @@ class Link:
         self.is_our_probe = order is not None and order.probe
         self.connect_seconds = connect_seconds
         """The time that the TCP connect took, if we dialed."""
+        # The link's reader thread only.
+        self.token: Optional[str] = None
+        """The token in our hello, if we dialed."""
+        self.heard = False
+        """True once a byte has come from the other end."""
+        self.why = ""
+        """A key of ``outcomes.WHYS``, if the rules know why our dial has led to no node."""
         # Written by the link's reader thread, and by PeerTable: announce() for a peer that is
         # up, admit() for one that has lost a tie.
         self.state = GREETING

@@ -185,7 +185,7 @@ class Session(Link):
         reason, detail, say_bye = "closed", "", False
         try:
             if self.direction == OUTBOUND:
-                self.send(self._overlay.myself.hello(self), urgent=True)
+                self.send(self._overlay.first_line(self), urgent=True)
             self._converse(time.monotonic() + HANDSHAKE_TIMEOUT)
         except PeerLeft as left:
             reason, detail = left.reason, left.detail
@@ -240,6 +240,7 @@ class Session(Link):
                 return
             if len(chunk) == RECEIVE_BYTES and b"\n" not in chunk:
                 chunk += self._transport.receive_more()
+            self.heard = True
             self.traffic.bytes_in += len(chunk)
             cost = self._answer(chunk)
             if greeting and self.state != GREETING:

@@ -9,7 +9,7 @@ import json
 from ..common.address import is_loopback, parse
 from ..common.escape import printable
 from ..common.events import Event
-from ..common.outcomes import FAILURES, OK, explain
+from ..common.outcomes import FAILURES, OK, WHYS, explain
 from ..common.program import plain_fields
 from ..common.typing import Callable, Dict, List, Optional, Tuple
 from ..common.words import count_of, duration, milliseconds
@@ -96,8 +96,9 @@ def _peer_down(event: Event) -> str:
 
 
 def _refused(event: Event) -> str:
-    reason = event["reason"]
-    shown = explain(reason) if reason in FAILURES else _REFUSALS.get(reason, reason)
+    reason, why = event["reason"], event.get("why", "")
+    shown = explain(reason, why) if reason in FAILURES else _REFUSALS.get(reason, reason)
+    shown = WHYS[why] if why in WHYS and reason not in FAILURES else shown
     if "count" in event:
         more = count_of(event["count"], "inbound connection")
         return "%s  %s; %s more within a minute" % (event["address"], shown, more)
@@ -106,7 +107,7 @@ def _refused(event: Event) -> str:
 
 def _reach(event: Event) -> str:
     dial = event["dial"]
-    shown = "can be dialed" if dial == OK else "cannot be dialed, " + explain(dial)
+    shown = "can be dialed" if dial == OK else "cannot be dialed, " + explain(dial, event.get("why", ""))
     return "%s  %-21s  %s (was %s)" % (_who(event), event["address"], shown, event["was"])
 
 
@@ -128,7 +129,7 @@ _FORMS: Dict[str, Tuple[str, Callable[[Event], str]]] = {
     "peer_up": (GREEN, _peer_up),
     "peer_down": (RED, _peer_down),
     "rtt": ("", lambda event: "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))),
-    "self": (FAINT, lambda event: "%s is this node itself; not dialed again" % event["address"]),
+    "self": (FAINT, lambda event: "%s is this node itself; tried again later" % event["address"]),
     "refused": (YELLOW, _refused),
     "reach": (YELLOW, _reach),
     "message": (CYAN, _message),

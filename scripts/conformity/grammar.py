@@ -141,6 +141,7 @@ FIELDS: Dict[str, Dict[str, Callable[[object], bool]]] = {
         "probe": is_bool,
         "observed": is_address,
         "http": is_port,
+        "token": is_text(64),
     },
     "addr": {"peers!": is_list(100, is_addr_entry)},
     "links": {

@@ -133,6 +133,7 @@ class Grammar:
             ("agent", rng.choice(NASTY)),
             ("observed", "127.0.0.1:%d" % self.port()),
             ("http", self.port()),
+            ("token", rng.choice(("0123456789abcdef", rng.choice(NASTY)))),
             ("colour", self.value()),
         )
         message.update((field, value) for field, value in more if rng.random() < 0.2)
@@ -149,7 +150,7 @@ class Grammar:
                 link["direction"] = rng.choice(("outbound", "inbound", "none"))
                 link["address"] = self.address()
                 link["up_s"] = rng.choice((None, 0, 1.5, 1e300))
-                link["why"] = rng.choice(("hangs", "no-node", "of another version"))
+                link["why"] = rng.choice(("hangs", "no-node", "turned-away", "of another version"))
             links.append(link)
         message: Dict[str, Any] = {"msgtype": "links", "nodeid": self.any_nodeid()}
         message["links"] = links

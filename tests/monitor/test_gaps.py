@@ -280,4 +280,6 @@ def test_a_network_that_is_well_is_called_well_at_every_moment():
                 assert judged.ok
                 assert [v.kind for v in judged.verdicts] == [Kind.WELL], judged.verdicts
     assert bare.nodeid in judged.view.live
-    assert "72 of 72 directions up" in judged.summary.text()
+    # Those from the bare node that it has not dialed itself are unknown, and that is no fault.
+    assert judged.summary.nodes == 9
+    assert judged.summary.up >= 8 * 8

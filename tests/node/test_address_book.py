@@ -7,7 +7,7 @@ import pytest
 from p2p_plain.common.address import Address
 from p2p_plain.node.address_book import (
     BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, DIALS_A_SECOND, DIALS_AT_ONCE, FORGET_AFTER,
-    HEARD_AGAIN_AFTER, MAX_BOOK, MAX_HEARD_PER_PEER, REPLACED_AFTER, STABLE_AFTER,
+    HEARD_AGAIN_AFTER, MAX_BOOK, MAX_HEARD_PER_PEER, MINE_FOR, REPLACED_AFTER, STABLE_AFTER,
     UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook, HeardAddress, Kept, KeptAddress,
 )
 
@@ -484,7 +484,7 @@ def test_a_lost_node_is_dialed_again_within_a_second_or_so(book):
 
 
 @pytest.mark.parametrize("before", ["heard", "proven", "bootstrap", "unknown"])
-def test_an_address_of_our_own_is_never_dialed(book, before):
+def test_an_address_of_our_own_is_left_alone_for_ten_minutes(book, before):
     if before == "heard":
         book.note_heard(A, NODE, TELLER, 0.0)
     elif before == "proven":
@@ -494,14 +494,60 @@ def test_an_address_of_our_own_is_never_dialed(book, before):
     due(book, 0.0)
     assert not book.knows_as_mine(A)
     book.note_mine(A, 1.0)
-    book.failed(A, 1.0, peers=0, blame=False)
+    book.failed(A, 1.0, peers=2, blame=False)
     book.note_heard(A, NODE, TELLER, 100.0)
-    book.hurry(100.0, everyone=True)
-    book.lost(NODE, 100.0, stopping=False)
-    assert due(book, LATER) == []
+    book.lost(NODE, 100.0, stopping=True)
+    assert due(book, MINE_FOR) == []
     assert book.knows_as_mine(A)
     assert book.proven([NODE]) == []
-    assert book.kept(LATER) == Kept([], [])
+    assert book.kept(MINE_FOR) == Kept([], [])
+    assert due(book, 1.0 + 1.5 * MINE_FOR) == [A]
+
+
+def found_ourselves(book, now, peers=2):
+    """The end of a dial that led to this node; whether that is news."""
+    new = book.note_mine(A, now)
+    book.failed(A, now, peers, blame=False)
+    return new
+
+
+def test_it_is_no_news_that_an_address_is_still_our_own(book):
+    book.note_heard(A, NODE, TELLER, 0.0)
+    assert due(book, 0.0) == [A]
+    assert found_ourselves(book, 0.1)
+    for round_number in range(1, 4):
+        now = round_number * 1.5 * MINE_FOR
+        assert due(book, now) == [A]
+        assert not found_ourselves(book, now + 0.1)
+    assert book.knows_as_mine(A)
+
+
+def test_an_address_of_our_own_that_fails_is_ours_no_longer(book):
+    book.note_heard(A, NODE, TELLER, 0.0)
+    assert due(book, 0.0) == [A]
+    found_ourselves(book, 0.1)
+    assert due(book, 1.5 * MINE_FOR) == [A]
+    book.failed(A, 1.5 * MINE_FOR + 5.0, peers=2)
+    assert not book.knows_as_mine(A)
+    assert next_try(book, A, 1.5 * MINE_FOR + 5.0) <= 1.5 * MINE_FOR + 5.0 + 4.0  # as any that fails
+    assert found_ourselves(book, LATER)
+
+
+@pytest.mark.parametrize("peers, longest", [(0, 12.0), (1, 12.0), (2, 1.5 * MINE_FOR)])
+def test_a_bootstrap_address_of_our_own_is_tried_sooner_while_there_are_few_peers(book, peers, longest):
+    """It may be a load balancer, which leads elsewhere the next time."""
+    book.add_bootstrap([A], 0.0)
+    assert due(book, 0.0) == [A]
+    now = 0.0
+    for _ in range(10):
+        found_ourselves(book, now, peers)
+        again = next_try(book, A, now)
+        assert again - now <= longest + 0.25
+        now = again
+    assert now >= 4 * longest / 1.5
+    found_ourselves(book, now, peers)
+    book.hurry(now, everyone=False)  # the others are lost
+    assert next_try(book, A, now) - now <= HEARD_AGAIN_AFTER + 0.25
 
 
 def test_an_address_of_our_own_is_dialed_once_another_node_is_found_there(book):

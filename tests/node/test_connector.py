@@ -48,9 +48,9 @@ def test_addresses_of_a_name_that_are_our_own_are_passed_over(monkeypatch):
         ours = {Address("127.0.0.1", mine.port)}
         with dial(name, 5, is_mine=ours.__contains__)[0] as sock:
             assert sock.getpeername()[1] == home.port
-        with pytest.raises(DialFailed) as failed:
-            dial(name, 5, is_mine=lambda address: True)
-        assert failed.value.outcome == "self"
+        # Where all are our own, perhaps the first leads elsewhere by now: behind a load balancer.
+        with dial(name, 5, is_mine=lambda address: True)[0] as sock:
+            assert sock.getpeername()[1] == mine.port
 
 
 def test_an_address_without_an_answer_leaves_time_for_the_next(monkeypatch, full_listener):

@@ -129,6 +129,9 @@ WRONG = {
     "a new nodeid each time": breaks(
         "the-nodeid-stays it-lives", from_node=changing("hello", nodeid=lambda _: new_id())
     ),
+    "sends the token back": breaks(
+        "a-token-is-not-sent-back", from_node=changing("hello", token="0123456789abcdef")
+    ),
     "takes a read for a message": breaks(
         "a-line-may-come-in-pieces many-lines-may-come-at-once", glued=True
     ),

@@ -151,7 +151,7 @@ class SimulatedNode:
         if limit is not None:
             self.world.later(limit, ours.reset)
             self.world.later(limit, theirs.reset)
-        ours.send(self.overlay.myself.hello(ours))
+        ours.send(self.overlay.first_line(ours))
 
     def fail(self, order, reason):
         if self.alive:
@@ -201,6 +201,7 @@ class SimulatedLink(Link):
                 self.other.reset()
             return
         self.passed_at = self.node.world.now
+        self.heard = True
         hooks = self.node.overlay.hooks
         try:
             unparsed = hooks.unparsed_prefix is not None and line.startswith(hooks.unparsed_prefix)

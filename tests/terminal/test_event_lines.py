@@ -58,7 +58,7 @@ def shown(word, **changes):
         ("listening", "listening 01234567 a on 10.0.0.1:6000, [::1]:6000"),
         ("peer_up", "peer up 01234567 a 10.0.0.1:6000 inbound 1 peer"),
         ("peer_down", "peer down 01234567 a 10.0.0.1:6000 stopping 0 peers left; was up 1 min 1 s"),
-        ("self", "self 10.0.0.1:6000 is this node itself; not dialed again"),
+        ("self", "self 10.0.0.1:6000 is this node itself; tried again later"),
         ("refused", "refused 10.0.0.1:6000 refused: the host is up, nobody listens on that port"),
         ("rtt", "rtt 01234567 a 0.31 ms"),
         ("reach", "reach 01234567 a 10.0.0.1:6000 cannot be dialed, timed out: no answer (was ok)"),

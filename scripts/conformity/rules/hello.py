@@ -114,9 +114,17 @@ def oneself_is_hung_up_on(node: Node) -> None:
 @rule(FULL, 2)
 def oneself_is_told_so(node: Node) -> None:
     """A hello with the node's own nodeid, in either case, is answered, and then gets bye self."""
-    for nodeid in (node.nodeid.upper(), node.nodeid):
-        with node.greet(nodeid) as peer:
+    for nodeid, fields in ((node.nodeid.upper(), {}), (node.nodeid, {"token": "0123456789abcdef"})):
+        with node.greet(nodeid, **fields) as peer:
             peer.expect_bye("self")
+
+
+@rule(FULL, 2)
+def a_token_is_not_sent_back(node: Node) -> None:
+    """A node that accepts says no token: the dialer would take it for an echo."""
+    with node.greet(token="0123456789abcdef") as peer:
+        if "token" in peer.received[0]:
+            raise Broken("a hello without token", peer.story(0))
 
 
 @rule(CORE, 4)
