@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from p2p_plain.common.outcomes import FAILURES, IN_WORDS, MEANINGS
+from p2p_plain.common.outcomes import FAILURES, IN_WORDS, MEANINGS, WHYS
 from p2p_plain.monitor.judge import MOST_ALIKE
 from p2p_plain.monitor.verdict import KINDS, Kind
 from tests.support.faulty_network import HOSTILE, STALE, World, be_late, random_world, sparse
@@ -78,6 +78,38 @@ def test_a_dead_node_is_one_verdict(count, dial):
     world.kill(2, dial)
     symptom = "%s: %s" % (IN_WORDS[dial], MEANINGS[dial])
     assert world.sentences() == ["n2: down, last heard from 4 min ago (%s)" % symptom]
+
+
+@pytest.mark.parametrize(
+    "dial, why", [("timeout", "no-pong"), ("reset", "no-node"), ("reset", "echo"), ("unreachable", "rejected")]
+)
+def test_the_verdict_on_a_dead_node_says_why_if_most_of_the_others_know(dial, why):
+    world = World(6)
+    world.kill(2, dial)
+    said = "n2: down, last heard from 4 min ago (%s: %s)"
+    world.why.update({(y, 2): why for y in (0, 1, 3)})
+    assert world.sentences() == [said % (IN_WORDS[dial], WHYS[why])]
+    del world.why[3, 2]
+    assert world.sentences() == [said % (IN_WORDS[dial], MEANINGS[dial])]
+
+
+def test_hosts_that_accept_connections_are_not_behind_a_cut():
+    """Two frozen nodes are down, each for itself; had their hosts not answered it might be a split."""
+    world = World(6)
+    for x in (2, 3):
+        world.kill(x)
+    assert world.kinds()[0][0] == Kind.SPLIT
+    world.why.update({(y, x): "hangs" for x in (2, 3) for y in world.others(2, 3)})
+    assert [kind for kind, _ in world.kinds()] == [Kind.DOWN, Kind.DOWN]
+
+
+@pytest.mark.parametrize("why", ["no-node", "echo"])
+def test_a_node_is_down_as_soon_as_something_else_answers_at_its_port(why):
+    world = World(6)
+    world.kill(2, "reset", since=70.0)
+    assert world.kinds() != [(Kind.DOWN, [2])]  # its row is young: it may still live
+    world.why.update({(y, 2): why for y in world.others(2)})
+    assert world.kinds() == [(Kind.DOWN, [2])]
 
 
 def test_a_dead_node_that_never_sent_a_row_is_one_verdict():
@@ -332,6 +364,44 @@ def test_a_failure_of_one_pair_says_what_it_means(dial):
         IN_WORDS[dial],
         meaning.get(dial, ": " + MEANINGS[dial]),
     )
+
+
+@pytest.mark.parametrize("dial, why", [("unreachable", "rejected"), ("timeout", "hangs"), ("reset", "echo")])
+def test_a_failure_of_one_pair_says_why(dial, why):
+    world = World(6)
+    world.dial[0, 1], world.why[0, 1] = dial, why
+    (sentence,) = world.sentences()
+    assert sentence.startswith("n0 -> n1 %s" % IN_WORDS[dial])
+    assert sentence.endswith(": " + WHYS[why])
+    world.dial[1, 0], world.why[1, 0] = dial, why
+    assert world.sentences() == ["n0 <-> n1 %s both ways: %s" % (IN_WORDS[dial], WHYS[why])]
+
+
+def test_what_more_is_known_in_another_version_is_ignored():
+    world = World(6)
+    world.dial[0, 1], world.why[0, 1] = "reset", "of another version"
+    assert world.sentences() == ["n0 -> n1 reset: %s" % MEANINGS["reset"]]
+    world.kill(3, "refused")
+    world.why[0, 3] = "of another version"
+    assert "n3: down, last heard from 4 min ago (refused: %s)" % MEANINGS["refused"] in world.sentences()
+
+
+def test_a_group_says_why():
+    world = World(6)
+    for pair in itertools.product([0, 1], [2, 3]):
+        world.dial[pair], world.why[pair] = "unreachable", "rejected"
+    (sentence,) = world.sentences()
+    assert "every dial fails (4 of 4 unreachable, %s)" % WHYS["rejected"] in sentence
+
+
+@pytest.mark.parametrize("dial, why", [("timeout", "hangs"), ("reset", "no-node")])
+def test_a_live_node_that_cannot_be_dialed_is_not_blocked_if_something_answers(dial, why):
+    world = World(6)
+    world.block_inbound(3, dial)
+    world.why.update({(y, 3): why for y in world.others(3)})
+    (sentence,) = world.sentences()
+    assert sentence.startswith("n3: nobody can dial it (5 of 5 %s)" % IN_WORDS[dial])
+    assert sentence.endswith(": " + WHYS[why])
 
 
 @pytest.mark.parametrize("count", [2, 3])

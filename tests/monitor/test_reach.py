@@ -12,6 +12,7 @@ from p2p_plain.monitor.reach import (
 from p2p_plain.node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from p2p_plain.node.connector import DIAL_TIMEOUT
 from p2p_plain.node.hooks import DialEnd
+from p2p_plain.node.peer import HANDSHAKE_TIMEOUT
 from tests.support import new_id
 
 INTERVAL = 60.0
@@ -451,3 +452,37 @@ def test_who_was_never_found_and_is_lost_stays_if_others_still_have_it(reach, to
     assert reach.strangers({}, 2.0) == NOBODY
     assert reach.all() == {}
     assert len(told) == 1
+
+
+def test_a_node_that_was_dropped_cannot_be_dialed_until_it_is_found_again(reach, told):
+    """Its last probe, a moment before, was ok: the ping that it did not answer is newer."""
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    reach.lost(NODE, [A], 5.0)
+    reach.silent(NODE)
+    assert reach.all()[NODE] == Reachable("timeout", None, A, "a name", "no-pong")
+    assert told == [("ok", "timeout", str(A))]
+    assert round_of(reach, 5.0, NOBODY, n1=None) == [A]
+    assert reach.all()[NODE].why == "no-pong"
+    assert round_of(reach, 65.0, NOBODY, n1="ok") == [A]
+    assert reach.all()[NODE] == Reachable("ok", 0.001, A, "a name")
+
+
+def test_a_frozen_node_accepts_connections_and_says_nothing(reach):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    reach.lost(NODE, [A], 5.0)
+    reach.silent(NODE)
+    assert [probe.address for probe in reach.due(5.0, NOBODY)] == [A]
+    reach.ended(DialEnd(NODE, A, "timeout", 0.001, True, "hangs"), 5.0 + HANDSHAKE_TIMEOUT)
+    assert (reach.all()[NODE].dial, reach.all()[NODE].why) == ("timeout", "hangs")
+
+
+def test_a_dial_that_hung_from_before_the_last_success_has_no_say(reach, told):
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    reach.ended(DialEnd(NODE, A, "ok", 0.001, False), 100.0)
+    reach.ended(DialEnd(NODE, A, "timeout", 0.5, False, "hangs"), 100.4 + HANDSHAKE_TIMEOUT)
+    assert told == []
+    reach.ended(DialEnd(NODE, A, "timeout", 0.5, False, "hangs"), 100.6 + HANDSHAKE_TIMEOUT)
+    assert told == [("ok", "timeout", str(A))]

@@ -1,5 +1,6 @@
 """Dialing: its outcomes, how it is given up, and how many threads do it."""
 
+import errno
 import socket
 import threading
 import time
@@ -120,6 +121,34 @@ def test_a_dial_is_given_up_when_the_node_stops(full_listener):
     began = time.monotonic()
     failure(full_listener, 30, stopping)
     assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "error, seconds, outcome, reason",
+    [
+        (errno.EHOSTUNREACH, 0.0, "unreachable", "rejected"),  # iptables: icmp-admin-prohibited
+        (errno.EACCES, 0.0, "unreachable", "rejected"),  # ip route add prohibit
+        (errno.EPERM, 0.0, "unreachable", "rejected"),
+        (errno.ENOPROTOOPT, 0.0, "unreachable", "rejected"),  # iptables: icmp-proto-unreachable
+        (errno.EINVAL, 0.0, "unreachable", "rejected"),  # ip route add blackhole
+        (errno.EHOSTUNREACH, 3.1, "unreachable", ""),  # nobody answers ARP: the host is off
+        (errno.ENETUNREACH, 0.0, "unreachable", ""),  # no route on this machine
+        (errno.EHOSTDOWN, 0.0, "unreachable", ""),  # macOS remembers that nobody answered ARP
+        (errno.ECONNREFUSED, 0.0, "refused", ""),
+        (errno.ENOBUFS, 0.0, "unknown", ""),  # that is this machine
+    ],
+)
+def test_an_error_at_once_is_a_firewall_that_rejects(monkeypatch, error, seconds, outcome, reason):
+    now = [100.0]
+
+    def connect_ex(sock, sockaddr):
+        now[0] += seconds
+        return error
+
+    monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
+    monkeypatch.setattr(connector.time, "monotonic", lambda: now[0])
+    failed = failure(Address("192.0.2.1", 6000))
+    assert (failed.outcome, failed.why) == (outcome, reason)
 
 
 def test_a_socket_connected_to_itself_is_refused(monkeypatch):

@@ -13,6 +13,7 @@ import pytest
 from p2p_plain.common.address import Address
 from p2p_plain.monitor.reach import MAX_PROBES
 from p2p_plain.node import messages
+from p2p_plain.node.address_book import MINE_FOR
 from p2p_plain.node.claims import LEISURE
 from p2p_plain.node.discovery import SECOND_NEWS_AFTER
 from p2p_plain.node.fields import is_nodeid
@@ -556,3 +557,112 @@ def test_whoever_asks_again_is_told_again():
         node.overlay.dial(node.address)
         world.run(0.5)
     assert node.count("self") == 3
+
+
+# -- one's own addresses, and whatever answers elsewhere --------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_that_know_only_a_load_balancer_find_each_other(seed):
+    """It leads each of them to itself, sooner or later to the others."""
+    world = World(seed)
+    balancer = Address("10.0.9.9", 6000)
+    behind = world.balancers[balancer] = []
+    nodes = []
+    for number in range(1, 5):
+        nodes.append(world.node(number, bootstrap=[str(balancer)]))
+        behind.append(nodes[-1])
+        world.run(10.0)
+    world.run(60.0)
+    assert mesh(nodes)
+    assert nodes[0].count("self") == 1  # while it was the only one there
+
+
+def test_a_lone_node_says_once_which_address_is_its_own_and_tries_it_again():
+    world = World(3)
+    node = world.node(1, bootstrap=["10.0.0.1:6000"])
+    world.run(3600.0)
+    assert node.count("self") == 1
+    assert 300 <= len(node.dials) <= 500  # every 8 to 12 s
+    assert node.count("refused") == 0
+
+
+def test_an_address_of_our_own_that_leads_elsewhere_is_dialed_again_in_time():
+    """In a large network too, and to an address that only a peer has named."""
+    world = World(4)
+    nodes = [world.node(number, bootstrap=["10.0.0.1:6000"]) for number in range(1, 5)]
+    balancer = Address("10.0.9.9", 6000)
+    world.balancers[balancer] = [nodes[0]]
+    world.run(5.0)
+    nodes[0].overlay.dial(balancer)
+    world.run(5.0)
+    assert nodes[0].count("self") == 2  # that one, and its bootstrap list
+    assert nodes[0].book.knows_as_mine(balancer)
+    far = world.node(9, bootstrap=[])  # nobody else leads to it
+    world.balancers[balancer] = [far]
+    world.run(1.5 * MINE_FOR)
+    assert mesh(nodes + [far])
+    assert not nodes[0].book.knows_as_mine(balancer)
+
+
+def dialed_link(node, nodeid, host="10.0.0.55"):
+    """A link that a node has dialed to find ``nodeid``; our hello is said."""
+    order = Order(Address(host, 6000), False, nodeid)
+    link = SimulatedLink(node, order.address, Address("10.0.0.99", 40000), order)
+    link.other = SimulatedLink(node, node.address, order.address)
+    link.other.other, link.other.open = link, False
+    link.send(node.overlay.first_line(link))
+    return link
+
+
+def test_only_the_hello_with_our_own_token_is_an_echo():
+    world = World(5)
+    node = world.node(1)
+    one, other = (dialed_link(node, new_id(), host) for host in ("10.0.0.55", "10.0.0.56"))
+    one.arrive(json.dumps(other.said[0]).encode())  # our nodeid, a token of another connection
+    assert node.told[-1] == ("self", {"address": "10.0.0.55:6000"})
+    other.arrive(json.dumps(other.said[0]).encode())
+    (refused,) = [fields for name, fields in node.told if name == "refused"]
+    assert refused == {"address": "10.0.0.56:6000", "reason": "protocol", "why": "echo"}
+    assert one.said[0]["token"] != other.said[0]["token"]
+    assert node.book.knows_as_mine(one.target)
+    assert not node.book.knows_as_mine(other.target)
+
+
+def outcome_of_bye(connected):
+    """The last outcome for a proven node whose address says bye and no hello."""
+    _, first, second = lonely_pair(1)
+    if not connected:
+        second.alive = False
+        first.table.get(second.nodeid).link.end("closed")
+    link = dialed_link(first, second.nodeid, second.address.host)
+    link.is_our_probe = True
+    say(link, msgtype="bye", reason="full")
+    return first.survey.reach.all()[second.nodeid]
+
+
+def test_a_bye_without_hello_proves_nothing_while_a_connection_stands():
+    assert outcome_of_bye(connected=True).dial == "ok"
+
+
+def test_a_bye_without_hello_is_a_failure_once_the_connection_is_lost():
+    found = outcome_of_bye(connected=False)
+    assert (found.dial, found.why) == ("reset", "turned-away")
+
+
+def test_a_peer_that_answers_no_ping_is_reported_at_once():
+    world, first, second = lonely_pair(2, ping_interval=5.0, ping_timeout=2.0, probe_interval=600.0)
+    world.cut.add(second)
+    until = world.now + 8.0
+    while first.table.get(second.nodeid) and world.now < until:
+        world.run(TICK)
+    (link,) = first.survey.own_row().links
+    assert (link["direction"], link["dial"], link["why"]) == ("none", "timeout", "no-pong")
+
+
+def test_a_peer_that_has_dropped_us_is_not_said_to_be_silent():
+    world, first, second = lonely_pair(3)
+    second.table.get(first.nodeid).link.close("timeout")
+    while first.table.get(second.nodeid):
+        world.run(0.001)
+    assert first.survey.reach.all()[second.nodeid].dial == "ok"

@@ -34,6 +34,8 @@ class World:
         self.up_s = 100.0
         """For how long all connections have stood."""
         self.dial = dict.fromkeys(itertools.permutations(range(count), 2), "ok")
+        self.why = {}
+        """What more is known of a failed dial."""
         self.dialed = dict.fromkeys(itertools.combinations(range(count), 2), True)
         self.rtt = {pair: round(rng.uniform(0.2, 0.9), 2) for pair in self.dialed}
         self.last = {}
@@ -122,7 +124,9 @@ class World:
         pair = self.key(a, b)
         stands = pair in self.dialed and (a in self.dead or b not in self.dead)
         rtt = self.rtt.get(pair) if stands else None
+        why = {"why": self.why[a, b]} if (a, b) in self.why and a not in self.dead else {}
         return {
+            **why,
             "nodeid": self.ids[b],
             "name": self.name[b],
             "address": "192.0.2.%d:6000" % (b % 250 + 1),

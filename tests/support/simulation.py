@@ -34,6 +34,8 @@ class World:
         """These are cut off from all others."""
         self.broken = set()
         """These two from each other."""
+        self.balancers = {}
+        """Addresses that lead to the nodes of a list in turn."""
         self.deaf = set()
         """These get no connections, but can make some."""
         self.one_way = set()
@@ -135,6 +137,10 @@ class SimulatedNode:
 
     def connect(self, order):
         other = self.world.towns.get(order.address)
+        behind = self.world.balancers.get(order.address)
+        if behind:
+            behind.append(behind.pop(0))
+            other = behind[-1]
         if not self.alive:
             return
         lost = other is not None and not self.world.reachable(self, other)
