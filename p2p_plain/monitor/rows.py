@@ -146,11 +146,15 @@ class Rows:
                 del self._rows[nodeid]
             return list(self._rows.values())
 
-    def is_larger_than(self, peers: FrozenSet[str]) -> bool:
-        """True if somebody is connected to a node that is neither one of ``peers`` nor this one."""
+    def witnesses(self, peers: FrozenSet[str]) -> Dict[str, List[str]]:
+        """Return the nodes that are neither ``peers`` nor this one: the peers connected to each."""
         with self._lock:
-            seen = [row.connected for row in self._rows.values()]
-        return any(connected - peers - {self._nodeid} for connected in seen)
+            connected = [(row.nodeid, row.connected) for row in self._rows.values()]
+        found: Dict[str, List[str]] = {}
+        for source, targets in connected:
+            for nodeid in targets - peers - {self._nodeid}:
+                found.setdefault(nodeid, []).extend([source] if source in peers else [])
+        return found
 
     def _make_room_locked(self, peers: FrozenSet[str]) -> bool:
         """Drop the oldest row of a node that is no peer."""

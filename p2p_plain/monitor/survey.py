@@ -156,9 +156,7 @@ class Survey(Hooks):
         self._probe(now)
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
-            peers = self._table.up()
-            if peers and self.rows.is_larger_than(self._table.nodeids()):
-                self._rng.choice(peers).link.send(GETLINKS)
+            self._ask_for_rows()
         self._send_row(now)
 
     # -- what the library asks ------------------------------------------------------------
@@ -251,6 +249,19 @@ class Survey(Hooks):
             links = self._read(row)
             if links is not None:
                 self.rows.read(links, now)
+
+    def _ask_for_rows(self) -> None:
+        """Ask a peer for its rows if the network is larger than our peers.
+
+        It is one that is connected to a node that we are not: that one has a row from the node itself.
+        All others may have an old one.
+        """
+        beyond = self.rows.witnesses(self._table.nodeids())
+        peers = self._table.up()
+        if beyond and peers:
+            near = beyond[self._rng.choice(sorted(beyond))]
+            asked = [peer for peer in peers if peer.nodeid in near]
+            self._rng.choice(asked or peers).link.send(GETLINKS)
 
     def _forget(self, nodeid: str, until: float) -> None:
         """Drop a node, and ignore what others say of it ``until`` then."""

@@ -16,7 +16,7 @@ from p2p_plain.node.peer import spread
 from tests.support import new_id
 from tests.support.simulation import World, mesh, raw_link, say
 
-ME, NODE, OTHER, THIRD = (new_id() for _ in range(4))
+ME, NODE, OTHER, THIRD, FOURTH = (new_id() for _ in range(5))
 NOBODY = frozenset()
 
 
@@ -150,14 +150,16 @@ def test_of_a_burst_of_changes_the_last_one_is_read_when_five_seconds_have_passe
 
 
 def test_a_larger_network_is_noticed_by_who_is_connected_to_whom(matrix):
-    """Then it is worth asking a peer for the rows of those whom we are not connected to."""
+    """The peers that are connected to a node have its row from itself; others do not."""
     peers = frozenset((NODE, OTHER))
     tell(matrix, NODE, NODE, peers, links=[{"nodeid": ME, "direction": "inbound"}])
-    assert not matrix.is_larger_than(peers)
+    assert matrix.witnesses(peers) == {}
     tell(matrix, NODE, NODE, peers, links=[{"nodeid": THIRD, "direction": "none", "dial": "ok"}])
-    assert not matrix.is_larger_than(peers)
+    assert matrix.witnesses(peers) == {}
     tell(matrix, NODE, NODE, peers, links=[{"nodeid": THIRD, "direction": "inbound"}])
-    assert matrix.is_larger_than(peers)
+    assert matrix.witnesses(peers) == {THIRD: [NODE]}
+    tell(matrix, THIRD, NODE, peers, links=[{"nodeid": FOURTH, "direction": "inbound"}])
+    assert matrix.witnesses(peers) == {THIRD: [NODE], FOURTH: []}
 
 
 def test_the_longest_row_fits_a_line():

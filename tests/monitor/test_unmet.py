@@ -7,6 +7,7 @@ from p2p_plain.monitor.rows import READ_AGAIN_AFTER, Row
 from p2p_plain.monitor.unmet import (
     CROWD, MOST_NODES, ROWS_A_LOOK, ROWS_ABOUT_EACH, described, rows_about, unmet_nodes,
 )
+from p2p_plain.monitor.view import View
 from p2p_plain.node.claims import CLAIMS_A_PEER
 from p2p_plain.node.connector import DIAL_TIMEOUT
 from tests.support import new_id
@@ -204,6 +205,22 @@ def test_a_node_that_only_the_article_made_is_probed_too():
     world.broken = {first, bare}
     world.run(20.0)
     assert dial(first, bare) == "timeout"
+
+
+def test_the_rows_of_nodes_that_only_one_peer_has_met_never_grow_old():
+    """That peer is asked: all others have only what they asked it for themselves."""
+    world = World(66)
+    between, *near = [world.node(number, ping_interval=1, probe_interval=1) for number in range(1, 9)]
+    far = [
+        world.node(number, bootstrap=[between.address], ping_interval=1, probe_interval=1)
+        for number in (9, 10)
+    ]
+    world.one_way = {pair for one in near for other in far for pair in ((one, other), (other, one))}
+    world.run(30.0)
+    for _ in range(60):
+        world.run(1.0)
+        for one in near + far:
+            assert len(View(one.survey.matrix(), one.survey.stale_after()).current) == 10
 
 
 def test_what_one_can_dial_and_is_no_peer_of_is_reported_as_well():
