@@ -5,7 +5,8 @@ import sys
 
 if __name__ == "__main__":
     # Nothing that is imported is garbage: to look for some takes 2 of the 45 ms of a start.
-    gc.disable()
+    if hasattr(gc, "freeze"):  # not in Python 3.6, and without it the search comes only later
+        gc.disable()
     try:
         from p2p_plain.cli import main
 

@@ -94,7 +94,7 @@ def _run(words: List[str]) -> int:
 def _imported(path: str) -> Any:
     module, _, name = path.rpartition(".")
     found = undisturbed(lambda: getattr(import_module("p2p_plain." + module), name))
-    if hasattr(gc, "freeze"):  # not in Python 3.6
+    if not gc.isenabled():  # see __main__
         gc.freeze()  # the first search after ``enable`` would go through all that was imported
-    gc.enable()  # __main__ has disabled it
+        gc.enable()
     return found
