@@ -38,7 +38,7 @@ Three kinds of code are never mixed:
   ``membership``, ``talk``, ``overlay``): no sockets or threads.  Clock, randomness and ``dial`` are
   passed in, so the tests run whole networks in one thread.  (Only the library's callers wait on the
   real clock, in ``wait_for`` and ``wait_until_taken``.)
-* *Plumbing* (``transport``, ``listener``, ``session``, ``sessions``, ``connector``, ``pinger``,
+* *Plumbing* (``transport``, ``tcp_info``, ``listener``, ``session``, ``sessions``, ``connector``, ``pinger``,
   ``peers_file``, ``node``): no decisions about peers and addresses, only limits of connections.
 
 Read it in this order
@@ -47,6 +47,7 @@ Read it in this order
 ===================  ==================================================================
 ``codec``            bytes to lines of JSON, and back: one ``recv`` is not one message
 ``transport``        bytes in and out of one socket; ``shutdown`` against ``close``
+``tcp_info``         the kernel's counts of a connection
 ``listener``         a listening socket, and a thread for each connection it accepts
 ``session``          one connection's life, from the first byte to the closed socket
 ``fields``           a message's fields, each checked on arrival

@@ -11,7 +11,7 @@ clock.
 from ..common.address import Address
 from ..common.typing import TYPE_CHECKING, Iterable, NamedTuple, Optional
 from .messages import AnyMessage
-from .peer import Link, Peer
+from .peer import Link, Peer, Questions
 
 if TYPE_CHECKING:
     from .overlay import Overlay
@@ -73,6 +73,13 @@ class Hooks:
 
     def dial_ended(self, end: DialEnd, now: float) -> None:
         """A dial or a probe has ended.  A reader's or a connector's thread."""
+
+    def probe_found(self, link: Link, nodeid: str, now: float) -> Optional[Questions]:
+        """Return what else to ask ``nodeid``, which our probe has found; ``None`` to close at once.
+
+        ``dial_ended`` follows at once, either way.
+        """
+        return None
 
     def ticked(self, now: float) -> None:
         """The pinger has ticked.  The pinger's thread; must not block."""

@@ -48,7 +48,9 @@ from .failures import Failures
 from .hooks import DialEnd, Lines
 from .messages import Hello
 from .parts import Parts
-from .peer import ADMITTED, GUEST, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, SUPERSEDED, Link, Peer
+from .peer import (
+    ADMITTED, ASKING, GUEST, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, SUPERSEDED, Link, Peer,
+)
 
 SECOND_PING_AFTER = 1.0
 """Seconds (at most) from the first ping to the second.  The first travels with the hello and waits
@@ -152,7 +154,7 @@ class Membership:
         self._check(hello)
         self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:
-            raise PeerLeft("closed")  # we have seen what we came for
+            return self._ask(link, hello.nodeid, now)
         peer = Peer(link, hello, now)
         if self._stopping:  # read without the lock: a moment late does no harm
             raise Refused("stopping")
@@ -162,6 +164,16 @@ class Membership:
         link.state = ADMITTED
         self._expect_pong(peer, now)
         return self._first_words(peer)
+
+    def _ask(self, link: Link, nodeid: str, now: float) -> Lines:
+        """Continue a probe that has found ``nodeid``.  Raises ``PeerLeft`` if nothing is left to ask."""
+        questions = None if self._stopping else self._parts.hooks.probe_found(link, nodeid, now)
+        lines = None if questions is None else questions.begin(link, now)
+        if lines is None:
+            raise PeerLeft("closed")  # we have seen what we came for
+        link.questions = questions
+        link.state = ASKING
+        return lines
 
     def _found_ourselves(self, link: Link, hello: Hello, target: Address, now: float) -> None:
         """Note that our dial has come back to us.  Raises ``PeerMisbehaved`` if only our hello has."""

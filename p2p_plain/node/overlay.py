@@ -18,7 +18,7 @@ from .hooks import DialEnd, Lines
 from .membership import Membership
 from .messages import Addr, AnyMessage, AppMessage, Bye, GetAddr, Hello, Ping, Pong, Unknown
 from .parts import Parts
-from .peer import ADMITTED, GREETING, OUTBOUND, OVER, SUPERSEDED, UP, Link, Order
+from .peer import ADMITTED, ASKING, GREETING, OUTBOUND, OVER, SUPERSEDED, UP, Link, Order
 from .talk import Talk
 
 
@@ -69,6 +69,8 @@ class Overlay:
             self.talk.peer_is_up(link)
         if kind is Ping:
             return (messages.PONG,)
+        if link.questions is not None and kind is Pong:
+            return _next(link.questions.answered(link, self._clock()))
         peer = link.peer
         if peer is not None:  # else a guest: a probe that stays to ask
             if kind is Pong:
@@ -83,6 +85,11 @@ class Overlay:
             return self.hooks.received(link, message)
         return ()
 
+    def unanswered(self, link: Link) -> Lines:
+        """Return what our probe asks next, now that its deadline is over.  Raises ``PeerLeft``."""
+        assert link.questions is not None
+        return _next(link.questions.unanswered(link, self._clock()))
+
     def closed(self, link: Link, reason: str, detail: str = "") -> None:
         """The conversation is over.  Called exactly once for each link."""
         now = self._clock()
@@ -94,12 +101,10 @@ class Overlay:
         target = link.target
         if target is not None and state in (UP, SUPERSEDED):
             self.book.connection_over(target, now)
+        if link.questions is not None:
+            link.questions.over(link, now)
         unfinished = state in (GREETING, ADMITTED)
-        wanted = None if link.order is None else link.order.wanted
-        outcome, why = (None, "") if target is None else self._outcome(link, reason)
-        if target is not None and wanted is not None and unfinished:
-            end = DialEnd(wanted, target, outcome, link.connect_seconds, link.is_our_probe, why)
-            self.discovery.dial_over(end, now)
+        why = self._dial_over(link, reason, now) if target is not None and unfinished else ""
         if unfinished and not link.is_our_probe:
             if target is not None:
                 self.discovery.made_no_peer(target, now, blame=link.found_nodeid is None)
@@ -151,7 +156,20 @@ class Overlay:
             raise PeerMisbehaved("the first message was %s, not hello" % name)
         if link.target is None:
             return self.membership.accepted(link, message)
-        return self.membership.dialed(link, message)
+        answer = self.membership.dialed(link, message)
+        if link.state == ASKING:  # the probe itself is over
+            self._dial_over(link, "closed", self._clock())
+        return answer
+
+    def _dial_over(self, link: Link, reason: str, now: float) -> str:
+        """Report what our dial has shown, if it was to find a certain node; return the why."""
+        assert link.order is not None
+        target, probe, wanted = link.order
+        outcome, why = self._outcome(link, reason)
+        if wanted is not None:
+            end = DialEnd(wanted, target, outcome, link.connect_seconds, probe, why)
+            self.discovery.dial_over(end, now)
+        return why
 
     def _outcome(self, link: Link, reason: str) -> Tuple[Optional[str], str]:
         """Return what a dial has shown that led to a connection, and why; None if nothing."""
@@ -177,3 +195,10 @@ class Overlay:
             self._events.emit("self", address=str(address))
         else:
             self.discovery.dial(address, self._clock())
+
+
+def _next(lines: Optional[Lines]) -> Lines:
+    """Return what a probe asks next.  Raises ``PeerLeft`` if nothing is left to ask."""
+    if lines is None:
+        raise PeerLeft("closed")
+    return lines

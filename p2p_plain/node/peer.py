@@ -7,18 +7,22 @@ of their own, so the rules speak of a ``Link`` only.
 from collections import deque
 
 from ..common.address import Address
-from ..common.typing import Deque, NamedTuple, Optional, Sequence, Tuple
+from ..common.typing import TYPE_CHECKING, Deque, NamedTuple, Optional, Sequence, Tuple
 from .messages import Hello
+
+if TYPE_CHECKING:
+    from .tcp_info import TcpInfo
 
 INBOUND = "inbound"
 OUTBOUND = "outbound"
 
 # The life of a link.  From each state it may also lead straight to OVER.
-GREETING = "greeting"  # waiting for the other end's hello             -hello-> ADMITTED or GUEST
+GREETING = "greeting"  # waiting for the other end's hello      -hello-> ADMITTED, GUEST or ASKING
 ADMITTED = "admitted"  # hellos exchanged, the welcome is missing      -welcome-> UP
 UP = "up"  # a peer, and announced as one            (UP and ADMITTED) -lost a tie-> SUPERSEDED
 SUPERSEDED = "superseded"  # the end that dialed the winner will close it
 GUEST = "guest"  # its hello said ``probe``: it wants our hello, or stays to ask
+ASKING = "asking"  # our probe has found the node, and asks it more (``Link.questions``)
 OVER = "over"  # ended: nothing more is sent or received
 
 HANDSHAKE_TIMEOUT = 10.0
@@ -45,6 +49,32 @@ class Order(NamedTuple):
     """True to see only which node answers, and not to become its peer."""
     wanted: Optional[str] = None
     """The nodeid that should be found there, if that is known."""
+
+
+class Questions:
+    """What a probe asks the node that it has found before it closes.  Override all methods.
+
+    Each asks with the lines that it returns; ``None`` means that nothing is left to ask.  Reader thread
+    of the link only.  ``now`` is seconds of the node's clock.
+    """
+
+    deadline = 0.0
+    """When ``unanswered`` is called instead of ``answered``; on the node's clock."""
+
+    def begin(self, link: "Link", now: float) -> Optional[Sequence[bytes]]:
+        """Begin: the other end has said hello."""
+        return None
+
+    def answered(self, link: "Link", now: float) -> Optional[Sequence[bytes]]:
+        """Go on: a pong has come."""
+        return None
+
+    def unanswered(self, link: "Link", now: float) -> Optional[Sequence[bytes]]:
+        """Go on: no pong has come before the deadline."""
+        return None
+
+    def over(self, link: "Link", now: float) -> None:
+        """The connection is over, whether all was asked or not.  The socket is still open."""
 
 
 class Link:
@@ -77,6 +107,8 @@ class Link:
         # up, admit() for one that has lost a tie.
         self.state = GREETING
         self.peer: Optional[Peer] = None
+        self.questions: Optional[Questions] = None
+        """What our probe asks, while its state is ``ASKING``."""
         self.found_nodeid: Optional[str] = None
         """The nodeid of the hello that answered our dial."""
         self.said_bye = False
@@ -90,6 +122,10 @@ class Link:
     def direction(self) -> str:
         """``outbound`` if we dialed, else ``inbound``."""
         return INBOUND if self.target is None else OUTBOUND
+
+    def tcp_info(self) -> "Optional[TcpInfo]":
+        """Return the kernel's counts of this connection, if it has any.  Reader and pinger threads."""
+        return None
 
     def local(self) -> Address:
         """Return our end of the socket.  Reader thread only; raises ``OSError``."""

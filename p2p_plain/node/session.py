@@ -35,8 +35,9 @@ from . import messages
 from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from .overlay import Overlay
 from .peer import (
-    ADMITTED, GREETING, GUEST, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, UP, Link, Order,
+    ADMITTED, GREETING, GUEST, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, UP, Link, Order, Questions,
 )
+from .tcp_info import TcpInfo
 from .transport import RECEIVE_BYTES, Transport
 
 Trace = Callable[[str, "Session", bytes], None]
@@ -159,6 +160,10 @@ class Session(Link):
         # The first line may be the rest of one, and the last one is the bye.
         return waiting if any(messages.msgtype_in(line) == "message" for line in lines[:-1]) else 0
 
+    def tcp_info(self) -> Optional[TcpInfo]:
+        """Return the kernel's counts of this connection, if it has any."""
+        return self._transport.tcp_info()
+
     def cut(self) -> None:
         """End now, without a word.  Never blocks."""
         self._transport.cut()
@@ -222,7 +227,9 @@ class Session(Link):
         greeting = True
         timeout: Optional[float] = None
         while self._ending is None:
-            if greeting:
+            if self.questions is not None:
+                timeout = self._ask_on(self.questions)
+            elif greeting:
                 # One deadline for all of it, however slowly the bytes drip.  After the deadline read
                 # once more without waiting, because perhaps we were suspended; then give up.
                 if timeout == 0.0:
@@ -257,6 +264,15 @@ class Session(Link):
                 delay = min(delay, deadline - now)
             if delay > 0 and self._ending is None:
                 self._pause(delay)
+
+    def _ask_on(self, questions: Questions) -> float:
+        """Ask what is next as long as no answer comes in time; return the seconds for this one."""
+        while self._ending is None:
+            left = max(0.0, questions.deadline - time.monotonic())
+            if self._transport.wait(True, False, left)[0]:
+                return 0.0
+            self._reply(b"".join(self._overlay.unanswered(self)))
+        return 0.0
 
     def _answer(self, chunk: bytes) -> float:
         """Answer every line of one chunk with one send, which gives four to nine times the throughput.

@@ -24,6 +24,7 @@ import socket
 import time
 
 from ..common.typing import Any, Optional, Tuple, Union
+from .tcp_info import TcpInfo, tcp_info
 
 RECEIVE_BYTES = 4 * 1024
 """Bytes that one ``recv`` asks for.  With 64 KiB a peer that sends all the time is parsed in longer
@@ -90,6 +91,10 @@ class Transport:
             return self._sock.send(data, _DONTWAIT)
         except BlockingIOError:
             return 0
+
+    def tcp_info(self) -> Optional[TcpInfo]:
+        """Return the kernel's counts of this connection, if it has any.  Any thread."""
+        return tcp_info(self._sock)
 
     def local(self) -> Any:
         """Return our end's address, as ``getsockname`` does.  Reader thread only; raises ``OSError``."""
