@@ -10,6 +10,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``rows``          keeps the last row of every node, and decides which ones to believe
     ``unmet``         which nodes exist that this one has not met, by the rows of others
     ``survey``        all of that on the hooks of one node: what it measures, sends and hears
+    ``restarts``      which nodes crashed and were started again, under another nodeid
     ``view``          puts the rows together: which nodes there are, and the state of each direction
     ``labels``        what to call the nodes, given names that strangers chose
     ``verdict``       what a verdict is, and the phrases it is made of

@@ -175,7 +175,7 @@ def _group_text(
         share = "%d of %d" % (len(targets), len(known.out_of[source]))
         who = names_of(view, targets)
         return "%s: cannot dial %s (%s): %s" % (view.label[source], share, outcomes, who)
-    fine = {(t, s) for s in sources for t in targets} <= known.up
+    fine = all(_is_still_up(view, t, s) for s in sources for t in targets)
     other_way = ", the other way fine" if fine else ""
     return "%s -> %s: every dial fails (%s)%s" % (left, right, outcomes, other_way)
 

@@ -27,6 +27,7 @@ from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
 from ..node.peer import HANDSHAKE_TIMEOUT
+from .restarts import Life
 
 MAX_PROBES = 8
 """Probes under way at once: half of the connector's pool.  A hundred peers behind firewalls must leave
@@ -84,6 +85,9 @@ class Met:
     def __init__(self, nodeid: str, name: str, now: float) -> None:
         self.nodeid = nodeid
         self.name = name
+        self.met_at = now
+        self.last_heard = float("-inf")
+        """When it was surely alive last; infinitely long ago if it was never a peer."""
         self.addresses: List[Address] = []
         """Where it may be found, the best first."""
         self.claimed_at = now
@@ -145,6 +149,7 @@ class Reach:
                 # It says itself where it is.  What others said is of no use any more.
                 met = self._met[nodeid] = Met(nodeid, name, now)
             met.name = name
+            met.last_heard = now
             met.heard_at = met.doubt = None
 
     def claimed(self, nodeid: str, address: Address, now: float) -> None:
@@ -239,10 +244,18 @@ class Reach:
                 met.round = [address for address in met.round if address in new]
                 met.addresses = new[:CLAIMS_A_PEER]
 
+    def last_heard(self, nodeid: str, at: float) -> None:
+        """Note that a node was alive at that time."""
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is not None:
+                met.last_heard = max(met.last_heard, at)
+
     def forget(self, nodeid: str) -> None:
         """Drop a node that has left for good, or that has no address left to try."""
         with self._lock:
-            self._met.pop(nodeid, None)
+            if self._met.pop(nodeid, None) is not None:
+                self._changes += 1  # others should hear soon that we look for it no more
 
     # -- rounds -------------------------------------------------------------------------
 
@@ -308,6 +321,22 @@ class Reach:
                 )
                 for met in self._met.values()
             }
+
+    def lives(self) -> List[Life]:
+        """Return the life of each node that was a peer; it counts as dead if the last dial failed."""
+        with self._lock:
+            return [
+                Life(
+                    met.nodeid,
+                    met.name,
+                    frozenset(met.addresses),
+                    met.met_at,
+                    met.last_heard,
+                    met.dial not in (OK, UNKNOWN),
+                )
+                for met in self._met.values()
+                if met.last_heard > float("-inf")
+            ]
 
     def changes(self) -> int:
         """Return a number that grows whenever an outcome has changed."""

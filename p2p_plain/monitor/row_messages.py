@@ -18,7 +18,7 @@ import functools
 from ..common.address import parse_wire
 from ..common.errors import MessageTooLong, PeerMisbehaved
 from ..common.outcomes import OUTCOMES
-from ..common.typing import Any, Callable, Dict, FrozenSet, List, NamedTuple, Optional, Tuple
+from ..common.typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 from ..node import codec
 from ..node.fields import Fields, is_name, is_nodeid
 from ..node.messages import Bare, register
@@ -58,8 +58,19 @@ class Links(NamedTuple):
     only on nodes they have met."""
     changes: Optional[int] = None
     """A number that grows whenever a peer of the row's node comes or goes."""
+    up_s: Optional[float] = None
+    """How long its node has been running, in seconds."""
+    replaced: Mapping[str, str] = {}
+    """Nodes that were restarted under a new nodeid, and that nodeid (see ``restarts``): only where a
+    node of the same name is down.  It was not replaced by any of these."""
     wrong: str = ""
     """What its author got wrong first and was left out; empty if nothing was."""
+
+    def running_for(self) -> float:
+        """Return for how long its node had been running, in seconds; at least, if it does not say so."""
+        if self.up_s is not None:
+            return self.up_s
+        return float(max((link.get("up_s") or 0.0 for link in self.links), default=0.0))
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the row for JSON."""
@@ -103,9 +114,9 @@ def encode_links(row: Links) -> bytes:
     80 KiB.  A node that is left out would count as not connected.
     """
     said: Dict[str, Any] = {"msgtype": "links", "nodeid": row.nodeid, "age": round(row.age, 1)}
-    for field in ("changes", "name", "lag_ms", "stale_after", "probe_interval"):
+    for field in ("changes", "name", "lag_ms", "stale_after", "probe_interval", "up_s", "replaced"):
         value = getattr(row, field)
-        if value is not None and value != "":
+        if value not in (None, "", {}):
             said[field] = value
     links = list(row.links[:MAX_LINKS])
     needless = [
@@ -164,8 +175,18 @@ def _read_links(said: Fields) -> Links:
         stale_after=or_nothing(said.number, "stale_after"),
         probe_interval=or_nothing(said.number, "probe_interval"),
         changes=or_nothing(said.integer, "changes"),
+        up_s=or_nothing(said.number, "up_s"),
+        replaced=or_nothing(_read_replaced, said) or {},
     )
     return row._replace(wrong=problems[0]) if problems else row
+
+
+def _read_replaced(said: Fields) -> Dict[str, str]:
+    pairs = said.raw("replaced") if said.has("replaced") else {}
+    sound = isinstance(pairs, dict) and len(pairs) <= MAX_LINKS
+    if not sound or not all(is_nodeid(nodeid) for pair in pairs.items() for nodeid in pair):
+        raise said.wrong("replaced", "an object of at most %d UUIDs" % MAX_LINKS)
+    return {old.lower(): new.lower() for old, new in pairs.items()}
 
 
 def _read_link(link: Any, problems: List[str]) -> Link:

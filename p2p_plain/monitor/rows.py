@@ -15,10 +15,12 @@ has a number for that in its first bytes.  Errors in those are reported to the s
 read when somebody asks.
 """
 
+from collections import OrderedDict
 from threading import Lock
 
+from ..common.address import Address, parse_wire
 from ..common.errors import PeerMisbehaved
-from ..common.typing import Dict, FrozenSet, List, NamedTuple, Optional
+from ..common.typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple
 from ..node import messages
 from .row_messages import Links, beginning_of_row, is_connected
 
@@ -28,6 +30,13 @@ network of 64 takes one."""
 
 FORGET_AFTER = 24 * 3600.0
 """Seconds after which a row is dropped: its node has been gone for a day."""
+
+MAX_BURIED = 2048
+"""Nodeids remembered whose rows are refused: those of a program that crashes every minute for a day and
+a half.  They take a megabyte."""
+
+MAX_PLACES = 8
+"""Addresses remembered of one node, so that a liar cannot name thousands."""
 
 STALE_AFTER_INTERVALS = 3
 """A row older than so many ping intervals is not shown as current: at least two of the rows that its
@@ -59,6 +68,16 @@ class Row(NamedTuple):
     unread_for: float = READ_AGAIN_AFTER / 4
     unread: bool = False
     """True if it came from its author, and has been kept unread."""
+    name: str = ""
+    started_at: float = float("inf")
+    """When its program started, or later, on the clock of this node."""
+    replaced: Mapping[str, str] = {}
+    named: FrozenSet[str] = frozenset()
+    """The nodeids that it names without a connection to them."""
+    gone: bool = False
+    """True if it cannot be found any more."""
+    replaced_by: str = ""
+    """The node that has replaced this one, as far as this node can tell; empty if none has."""
 
     def is_unchanged(self, line: bytes) -> bool:
         """True if a new row of the same node says what was read, as to whom it is connected to.
@@ -76,6 +95,11 @@ class Rows:
         self._lock = Lock()
         # Guarded by _lock.
         self._rows: Dict[str, Row] = {}
+        self._places: Dict[str, Set[Address]] = {nodeid: set()}
+        """Where the rows of others find each node that has a row, and this one."""
+        self._buried: OrderedDict[str, Tuple[float, str]] = OrderedDict()
+        """Nodeids that will not be back, the first one first: since when, and which node has replaced
+        it, if one has."""
 
     def heard(self, row: Links, source: str, peers: FrozenSet[str], now: float) -> bool:
         """Note a row that the peer ``source`` sent; True if it is believed."""
@@ -85,6 +109,10 @@ class Rows:
         if row.age > FORGET_AFTER:
             return False
         with self._lock:
+            if row.nodeid == source:
+                self._buried.pop(source, None)
+            elif row.nodeid in self._buried:
+                return False
             known = self._rows.get(row.nodeid)
             if known is not None and known.measured_at > measured_at and row.nodeid != source:
                 return False
@@ -92,7 +120,10 @@ class Rows:
                 return False
             known = known or Row(row.nodeid, row.line, measured_at)
             known = known._replace(line=row.line, measured_at=measured_at, unread=False)
+            if row.nodeid == source:
+                known = known._replace(gone=False, replaced_by="")
             self._rows[row.nodeid] = _read(known, row, now)
+            self._note_places_locked(row)
             return True
 
     def keep(self, line: bytes, source: str, now: float) -> bool:
@@ -132,19 +163,72 @@ class Rows:
             known = self._rows.get(row.nodeid)
             if known is not None:
                 self._rows[row.nodeid] = _read(known, row, now)
+                self._note_places_locked(row)
 
     def forget(self, nodeid: str) -> None:
-        """Drop the row of a node that has left for good, or whose address another node has."""
+        """Drop the row of a node."""
         with self._lock:
-            self._rows.pop(nodeid, None)
+            self._drop_locked(nodeid)
+
+    def bury(self, nodeid: str, now: float) -> None:
+        """Drop the row of a node that has left for good, and refuse it from others.
+
+        They may keep it for a day, and would give it back to us.  A row from that node itself, as a
+        peer, shows that it lives after all.
+        """
+        with self._lock:
+            self._bury_locked(nodeid, now)
+
+    def note_gone(self, nodeid: str) -> None:
+        """Note that a node cannot be found any more: it is buried when nobody looks for it."""
+        with self._lock:
+            if nodeid in self._rows:
+                self._rows[nodeid] = self._rows[nodeid]._replace(gone=True)
 
     def all(self, now: float) -> List[Row]:
         """Return the rows that are at most a day old."""
         with self._lock:
             old = [n for n, row in self._rows.items() if now - row.measured_at > FORGET_AFTER]
             for nodeid in old:
-                del self._rows[nodeid]
+                self._drop_locked(nodeid)
+            while self._buried and now - next(iter(self._buried.values()))[0] > FORGET_AFTER:
+                self._buried.popitem(last=False)
             return list(self._rows.values())
+
+    def places(self) -> Dict[str, FrozenSet[Address]]:
+        """Return where the rows of others find each node that has a row, and this one."""
+        with self._lock:
+            return {nodeid: frozenset(places) for nodeid, places in self._places.items()}
+
+    def replaced(self) -> Dict[str, str]:
+        """Return the nodes that were replaced, and by which one each, as far as is known here or to peers."""
+        found: Dict[str, str] = {}
+        with self._lock:
+            for row in self._rows.values():
+                found.update(row.replaced)
+            found.update((row.nodeid, row.replaced_by) for row in self._rows.values())
+            found.update((nodeid, by) for nodeid, (_, by) in self._buried.items())
+        return {nodeid: by for nodeid, by in found.items() if by}
+
+    def note_replaced(
+        self, found: Mapping[str, str], peers: FrozenSet[str], now: float
+    ) -> None:
+        """Note that nodes were replaced, and by which one each.  Bury those that nobody looks for.
+
+        As long as the row of one of ``peers`` names a dead node, everyone who asks needs its own row
+        too, to see that it was replaced.
+        """
+        with self._lock:
+            for nodeid, by in found.items():
+                if nodeid in self._rows:
+                    self._rows[nodeid] = self._rows[nodeid]._replace(replaced_by=by)
+                else:
+                    self._bury_locked(nodeid, now, by)
+            rows = [row for nodeid, row in self._rows.items() if nodeid in peers]
+            named = frozenset().union(*(row.connected | row.named for row in rows))
+            for row in list(self._rows.values()):
+                if (row.gone or row.replaced_by) and row.nodeid not in named:
+                    self._bury_locked(row.nodeid, now, row.replaced_by)
 
     def witnesses(self, peers: FrozenSet[str]) -> Dict[str, List[str]]:
         """Return the nodes that are neither ``peers`` nor this one: the peers connected to each."""
@@ -161,14 +245,36 @@ class Rows:
         others = [nodeid for nodeid in self._rows if nodeid not in peers]
         if not others:
             return False
-        del self._rows[min(others, key=lambda nodeid: self._rows[nodeid].measured_at)]
+        self._drop_locked(min(others, key=lambda nodeid: self._rows[nodeid].measured_at))
         return True
+
+    def _bury_locked(self, nodeid: str, now: float, replaced_by: str = "") -> None:
+        self._drop_locked(nodeid)
+        self._buried.pop(nodeid, None)
+        self._buried[nodeid] = (now, replaced_by)
+        if len(self._buried) > MAX_BURIED:
+            self._buried.popitem(last=False)
+
+    def _drop_locked(self, nodeid: str) -> None:
+        self._rows.pop(nodeid, None)
+        self._places.pop(nodeid, None)
+
+    def _note_places_locked(self, row: Links) -> None:
+        for link in row.links:
+            if "address" in link and (link["nodeid"] in self._rows or link["nodeid"] == self._nodeid):
+                places = self._places.setdefault(link["nodeid"], set())
+                if len(places) < MAX_PLACES:
+                    places.add(parse_wire(link["address"]))
 
 
 def _read(row: Row, links: Links, now: float) -> Row:
     """Return a kept row with what ``links``, it or one shortly before it, has said."""
     return row._replace(
         connected=frozenset(link["nodeid"] for link in links.links if is_connected(link)),
+        named=frozenset(link["nodeid"] for link in links.links if not is_connected(link)),
+        name=links.name or "",
+        started_at=min(row.started_at, now - links.age - links.running_for()),
+        replaced=links.replaced,
         changes=links.changes,
         read_at=now,
         unread_for=min(4 * row.unread_for, READ_EVERY),

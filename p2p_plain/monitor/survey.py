@@ -15,7 +15,7 @@ from ..common.config import Config
 from ..common.errors import PeerMisbehaved
 from ..common.events import INFO, Events
 from ..common.outcomes import OK, WRONG_PEER
-from ..common.typing import Any, Callable, Dict, List, Optional, Tuple
+from ..common.typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 from ..common.words import duration
 from ..node.hooks import DialEnd, Hooks, Lines
 from ..node.lateness import LATE_SECONDS
@@ -24,8 +24,10 @@ from ..node.overlay import Overlay
 from ..node.peer import UP, Link, Peer, PeerInfo, in_ms
 from .losses import Losses
 from .reach import Reach
+from .restarts import Life, find_replaced
 from .row_messages import (
-    BEGINNING, GETLINKS, LATE_MS, LINK_FIELDS, GetLinks, Links, encode_end_of_links, encode_links,
+    BEGINNING, GETLINKS, LATE_MS, LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_end_of_links,
+    encode_links,
 )
 from .rows import MAX_ROWS, ROWS_A_SECOND, STALE_AFTER_INTERVALS, Row, Rows, read_row
 from .unmet import described, rows_about, unmet_nodes
@@ -40,6 +42,9 @@ READ_A_TICK = 4
 
 LOOK_EVERY = 1.0
 """Seconds from one look at which nodes exist that we have not met to the next."""
+
+LOOK_BACK_EVERY = 2.0
+"""Seconds from one search for nodes that were replaced to the next."""
 
 ANSWER_FRESH = 0.5
 """Seconds for which the same answer is given to everyone who asks for all rows.  Making it takes
@@ -66,9 +71,14 @@ class Survey(Hooks):
         # The pinger's thread only.
         self._ask_at = clock() + config.ping_interval
         self._look_at = clock()
+        self._look_back_at = clock()
         self._row_at = clock()
         self._row_changes = 0
         """When our row last went to everyone, and how many changes there had been by then."""
+        self._started_at = clock()
+        # Written by the pinger's thread.
+        self._replaced: Dict[str, str] = {}
+        """See ``Links.replaced``."""
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
@@ -120,15 +130,18 @@ class Survey(Hooks):
     def moved(self, nodeid: str, now: float) -> None:
         """Forget a node that cannot be found any more."""
         self._forget(nodeid, now)
+        self.rows.note_gone(nodeid)
 
     def lost(self, peer: Peer, reason: str, now: float) -> None:
         """Look for the peer where it was found, unless it said that it stops."""
         if reason == "stopping":
             self._forget(peer.nodeid, float("inf"))  # a nodeid is new at every start
+            self.rows.bury(peer.nodeid, now)
         else:
             proven = [where for where, _ in self._book.proven([peer.nodeid])]
             exists = peer.nodeid in self._unmet(self.rows.all(now))
             self.reach.lost(peer.nodeid, proven, now, exists)
+            self.reach.last_heard(peer.nodeid, peer.last_pong_at or peer.greeted_at)
             # If the other end has said bye, it has dropped us.
             dropped = reason == "timeout" and not peer.link.said_bye
             if dropped and self._table.holder(peer.nodeid) is None:
@@ -157,6 +170,9 @@ class Survey(Hooks):
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
             self._ask_for_rows()
+        if now >= self._look_back_at:
+            self._look_back_at = now + LOOK_BACK_EVERY
+            self._forget_the_replaced(now)
         self._send_row(now)
 
     # -- what the library asks ------------------------------------------------------------
@@ -203,6 +219,8 @@ class Survey(Hooks):
             stale_after=round(self.stale_after(), 1),
             probe_interval=self._config.probe_interval,
             changes=changes,
+            up_s=round(self._clock() - self._started_at, 1),
+            replaced=self._replaced,
             links=tuple(
                 {field: value for field, value in link.items() if value not in (None, "")}
                 for link in links
@@ -271,7 +289,6 @@ class Survey(Hooks):
             if len(self._gone) > MAX_ROWS:
                 del self._gone[next(iter(self._gone))]
         self.reach.forget(nodeid)
-        self.rows.forget(nodeid)
         self.losses.forget(nodeid)
 
     def _unmet(self, rows: List[Row]) -> Dict[str, float]:
@@ -299,6 +316,58 @@ class Survey(Hooks):
             return is_loopback(peer.link.remote.host)
         found = self.reach.all().get(nodeid)
         return found is not None and found.address is not None and is_loopback(found.address.host)
+
+    def _forget_the_replaced(self, now: float) -> None:
+        """Drop what is kept of nodes that were restarted under another nodeid (see ``restarts``)."""
+        lives = self._lives(now)
+        if not any(life.dead for life in lives):
+            self._replaced = {}
+            return
+        known = self.rows.replaced()
+        found = find_replaced(lives, known)
+        for nodeid in found:
+            self._forget(nodeid, float("inf"))
+            for address in self._book.forget(nodeid):
+                self._overlay.membership.failures.report_again(address)
+        self.rows.note_replaced(found, self._table.nodeids(), now)
+        # Others, who may know less, must not take a replaced node for one that is down, nor a node that
+        # is down for one that was replaced.
+        known.update(found)
+        kept = {row.nodeid for row in self.rows.all(now)}
+        names = {life.name for life in lives if life.dead and life.nodeid not in known}
+        here = {life.nodeid for life in lives if life.name in names}
+        pairs = [(old, by) for old, by in known.items() if by in here or old in kept]
+        self._replaced = dict(pairs[-MAX_LINKS:])
+
+    def _lives(self, now: float) -> List[Life]:
+        """Return what is known here of the life of each node, this one's too."""
+        rows, places = self.rows.all(now), self.rows.places()
+        peers = self._table.nodeids()
+        alive = peers.union(*(row.connected for row in rows if row.nodeid in peers))
+        met = {life.nodeid: life for life in self.reach.lives()}
+        own = places[self._nodeid]
+        lives = [Life(self._nodeid, self._overlay.myself.name, own, self._started_at, now, False)]
+        for row in rows:
+            known = met.pop(row.nodeid, None)
+            nowhere: FrozenSet[Address] = frozenset()
+            life = Life(
+                row.nodeid,
+                row.name,
+                places.get(row.nodeid, nowhere),
+                row.started_at,
+                row.measured_at,
+                row.nodeid not in alive and (row.gone or now - row.measured_at > self.stale_after()),
+            )
+            if known is not None:
+                life = life._replace(
+                    addresses=life.addresses | known.addresses,
+                    start=min(life.start, known.start),
+                    heard=max(life.heard, known.heard),
+                    dead=row.nodeid not in alive and (life.dead or known.dead),
+                )
+            lives.append(life)
+        lives += [life._replace(dead=life.dead and life.nodeid not in alive) for life in met.values()]
+        return lives
 
     def _probe(self, now: float) -> None:
         while not self._discovery.stopping():

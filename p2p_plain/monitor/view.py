@@ -26,10 +26,16 @@ does not name a node at all says that no connection to it stands (unless the row
                is old (or younger, but its host has refused a dial since, or something
                else has answered there)
 ``left``       nobody is connected to it, and nobody tries to dial it any more (it said
-               goodbye), or another node lives there now (it was restarted under a new
-               nodeid).  That is no fault, and only ``Summary.left`` counts it
+               goodbye), or it was replaced: another node lives at its address now, or the
+               same node under a new nodeid (``restarts``).  That is no fault, and only
+               ``Summary.left`` counts it
 ``live``       everything else
 =============  ======================================================================
+
+*Rows outlive their nodes*, and the rows of two dead ones may say that they are connected.  So "nobody"
+is a question of *witnesses*: the asked node, the nodes to which it is connected, those to which they
+are connected, and so on.  A node that no witness is connected to is down if its host refuses to
+connect; if there is only silence, it may be on the other side of a cut.
 
 *A node that runs late itself* (its own ``lag_ms``) measures its own slowness.  Its failures and its
 round trips are not held against others, nor the round trips of others against it.
@@ -40,10 +46,14 @@ of its own is ignored if only one row names it and no node is connected to it.
 No sockets, threads or clock: the same rows give the same view.  Any thread.
 """
 
+from ..common.address import Address, parse_wire
 from ..common.outcomes import FAILURES, OK, UNKNOWN, WRONG_PEER, is_vacant
-from ..common.typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from ..common.typing import (
+    Any, Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple,
+)
 from ..common.words import natural
 from .labels import make_labels
+from .restarts import Life, find_replaced
 from .row_messages import LATE_MS, MAX_LINKS, Links, is_connected
 from .rows import ROWS_A_SECOND, STALE_AFTER_INTERVALS
 
@@ -128,21 +138,24 @@ class View:
             if row.nodeid in self.current and row.lag_ms is not None and row.lag_ms > LATE_MS
         }
         """The nodes that run late, and by how many milliseconds."""
-        self.current -= self._outdated(self._entries_by_target())
-        self._about = self._entries_by_target()
+        self._root = min(rows, key=lambda row: row.age).nodeid if rows else ""
+        """The asked node: no row is younger than its own."""
+        self.current -= self._outdated(self._entries_by_target(self._sure_witnesses()))
+        self._about = self._entries_by_target(self.current)
         """What the current rows of others say of a node: by target, then by source."""
         self.neighbours = self._neighbours()
         """To which nodes each node is connected, whichever end dialed."""
+        self._within_reach = self._connected_to({self._root})
         self.fate = {nodeid: self._fate(nodeid) for nodeid in self._known()}
+        names = {nodeid: self._name(nodeid) for nodeid in self.fate}
+        self.replaced = self._replaced(names)
+        """The nodes of ``left`` that seem to live on under another nodeid."""
         """What has become of each node, one of ``Fate``."""
         self.live = self._with_fate(Fate.LIVE)
         self.down = self._with_fate(Fate.DOWN)
         self.left = self._with_fate(Fate.LEFT)
         self.current &= self.live  # a node that is down did not live to correct its row
         self.nodes = self.live | self.down
-        names = {nodeid: self._name(nodeid) for nodeid in self.fate}
-        self.replaced = self._replaced(names)
-        """The nodes of ``left`` that seem to live on under another nodeid."""
         self.label = make_labels(names, self.nodes)
         """What to call each node: safe to print, and no two the same."""
         self.directions = self._directions()
@@ -192,19 +205,34 @@ class View:
 
     # -- nodes ---------------------------------------------------------------------------
 
-    def _entries_by_target(self) -> "Dict[str, Dict[str, _Entry]]":
+    def _entries_by_target(self, sources: Collection[str]) -> "Dict[str, Dict[str, _Entry]]":
         found: Dict[str, Dict[str, _Entry]] = {}
-        for source in sorted(self.current):
+        for source in sorted(sources):
             for target, entry in self._entries[source].items():
                 found.setdefault(target, {})[source] = entry
+        return found
+
+    def _sure_witnesses(self) -> Set[str]:
+        """Return the asked node, and those to which a witness says that it is connected.
+
+        What a node says of its own connections does not make it a witness: it may be dead since.
+        """
+        found: Set[str] = set()
+        ahead = {self._root} & self.current
+        while ahead:
+            source = ahead.pop()
+            found.add(source)
+            for target in (self._entries[source].keys() & self.current) - found:
+                if self._entries[source][target].direction and self._is_connected(source, target):
+                    ahead.add(target)
         return found
 
     def _outdated(self, about: "Dict[str, Dict[str, _Entry]]") -> Set[str]:
         """Return the nodes whose row is young, but was written before their program ended.
 
         A dial that is younger than the row shows that if its host refused it, or if something else has
-        answered there, unless another node is connected to it or could dial it.  So one liar cannot
-        take another node's row away.
+        answered there, unless a witness is connected to it or could dial it.  So one liar cannot take
+        another node's row away.
         """
         outdated = set()
         for nodeid in self.current:
@@ -255,16 +283,26 @@ class View:
         believed = sorted(named, key=lambda nodeid: (-named[nodeid], nodeid))[:MAX_LINKS]
         return sorted(self.rows) + believed
 
+    def _connected_to(self, nodeids: Set[str]) -> Set[str]:
+        """Return these nodes, and all that a chain of connections leads to."""
+        found: Set[str] = set()
+        ahead = set(nodeids)
+        while ahead:
+            nodeid = ahead.pop()
+            found.add(nodeid)
+            ahead |= self.neighbours.get(nodeid, set()) - found
+        return found
+
     def _with_fate(self, fate: str) -> Set[str]:
         return {nodeid for nodeid, its in self.fate.items() if its == fate}
 
     def _fate(self, nodeid: str) -> str:
-        if nodeid in self.neighbours or not self.current:
+        if nodeid in self._within_reach or not self.current:
             return Fate.LIVE
         dials = {
             source: entry.dial
             for source, entry in self._about.get(nodeid, {}).items()
-            if source not in self.late and entry.dial != UNKNOWN
+            if source in self._within_reach and source not in self.late and entry.dial != UNKNOWN
         }
         if OK in dials.values():
             return Fate.LIVE
@@ -275,8 +313,12 @@ class View:
         if since:
             # A node whose row is not yet old may be cut off instead: ``outages`` says so.
             return Fate.LIVE if nodeid in self.current else Fate.DOWN
-        # Nobody has tried since.  If somebody has measured since, nobody wants to any more.
-        younger = any(self.rows[one].age < age for one in self.current)
+        # No witness has tried since.  Perhaps none has ever met it, and it has others to talk to.
+        company = self.neighbours.get(nodeid, set())
+        if any(other in self.current or other not in self.rows for other in company):
+            return Fate.LIVE
+        # If somebody has measured since, nobody wants to try any more.
+        younger = any(self.rows[one].age < age for one in self.current & self._within_reach)
         return Fate.LEFT if younger else Fate.LIVE
 
     def _name(self, nodeid: str) -> str:
@@ -291,13 +333,43 @@ class View:
         return min(votes, key=lambda name: (-votes[name], name)) if votes else ""
 
     def _replaced(self, names: Dict[str, str]) -> Set[str]:
-        in_use = {names[nodeid] for nodeid in self.nodes} - {""}
-        return {
+        """Return the nodes that were replaced; those that were down have left."""
+        gone = {nodeid for nodeid, fate in self.fate.items() if fate != Fate.LIVE}
+        if not gone:
+            return set()
+        found = set(find_replaced(self._lives(names, gone), self._said_to_be_replaced()))
+        self.fate.update(dict.fromkeys(found, Fate.LEFT))
+        in_use = {names[nodeid] for nodeid, fate in self.fate.items() if fate != Fate.LEFT} - {""}
+        return found | {
             nodeid
-            for nodeid in self.left
+            for nodeid in self._with_fate(Fate.LEFT)
             if names[nodeid] in in_use
             or any(entry.dial == WRONG_PEER for entry in self._about.get(nodeid, {}).values())
         }
+
+    def _lives(self, names: Dict[str, str], gone: Set[str]) -> List[Life]:
+        """Return the lives of all nodes; the time now is 0.  Without a row neither end is known."""
+        places: Dict[str, Set[Address]] = {}
+        for entries in self._entries.values():
+            for target, entry in entries.items():
+                if entry.address:
+                    places.setdefault(target, set()).add(parse_wire(entry.address))
+        lives = []
+        for nodeid in self.fate:
+            row = self.rows.get(nodeid)
+            heard, start = float("inf"), float("-inf")
+            if row is not None:
+                heard, start = -row.age, -row.age - row.running_for()
+            addresses = frozenset(places.get(nodeid, ()))
+            lives.append(Life(nodeid, names[nodeid], addresses, start, heard, nodeid in gone))
+        return lives
+
+    def _said_to_be_replaced(self) -> Dict[str, str]:
+        """Return the nodes of which a witness says by which one they were replaced."""
+        found: Dict[str, str] = {}
+        for nodeid in sorted(self.current & self._within_reach, key=self.age, reverse=True):
+            found.update(self.rows[nodeid].replaced)
+        return found
 
     # -- directions ----------------------------------------------------------------------
 
@@ -362,6 +434,7 @@ class _Entry:
         self.direction: str = "" if direction == "none" else direction
         """``outbound`` or ``inbound``; empty without a connection."""
         self.name: str = link.get("name", "")
+        self.address: str = link.get("address", "")
         self.last_ms: Optional[float] = link.get("rtt_ms")
         median: Optional[float] = link.get("rtt_p50_ms")
         self.has_median = median is not None

@@ -18,6 +18,7 @@ a monotonic clock, which is passed in, as randomness is.  No sockets and no thre
 """
 
 import random
+from collections import OrderedDict
 from threading import Lock
 
 from ..common.address import Address, is_shareable
@@ -76,6 +77,9 @@ MINE_FOR = 600.0
 """Seconds after which an address that led to this node is dialed again: it may lead elsewhere by now.  A
 bootstrap address is, while there are few peers, as soon as any that fails: behind a load balancer every
 node may reach itself first."""
+
+MAX_GONE = 1024
+"""Nodes remembered whose addresses were forgotten, so that old hearsay does not bring them back."""
 
 FAILURES_ALONE = 5
 """Most failures that a lone node counts.  After five the wait would be 16 s, above the limit of 8."""
@@ -144,6 +148,8 @@ class AddressBook:
         """By nodeid, the proven addresses that can be advertised."""
         self._heard_from: Dict[str, Dict[Address, None]] = {}
         """By peer, the unproven addresses that it named, the oldest first (a dict serves as a set)."""
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        """Nodes that ``forget`` was called for, the first one first."""
         self._next_due = NEVER
         """Before this time ``due`` need not walk through 4,096 entries.  ``due`` raises it; a method
         that makes an entry due earlier must lower it."""
@@ -175,6 +181,8 @@ class AddressBook:
     def note_heard(self, address: Address, nodeid: "Optional[str]", source: str, now: float) -> None:
         """Note that the peer ``source`` (a nodeid) says that ``nodeid`` is at ``address``."""
         with self._lock:
+            if nodeid in self._gone:
+                return
             entry = self._entries.get(address)
             if entry is None:
                 theirs = self._heard_from.get(source, {})
@@ -212,6 +220,7 @@ class AddressBook:
             if probe and entry.failing_since is not None:
                 entry.failures = min(entry.failures, 1)
                 self._due_locked(entry, now)
+            self._gone.pop(nodeid, None)
             entry.failing_since = None
             entry.left = False
             if entry.mine_at is not None:
@@ -314,6 +323,21 @@ class AddressBook:
                 # Both ends dial again; randomness keeps them from doing so at once.
                 delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
                 self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
+
+    def forget(self, nodeid: str) -> List[Address]:
+        """Drop the addresses of a node that will not be back; return them.  Hearsay of it is ignored."""
+        with self._lock:
+            theirs = [entry for entry in self._entries.values() if entry.nodeid == nodeid]
+            for entry in theirs:
+                if entry.bootstrap:
+                    self._unprove_locked(entry)
+                    entry.nodeid = None
+                elif entry.up_at is None:
+                    self._drop_locked(entry)
+            self._gone[nodeid] = None
+            if len(self._gone) > MAX_GONE:
+                self._gone.popitem(last=False)
+            return [entry.address for entry in theirs]
 
     def hurry(self, now: float, everyone: bool) -> None:
         """Few peers are left: do not wait for the backoff of bootstrap addresses, or ``everyone``'s."""

@@ -336,6 +336,21 @@ def test_a_one_way_firewall_between_two_groups_is_one_verdict():
     ]
 
 
+def test_the_other_way_is_fine_only_by_rows_that_are_no_older_than_the_failure():
+    """The rows of a side that has just fallen silent say that all is well."""
+    world = World(8)
+    left, right = [0, 1, 2], [3, 4, 5]
+    world.age.update(dict.fromkeys(left, 5.0))
+    for a, b in itertools.product(left, right):
+        world.dial[a, b] = "timeout"
+        world.disconnect(a, b)
+    for age, fine in ((4.0, True), (50.0, False)):
+        world.age.update(dict.fromkeys(right, age))
+        (sentence,) = world.sentences()
+        assert sentence.startswith("{n0, n1, n2} -> {n3, n4, n5}: every dial fails")
+        assert sentence.endswith(", the other way fine") is fine
+
+
 def test_a_node_that_some_cannot_dial_is_one_verdict():
     world = World(6)
     for y in (0, 1, 2):

@@ -7,8 +7,8 @@ import pytest
 
 from p2p_plain.common.config import MAX_NAME
 from p2p_plain.monitor.row_messages import MAX_LINKS, Links, encode_end_of_links, encode_links
+from p2p_plain.monitor.rows import FORGET_AFTER, MAX_BURIED, MAX_ROWS, Rows, read_row
 from p2p_plain.monitor.unmet import MOST_NODES
-from p2p_plain.monitor.rows import FORGET_AFTER, MAX_ROWS, Rows, read_row
 from p2p_plain.node import messages
 from p2p_plain.node.codec import MAX_LINE
 from p2p_plain.node.lateness import Lateness
@@ -68,6 +68,45 @@ def test_a_row_that_came_while_others_were_read_is_no_older_than_now(matrix):
     tell(matrix, NODE, NODE, [NODE], now=1000.0)
     (row,) = matrix.all(999.9)
     assert read_row(row, 999.9).age == 0.0
+
+
+def test_the_row_of_a_node_that_is_gone_for_good_is_refused_from_others(matrix):
+    """Others may keep it for a day.  But from that node itself it shows that it lives after all."""
+    tell(matrix, THIRD, THIRD, [NODE, THIRD])
+    matrix.bury(THIRD, 1000.0)
+    assert not tell(matrix, THIRD, NODE, [NODE], now=1000.0 + FORGET_AFTER)
+    assert names(matrix) == {}
+    assert tell(matrix, THIRD, THIRD, [NODE, THIRD], now=2000.0)
+    assert tell(matrix, THIRD, NODE, [NODE], now=2100.0)
+    assert names(matrix, 2100.0) == {THIRD: "a"}
+
+
+def test_a_refusal_ends_after_a_day_as_every_row_does(matrix):
+    matrix.bury(THIRD, 1000.0)
+    later = 1001.0 + FORGET_AFTER
+    assert matrix.all(later) == []
+    assert tell(matrix, THIRD, NODE, [NODE], now=later)
+
+
+def test_only_so_many_nodeids_are_remembered_for_a_refusal(matrix):
+    ids = [new_id() for _ in range(MAX_BURIED + 1)]
+    for nodeid in ids:
+        matrix.bury(nodeid, 1000.0)
+    assert [tell(matrix, nodeid, NODE, [NODE]) for nodeid in ids[:2]] == [True, False]
+
+
+def test_a_replaced_node_is_buried_when_no_peer_names_it_any_more(matrix):
+    """Until then everyone who asks needs its row, to see that it was replaced."""
+    tell(matrix, THIRD, THIRD, [NODE, THIRD])
+    tell(matrix, NODE, NODE, [NODE], links=[{"nodeid": THIRD, "dial": "refused"}])
+    peers = frozenset([NODE])
+    matrix.note_replaced({THIRD: OTHER}, peers, 1100.0)
+    assert set(names(matrix)) == {NODE, THIRD}
+    tell(matrix, NODE, NODE, [NODE], now=1200.0)
+    matrix.note_replaced({}, peers, 1200.0)
+    assert set(names(matrix)) == {NODE}
+    assert matrix.replaced() == {THIRD: OTHER}
+    assert not tell(matrix, THIRD, NODE, [NODE])
 
 
 def test_rows_are_bounded_and_those_of_peers_are_not_displaced(matrix):

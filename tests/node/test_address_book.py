@@ -467,6 +467,30 @@ def test_a_node_that_left_and_was_found_again_is_dialed_again(book):
     assert due(book, 20.0) == [A]
 
 
+def test_nothing_is_kept_of_a_node_that_will_not_be_back(book):
+    """Nor learned again from old hearsay, until it answers a dial after all."""
+    book.note_heard(A, NODE, TELLER, 0.0)
+    book.note_found(B, NODE, 0.0)
+    book.note_found(C, OTHER, 0.0)
+    assert set(book.forget(NODE)) == {A, B}
+    book.note_heard(A, NODE, TELLER, 1.0)
+    assert due(book, LATER) == [C]
+    assert [kept.address for kept in book.kept(1.0).proven] == [C]
+    assert not book.kept(1.0).heard
+    book.note_found(B, NODE, 2.0)
+    assert book.proven([NODE]) == [(B, NODE)]
+    book.note_heard(A, NODE, TELLER, 3.0)
+    assert len(book) == 3
+
+
+def test_a_bootstrap_address_stays_when_its_node_will_not_be_back(book):
+    book.add_bootstrap([A], 0.0)
+    book.note_found(A, NODE, 0.0)
+    book.forget(NODE)
+    assert not book.proven([NODE])
+    assert due(book, LATER) == [A]
+
+
 def test_a_bootstrap_node_that_left_is_dialed_again(book):
     book.add_bootstrap([A], 0.0)
     book.note_found(A, NODE, 0.0)

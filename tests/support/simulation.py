@@ -69,9 +69,9 @@ class World:
         self.now += seconds
         self._queue = [(at + seconds, n, f, args) for at, n, f, args in self._queue]
 
-    def node(self, number, bare=False, **settings):
+    def node(self, number, bare=False, port=6000, **settings):
         settings.setdefault("bootstrap", ["10.0.0.%d:6000" % (number - 1)] if number > 1 else [])
-        node = SimulatedNode(self, number, settings, bare)
+        node = SimulatedNode(self, number, settings, bare, port)
         self.towns[node.address] = node
         return node
 
@@ -84,15 +84,15 @@ class World:
 class SimulatedNode:
     """An overlay with everything around it played."""
 
-    def __init__(self, world, number, settings, bare=False):
+    def __init__(self, world, number, settings, bare=False, port=6000):
         self.world = world
-        self.address = Address("10.0.0.%d" % number, 6000)
+        self.address = Address("10.0.0.%d" % number, port)
         config = Config(**settings)
         self.told = []
         events = Events(world.clock)
         events.emit = self.emit
         myself = Myself(
-            messages.new_uuid(world.rng), "n%d" % number, "test", "", 6000, None, (), (self.address,)
+            messages.new_uuid(world.rng), "n%d" % number, "test", "", port, None, (), (self.address,)
         )
         self.table = PeerTable(myself.nodeid, config.max_peers, world.clock, self.emit)
         self.book = AddressBook(world.rng)
