@@ -10,7 +10,7 @@ from ..common.outcomes import (
     IN_WORDS, OK, REFUSED, REJECTED, TIMEOUT, UNREACHABLE, WHYS, WRONG_PEER, explain, is_silent,
 )
 from ..common.typing import Dict, List, Set, Tuple
-from .verdict import Failures, Kind, Verdict, names_of, set_of, tally, usual_why
+from .verdict import Failures, Kind, Verdict, names_of, set_of, tally, tally_with_why, usual_why
 from .view import Pair, State, View
 
 Cause = Tuple[str, str]
@@ -151,10 +151,7 @@ def _groups(view: View, failed: Failures, known: _Known) -> List[Verdict]:
         back = {(t, s) for s, t in pairs}
         both_ways = back <= failed.keys()
         taken = pairs | back if both_ways else pairs
-        outcomes = tally([failed.pop(pair) for pair in taken])
-        why = usual_why(view, taken)
-        if why:
-            outcomes += ", " + WHYS[why]
+        outcomes = tally_with_why(view, {pair: failed.pop(pair) for pair in taken})
         text = _group_text(view, known, sources, targets, both_ways, outcomes)
         found.append(Verdict(Kind.GROUP, tuple(sorted(sources)) + tuple(sorted(targets)), text))
     return found

@@ -3,7 +3,7 @@
 from ..common.outcomes import FAILURES, OK, explain, is_silent
 from ..common.typing import Dict, List, Set
 from ..common.words import ago
-from .verdict import Failures, Kind, Verdict, set_of, tally, usual_why
+from .verdict import Failures, Kind, Verdict, set_of, tally, tally_with_why, usual_why
 from .view import View
 
 
@@ -119,12 +119,12 @@ def _parts(view: View) -> List[Set[str]]:
 
 
 def _cut_off(view: View, failed: Failures, nodeid: str) -> Verdict:
-    inward = [dial for pair, dial in failed.items() if pair[1] == nodeid]
-    outward = [dial for pair, dial in failed.items() if pair[0] == nodeid]
+    inward = {pair: dial for pair, dial in failed.items() if pair[1] == nodeid}
+    outward = {pair: dial for pair, dial in failed.items() if pair[0] == nodeid}
     symptoms = []
     if inward:
-        symptoms.append("nobody can dial it (%s)" % tally(inward))
+        symptoms.append("nobody can dial it (%s)" % tally_with_why(view, inward))
     if outward:
-        symptoms.append("it can dial nobody (%s)" % tally(outward))
+        symptoms.append("it can dial nobody (%s)" % tally_with_why(view, outward))
     text = "%s: cut off: %s" % (view.label[nodeid], ", ".join(symptoms))
     return Verdict(Kind.CUT_OFF, (nodeid,), text)

@@ -68,6 +68,12 @@ def usual_why(view: View, pairs: Collection[Pair]) -> str:
     return next((why for why in counted if why in WHYS and 2 * counted[why] > len(pairs)), "")
 
 
+def tally_with_why(view: View, failures: Failures) -> str:
+    """``2 of 2 timed out, it does not answer pings``: the ``why`` only if most agree on it."""
+    why = WHYS.get(usual_why(view, failures))
+    return ", ".join(filter(None, (tally(failures.values()), why)))
+
+
 def names_of(view: View, nodes: Iterable[str]) -> str:
     """``a, b, c``: labels in order; where there are too many, the last is ``4 more``."""
     labels: List[str] = sorted((view.label[nodeid] for nodeid in nodes), key=natural)

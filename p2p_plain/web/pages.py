@@ -16,7 +16,7 @@ from http import HTTPStatus
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip, is_loopback, parse
-from ..common.outcomes import FAILURES, IN_WORDS, MARKS, OK
+from ..common.outcomes import FAILURES, IN_WORDS, MARKS, OK, WHYS
 from ..common.threads import Crew
 from ..common.typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 from ..monitor.judge import Judgement
@@ -149,6 +149,7 @@ class StatusPage:
                 uptime_seconds=counters["uptime_seconds"],
                 lag_seconds=counters["lag_seconds"],
                 failures={dial: (MARKS[dial], IN_WORDS[dial]) for dial in FAILURES},
+                whys=WHYS,
                 nodes=[seen.view.node_as_dict(nodeid) for nodeid in shown],
                 cells=_cells(seen, shown),
                 links=list(seen.rows[0].links),

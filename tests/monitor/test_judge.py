@@ -93,6 +93,14 @@ def test_the_verdict_on_a_dead_node_says_why_if_most_of_the_others_know(dial, wh
     assert world.sentences() == [said % (IN_WORDS[dial], MEANINGS[dial])]
 
 
+def test_a_node_that_has_just_fallen_silent_is_cut_off_and_the_verdict_says_how():
+    world = World(6)
+    world.cut([2], world.others(2))
+    world.why.update({(y, 2): "no-pong" for y in world.others(2)})
+    (sentence,) = world.sentences()
+    assert "nobody can dial it (5 of 5 timed out, %s)" % WHYS["no-pong"] in sentence
+
+
 def test_hosts_that_accept_connections_are_not_behind_a_cut():
     """Two frozen nodes are down, each for itself; had their hosts not answered it might be a split."""
     world = World(6)

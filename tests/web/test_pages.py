@@ -116,7 +116,9 @@ def test_the_rows_of_real_nodes_are_served_with_ages_and_verdicts(make_node, ser
 
 
 def test_the_page_gets_the_words_for_failures(serve):
-    assert get(serve(), "/page.json").json()["failures"]["timeout"] == ["!T", "timed out"]
+    said = get(serve(), "/page.json").json()
+    assert said["failures"]["timeout"] == ["!T", "timed out"]
+    assert said["whys"]["no-pong"] == "it does not answer pings"
 
 
 def test_cluster_is_200_while_all_is_well(serve):
