@@ -177,8 +177,9 @@ class Node(node.Node):
         """Return what was counted since the start.
 
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures`` by
-        reason (probes included), ``inbound_failures`` by reason, ``pings`` (``buckets`` of pairs: an upper bound in seconds, and how
-        many round trips took at most that; ``sum`` in seconds, ``count``), ``uptime_seconds``,
+        reason (probes included), ``inbound_failures`` by reason, ``lost`` (connections) by nodeid and
+        reason, ``pings`` (``buckets`` of pairs: an upper bound in seconds, and how many round trips
+        took at most that; ``sum`` in seconds, ``count``), ``uptime_seconds``,
         ``lag_seconds`` (how late the node itself runs), and ``http``: by nodeid, ``"host:port"`` of
         the status pages of peers.
         """
@@ -190,6 +191,7 @@ class Node(node.Node):
             "messages": found,
             "bytes": {"in": traffic.bytes_in, "out": traffic.bytes_out},
             "dial_failures": overlay.dial_failures.counts(),
+            "lost": self._survey.losses.counts(),
             "inbound_failures": overlay.membership.failures.inbound.counts(),
             "pings": {"buckets": buckets, "sum": total, "count": count},
             "uptime_seconds": round(time.monotonic() - self._started_at, 3),

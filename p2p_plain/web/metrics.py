@@ -53,6 +53,7 @@ def exposition(
     help = "How late the node itself runs; a late node's measurements say little about others."
     gauge("self_lag_seconds", help, ({}, counters["lag_seconds"]))
     _peers(text, seen.rows[0])
+    _losses(text, seen.rows[0], counters["lost"])
     _round_trips(text, counters["pings"])
     help = "1 if all is well, as the verdicts say; 0 if anything is broken, or unknown for too long."
     gauge("network_ok", help, ({}, int(seen.ok)))
@@ -159,6 +160,18 @@ def _peers(text: "_Text", row: Links) -> None:
     for name, help, value_of in families:
         values = [({"peer": label[link["nodeid"]]}, value_of(link)) for link in links]
         text.gauge(name, help, *values)
+
+
+def _losses(text: "_Text", row: Links, lost: Mapping[str, Mapping[str, int]]) -> None:
+    label = peer_labels(row.links)
+    samples: List[Sample] = []
+    for nodeid in sorted(label, key=lambda nodeid: label[nodeid]):
+        # Zeros too: a series that begins with the first loss shows no increase.
+        counts = {"closed": 0, "timeout": 0, **lost.get(nodeid, {})}
+        for reason in sorted(counts):
+            samples.append(({"peer": label[nodeid], "reason": reason}, counts[reason]))
+    help = "Connections to the peer that broke; goodbyes do not count."
+    text.counter("connections_lost_total", help, *samples)
 
 
 def _round_trips(text: "_Text", pings: Mapping[str, Any]) -> None:

@@ -62,6 +62,7 @@ class PageNode:
             "bytes": {"in": 700, "out": 800},
             "dial_failures": {"timeout": 2},
             "inbound_failures": {"closed": 5},
+            "lost": {},
             "pings": {"buckets": [(0.0005, 5), (0.001, 6)], "sum": 0.0125, "count": 7},
             "uptime_seconds": 12.5,
             "lag_seconds": 0.0002,

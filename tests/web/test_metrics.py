@@ -110,6 +110,21 @@ def test_a_failed_dial_is_down_even_while_a_connection_stands():
     assert by_peer(families, "p2p_plain_dial_last_seconds") == {"fine": 0.00025}
 
 
+def test_lost_connections_are_counted_by_peer_and_reason_from_zero_on():
+    row, *_ = rows = full_mesh(["a", "b", "c"])
+    nodeid = {one["name"]: one["nodeid"] for one in row.links}
+    families, _ = exposition(rows, lost={nodeid["c"]: {"timeout": 4, "protocol": 1}})
+    kind, samples = families["p2p_plain_connections_lost_total"]
+    assert kind == "counter"
+    assert {tuple(value for _, value in labels): n for (_, labels), n in samples.items()} == {
+        ("b", "closed"): 0,
+        ("b", "timeout"): 0,
+        ("c", "closed"): 0,
+        ("c", "protocol"): 1,
+        ("c", "timeout"): 4,
+    }
+
+
 def test_the_counters_of_failures_begin_at_zero():
     families, _ = exposition(full_mesh(["a", "b"]), dial_failures={"timeout": 3, "other": 1})
     found = {dict(labels)["reason"]: n for (_, labels), n in families["p2p_plain_dial_failures_total"][1].items()}
