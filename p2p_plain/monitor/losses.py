@@ -203,7 +203,8 @@ class Losses:
         quiet = max(0.0, end - max(peer.link.heard_at, peer.greeted_at))
         lasted = max(0.0, end - peer.greeted_at)
         survivor = lasted > FIRST_SILENCE * pace + GREETING_SECONDS
-        return Loss(now, reason, lasted, quiet, quiet >= min(pace, lasted) / 2, survivor)
+        silent = quiet >= max(min(pace, lasted) / 2, GREETING_SECONDS)
+        return Loss(now, reason, lasted, quiet, silent, survivor)
 
 
 class _Node:
@@ -225,9 +226,9 @@ def pattern_of(losses: Sequence[Loss]) -> Optional[Pattern]:
     if len(losses) < ALIKE:
         return None
     lasted = sorted(loss.lasted for loss in losses)
-    usual = lasted[len(lasted) // 2]
+    usual, usual_quiet = lasted[ALIKE // 2], sorted(loss.quiet for loss in losses)[ALIKE // 2]
     silent = all(loss.silent for loss in losses)
     equal = lasted[-1] - lasted[0] <= max(EQUAL * lasted[-1], EQUAL_SECONDS)
     if equal and (not silent or all(loss.survivor for loss in losses)):
         return Pattern(usual, None)
-    return Pattern(usual, min(loss.quiet for loss in losses)) if silent else None
+    return Pattern(usual, usual_quiet) if silent else None
