@@ -284,6 +284,19 @@ class Lab:
         for name in names:
             self.hosts[name].unblock()
 
+    @step("SECONDS CABLES [with ANSWER]")
+    def forget(self, seconds: float, *names: str, answer: str = "") -> None:
+        """Forget connections that are idle for so long."""
+        verdict = "reject with " + REJECTIONS[answer] if answer else "drop"
+        for name in names:
+            self.devices[name].forget(seconds, verdict)
+
+    @step("CABLES")
+    def remember(self, *names: str) -> None:
+        """Remember them again."""
+        for name in names:
+            self.devices[name].remember()
+
     @step("HOST RATE")
     def narrow(self, name: str, rate: str) -> None:
         """Limit a line to, say, 256kbit a second."""

@@ -4,6 +4,7 @@ A host is a namespace.  Its cable is a pair of virtual interfaces (veth): the ne
 of the host, and the far end, named after the host, is plugged into a bridge, which is the switch.
 """
 
+import math
 import os
 import re
 import subprocess
@@ -150,6 +151,40 @@ class Device:
         ip("-n", self.socket, "link", "del", self._port)
         self._port = self.name
         self.move(self.switch)
+
+
+    def forget(self, seconds: float, verdict: str) -> None:
+        """Forget each connection that has been idle for so long, and apply ``verdict`` to its packets.
+
+        So do stateful firewalls, and routers with NAT: packets of connections that they do not know are
+        no business of theirs.  Connections that are open already are unknown, too.
+        """
+        self.remember()
+        self._track(math.ceil(seconds), loose=0)
+        chains = ("input", "output", "forward")  # not prerouting: there nothing can be rejected
+        nft(
+            self.name,
+            "add table inet forgetful",
+            *[
+                line.format(chain)
+                for chain in chains
+                for line in (
+                    "add chain inet forgetful {0} {{ type filter hook {0} priority 0; }}",
+                    "add rule inet forgetful {0} ct state invalid meta l4proto tcp %s" % verdict,
+                )
+            ],
+        )
+
+    def remember(self) -> None:
+        """Remember idle connections for five days again, and let packets of unknown ones pass."""
+        nft(self.name, "add table inet forgetful", "delete table inet forgetful")
+        self._track(5 * 24 * 3600, loose=1)
+
+    def _track(self, seconds: int, loose: int) -> None:
+        """Set how long idle connections are known, and whether unknown ones are taken up half-way."""
+        folder = "/proc/sys/net/netfilter/nf_conntrack_tcp_"
+        for name, value in ("timeout_established", seconds), ("loose", loose):
+            inside(self.name, "sh", "-c", "echo %d > %s%s" % (value, folder, name))
 
 
 class Router(Device):

@@ -21,8 +21,17 @@ from tests.support import PATIENCE, ROOT, new_id, reason_for_no_lab, wait_until
 
 LAB = os.path.join(ROOT, "scripts", "lab.py")
 QUICK = "--ping-interval 0.5 --ping-timeout 1 --probe-interval 0.5"
+SLOWER = "--ping-interval 8 --ping-timeout 2 --probe-interval 8"
 NOTICED = 0.5 + 1 + 3
 """Seconds until a silent peer is dropped: ping interval, timeout, and slack."""
+
+
+def oldest_python():
+    """The oldest Python of this machine that can run a node: 3.6, if pyenv has it."""
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    found = sorted(glob.glob(os.path.join(root, "versions", "3.6.*", "bin", "python3")))
+    return (found or [sys.executable])[0]
+
 
 pytestmark = [
     pytest.mark.long,
@@ -256,6 +265,39 @@ def test_nodes_that_do_not_agree_in_time_fail_the_run_and_all_that_they_say_is_s
     assert played.code == 1
     assert played.errors == ["lab: no agreement in 0.1 s: h1, h2: not down about h2"]
     assert len(played.results("said", "said")) == 2
+
+
+@pytest.mark.parametrize("answer", ["", " with tcp-reset"], ids=["drops", "resets"])
+def test_firewall_that_forgets_idle_connections_is_named_and_then_they_are_kept_busy(answer):
+    """The pair is named with the number, the reason and the interval, by all nodes; then it heals."""
+    played = play(
+        *("--node", SLOWER, "--python", "h2=" + oldest_python(), "--hosts", "2", "--no-nodes"),
+        *("forget 3 h2" + answer, "start", "mesh"),
+        *("agree unstable about h1,h2 saying idle within 90", "open h1", "wait 15"),
+        *("never peer_down on h1", "never peer_down on h2"),
+    )
+    (said,) = played.results("said", "said")
+    pattern = (
+        r"h1 <-> h2 lost their connection [34] times in ten minutes, each time after \d\.\d s "
+        r"without traffic \((timed out|closed)\): something on the way forgets idle connections; "
+        r"kept busy every [12]\.\d s since$"
+    )
+    assert all(re.match(pattern, one) for host in said.values() for one in host["verdicts"])
+
+
+def test_cable_that_is_loose_is_named_as_one_unstable_node():
+    flap = ["unplug h3", "apart", "plug h3", "mesh"]
+    played = play("--hosts", "3", "mesh", *(3 * flap), "agree unstable about h3")
+    (said,) = played.results("said", "said")
+    (sentence,) = said["h1"]["verdicts"]
+    assert sentence == "h3: lost its connections to h1, h2 3 times in ten minutes (timed out)"
+
+
+def test_firewall_that_forgets_can_be_told_to_remember():
+    played = play(
+        *("--node", SLOWER, "--hosts", "2", "forget 3 h2", "remember h2", "mesh", "wait 20"),
+    )
+    assert played.events("peer_down") == []
 
 
 # -- what the laboratory promises ---------------------------------------------------------
