@@ -17,9 +17,6 @@ from .view import Pair, View
 MANY_PAIRS = 3
 """Unstable pairs of one node that have one cause: the node or its cable."""
 
-_NODES_AT_FAULT = (Kind.CUT_OFF, Kind.DOWN, Kind.LATE)
-"""Verdicts that explain whatever happened to the connections of their nodes."""
-
 _IN_WORDS = {"timeout": "timed out", "protocol": "one end broke a rule"}
 """Reasons in a sentence; any other is ``closed``."""
 
@@ -78,7 +75,7 @@ class Cause(NamedTuple):
 def _lost_lately(view: View, graver: List[Verdict]) -> Pairs:
     at_fault: Set[str] = set(view.late)  # a late node drops its peers because of its own slowness
     for verdict in graver:
-        if verdict.kind in _NODES_AT_FAULT:
+        if verdict.kind == Kind.CUT_OFF:
             at_fault.update(verdict.nodes)
     is_split = any(verdict.kind == Kind.SPLIT for verdict in graver)
     ends: Dict[Pair, List[Link]] = {}

@@ -123,6 +123,11 @@ def test_what_a_graver_verdict_explains_is_not_named_again():
         world.kill(2, dial)
         assert world.kinds() == [(Kind.DOWN, [2])]
     world = World(6)
+    for y in world.others(2):
+        world.lose(2, y)
+    world.cut([2], world.others(2))
+    assert world.kinds() == [(Kind.CUT_OFF, [2])]
+    world = World(6)
     world.lose(2, 3)
     world.dial[2, 3] = "timeout"
     assert world.kinds() == [(Kind.PAIR, [2, 3])]
