@@ -101,7 +101,8 @@ def _parts(view: View) -> List[Set[str]]:
         nodeid: view.neighbours.get(nodeid, set()) & view.live for nodeid in view.live
     }
     for (a, b), direction in view.directions.items():
-        if direction.dial == OK and (b not in view.current or view.age(a) <= view.age(b)):
+        alive = a in near and b in near
+        if alive and direction.dial == OK and (b not in view.current or view.age(a) <= view.age(b)):
             near[a].add(b)
             near[b].add(a)
     parts = []

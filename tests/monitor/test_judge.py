@@ -195,6 +195,18 @@ def test_a_node_that_is_cut_off_does_not_call_all_others_down():
     ]
 
 
+@pytest.mark.parametrize("old", range(6))
+def test_while_the_rows_of_the_others_grow_old_a_node_that_is_cut_off_is_not_well(old):
+    """They do so one after the other; the younger ones still say that they can dial the older ones."""
+    world = World(6)
+    world.age[0] = 0.0
+    for y in world.others(0):
+        world.age[y] = 240.0 if y <= old else 10.0
+        world.dial[0, y] = "timeout"
+        world.disconnect(0, y)
+    assert Kind.WELL not in dict(world.kinds())
+
+
 def test_a_node_that_is_cut_off_does_not_hide_that_another_is_blocked():
     """The failures of n2 are explained: it is no witness about n5."""
     world = World(6)
