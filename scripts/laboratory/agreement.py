@@ -10,6 +10,7 @@ import re
 import subprocess
 from typing import Any, Collection, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
 
+from .errors import Failed
 from .network import Host
 from .node import Program
 
@@ -41,6 +42,7 @@ class Asker:
     """Asks the node on one host.  The process that does so runs until ``close``."""
 
     def __init__(self, host: str, program: Program) -> None:
+        self._host = host
         self._process = subprocess.Popen(
             ["ip", "netns", "exec", host, program.python, QUESTIONS, program.folder],
             stdin=subprocess.PIPE,
@@ -57,9 +59,12 @@ class Asker:
         self._process.stdin.flush()
 
     def get(self) -> Answers:
-        """Wait for the answers."""
+        """Wait for the answers.  Raises ``Failed`` if there are none: a command has crashed."""
         assert self._process.stdout is not None
-        answers = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise Failed("asking the node on %s has ended with an error" % self._host)
+        answers = json.loads(line)
         return {question: (code, text) for question, (code, text) in answers.items()}
 
     def close(self) -> None:
