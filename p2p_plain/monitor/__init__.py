@@ -5,6 +5,7 @@ This floor stands on ``node`` and uses what that offers; ``terminal``, ``web`` a
 what comes out.  Read it in the order in which a measurement travels:
 
     ``reach``         dials each known node again and again: which ones can be dialed now?
+    ``train``         has some probes send more than a hello, so that lost packets show
     ``losses``        remembers which connections broke, and keeps idle ones busy
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe

@@ -21,7 +21,7 @@ from ..node.hooks import DialEnd, Hooks, Lines
 from ..node.lateness import LATE_SECONDS
 from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
-from ..node.peer import UP, Link, Peer, PeerInfo, in_ms
+from ..node.peer import UP, Link, Peer, PeerInfo, Questions, in_ms
 from .losses import Losses
 from .reach import Reach
 from .restarts import Life, find_replaced
@@ -30,6 +30,7 @@ from .row_messages import (
     encode_links,
 )
 from .rows import MAX_ROWS, ROWS_A_SECOND, STALE_AFTER_INTERVALS, Row, Rows, read_row
+from .train import InTurn, Report, Train, Trains
 from .unmet import described, rows_about, unmet_nodes
 
 _OF_PEER = tuple(field for field in LINK_FIELDS if field in PeerInfo._fields)
@@ -64,6 +65,7 @@ class Survey(Hooks):
     ) -> None:
         self.reach = Reach(config.probe_interval, rng, events.emit)
         self.losses = Losses(config.ping_interval, config.ping_timeout, clock())
+        self._trains = Trains(rng)
         self._events = events
         self._config = config
         self._clock = clock
@@ -161,6 +163,14 @@ class Survey(Hooks):
                     self._table.ping_soon(peer, now)
             self._probe(now)
 
+    def probe_found(self, link: Link, nodeid: str, now: float) -> Optional[Questions]:
+        """Have some probes ask more; see ``train``."""
+        # Without the kernel's counts there is nothing to learn.
+        if link.tcp_info() is None or not self._trains.begin(nodeid, self._looks_wrong(nodeid)):
+            return None
+        train = Train(nodeid)
+        return InTurn([train], lambda: self._train_over(train.report))
+
     def ticked(self, now: float) -> None:
         """Look for nodes, probe what is due, ask for rows, send our own.  The pinger's thread."""
         self._read_changed(now)
@@ -249,6 +259,14 @@ class Survey(Hooks):
         return STALE_AFTER_INTERVALS * max(self._config.ping_interval, self._least_row_interval())
 
     # -- inside ---------------------------------------------------------------------------
+
+    def _looks_wrong(self, nodeid: str) -> bool:
+        """True if each probe of that node should have a train."""
+        return False
+
+    def _train_over(self, report: Report) -> None:
+        """Take what a train has seen.  The reader thread of its link."""
+        self._trains.end()
 
     def _read(self, row: Row) -> Optional[Links]:
         """Return a kept row as an object; if its author broke a rule, drop it, and that peer."""

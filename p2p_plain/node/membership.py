@@ -168,10 +168,10 @@ class Membership:
     def _ask(self, link: Link, nodeid: str, now: float) -> Lines:
         """Continue a probe that has found ``nodeid``.  Raises ``PeerLeft`` if nothing is left to ask."""
         questions = None if self._stopping else self._parts.hooks.probe_found(link, nodeid, now)
+        link.questions = questions  # from now on it learns of the end
         lines = None if questions is None else questions.begin(link, now)
         if lines is None:
             raise PeerLeft("closed")  # we have seen what we came for
-        link.questions = questions
         link.state = ASKING
         return lines
 

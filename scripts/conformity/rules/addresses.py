@@ -72,7 +72,7 @@ def a_probe_is_answered_and_not_counted(node: Node) -> None:
 
 @rule(FULL, 7)
 def it_probes_where_a_peer_says_it_listens(node: Node) -> None:
-    """A new peer that listens is probed at once: hello with probe, and a close after the answer."""
+    """A new peer that listens is probed at once: hello with probe; after the answer it closes soon."""
     with Home(node) as home, node.join(home.nodeid, port=home.port) as peer:
         probe = home.expect(peer, probe=True)
         with probe:
