@@ -48,7 +48,7 @@ class Node(node.Node):
     seconds, unless a name ends in ``_ms``.  An argument that cannot be meant raises ``UsageError``.
 
     **Threads.**  Any thread may call any method.  Only ``wait_for_peers``, the iteration over
-    ``events`` and ``stop`` (0.9 seconds at most) wait.  Callbacks run on one thread of the node.
+    ``events``, ``broadcast(..., wait=True)`` and ``stop`` (0.9 seconds at most) wait.  Callbacks run on one thread of the node.
 
     **Events** are dicts: ``event`` (the name), ``time`` (RFC 3339, UTC), and ::
 
@@ -178,10 +178,10 @@ class Node(node.Node):
 
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures`` by
         reason (probes included), ``inbound_failures`` by reason, ``lost`` (connections) by nodeid and
-        reason, ``pings`` (``buckets`` of pairs: an upper bound in seconds, and how many round trips
-        took at most that; ``sum`` in seconds, ``count``), ``uptime_seconds``,
-        ``lag_seconds`` (how late the node itself runs), and ``http``: by nodeid, ``"host:port"`` of
-        the status pages of peers.
+        reason, ``dropped`` (broadcasts that a peer was not sent: ``own`` and ``forwarded``), ``pings``
+        (``buckets`` of pairs: an upper bound in seconds, and how many round trips took at most that;
+        ``sum`` in seconds, ``count``), ``uptime_seconds``, ``lag_seconds`` (how late the node itself
+        runs), and ``http``: by nodeid, ``"host:port"`` of the status pages of peers.
         """
         overlay, traffic = self._started(), self._sessions.traffic()
         buckets, total, count = overlay.membership.round_trips.read()
@@ -193,6 +193,7 @@ class Node(node.Node):
             "dial_failures": overlay.dial_failures.counts(),
             "lost": self._survey.losses.counts(),
             "inbound_failures": overlay.membership.failures.inbound.counts(),
+            "dropped": overlay.talk.dropped.counts(),
             "pings": {"buckets": buckets, "sum": total, "count": count},
             "uptime_seconds": round(time.monotonic() - self._started_at, 3),
             "lag_seconds": overlay.lateness.usual,

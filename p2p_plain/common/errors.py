@@ -44,7 +44,7 @@ class NotConnected(P2PError, LookupError):
 
 
 class PeerBusy(P2PError):
-    """The peer reads more slowly than we write: too many bytes wait for it already."""
+    """The peer, or every peer, reads more slowly than we write; a moment later it may have room."""
 
 
 class MessageTooLong(P2PError, ValueError):

@@ -52,6 +52,7 @@ Read it in this order
 ``session``          one connection's life, from the first byte to the closed socket
 ``fields``           a message's fields, each checked on arrival
 ``messages``         the vocabulary
+``pace``             how fast broadcasts go out on one link, and whose turn it is
 ``peer``             a connection as the rules see it, and the node at its other end
 ``lateness``         how late this node itself runs
 ``peer_table``       the peers that are connected now; which connection a tie leaves

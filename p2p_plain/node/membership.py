@@ -57,6 +57,9 @@ SECOND_PING_AFTER = 1.0
 there until the other end has dealt with that.  So its round trip says more about two starting
 programs than about the network, and should not stand as the only figure for a whole minute."""
 
+PATIENCE = 3
+"""How many times the ping timeout a peer has for its pong while whole lines arrive from it."""
+
 TIE_GRACE = 1.0
 """Seconds from the end of a tie until the node that dialed the winner closes the loser: messages
 that are under way on it still arrive."""
@@ -95,9 +98,14 @@ class Membership:
         awake_now, timeout = self._lateness.awake_clock, self._parts.config.ping_timeout
         for peer in self._table.silent(awake_now):
             # The pong may be waiting where we chose not to read: that is no fault of the peer.
-            if awake_now - peer.link.unread_until > timeout:
-                peer.link.close("timeout", "no pong within %g s" % timeout)
-                self.lost(peer, "timeout", now)
+            if awake_now - peer.link.unread_until <= timeout:
+                continue
+            # Or behind other messages, which are still arriving.  But they do not replace it for ever.
+            late = awake_now - peer.ping_expires_at
+            if awake_now - peer.link.line_at <= timeout and late <= (PATIENCE - 1) * timeout:
+                continue
+            peer.link.close("timeout", "no pong within %g s" % timeout)
+            self.lost(peer, "timeout", now)
         for peer in self._table.ping_due(now):
             self._expect_pong(peer, now)
             peer.link.send(messages.PING, urgent=True)
@@ -122,7 +130,7 @@ class Membership:
             return ()
         self._check(hello)
         now = self._clock()
-        link.peer = peer = Peer(link, hello, now)
+        link.peer = peer = Peer(link, hello, now, self._parts.config.max_rate)
         link.state = ADMITTED
         self._expect_pong(peer, now)
         admission = self._table.admit(peer)
@@ -155,7 +163,7 @@ class Membership:
         self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:
             return self._ask(link, hello.nodeid, now)
-        peer = Peer(link, hello, now)
+        peer = Peer(link, hello, now, self._parts.config.max_rate)
         if self._stopping:  # read without the lock: a moment late does no harm
             raise Refused("stopping")
         if self._table.would_lose(peer):

@@ -13,7 +13,7 @@ import time
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable, seconds, whole
-from ..common.errors import CannotStart, DialFailed, NotRunning, UsageError
+from ..common.errors import CannotStart, DialFailed, NotRunning, PeerBusy, UsageError
 from ..common.events import (
     BESIDE, ERROR, EVENTS, EVERYTHING, TRACE, WARNING, Callback, Events, types_by_name,
 )
@@ -49,6 +49,9 @@ shorter intervals, as tests have them, make it shorter."""
 RESERVED_DESCRIPTORS = 32
 """Descriptors that no peer gets: sixteen for dials, the others for newcomers, for files, and for
 what the program around us has open.  A node without descriptors cannot even say that it is full."""
+
+BUSY_PAUSE = 0.01
+"""Seconds after which a broadcast that waits is tried again: the time of a message at the default rate."""
 
 STOP_DEADLINE = 0.9
 """Seconds that ``stop`` takes at the longest, whatever the peers do."""
@@ -356,14 +359,22 @@ class Node:
             raise UsageError("nodeid", "%.60r is not a text; see peers()" % (nodeid,))
         return self._live().talk.send(nodeid.lower(), body)
 
-    def broadcast(self, body: Any) -> str:
+    def broadcast(self, body: Any, wait: bool = False) -> str:
         """Say ``body`` to every node, peer of this one or not.  Return the message's id.
 
         While there is no peer, the last hundred broadcasts are kept for the next one.  A peer that
-        reads too slowly misses some.  Raises ``MessageTooLong``, and ``TypeError`` or ``ValueError``
-        for a body that JSON cannot say.
+        reads too slowly misses some.  Half of ``max_rate`` is as fast as others surely read: a
+        program that is faster gets ``PeerBusy``, or waits here if ``wait`` is true.  Raises
+        ``NotRunning`` if the node is stopped meanwhile, ``MessageTooLong``, and ``TypeError`` or
+        ``ValueError`` for a body that JSON cannot say.
         """
-        return self._live().talk.broadcast(body)
+        while True:
+            try:
+                return self._live().talk.broadcast(body)
+            except PeerBusy:
+                if not wait:
+                    raise
+            self._stopping.wait(BUSY_PAUSE)
 
     def events(self, timeout: Optional[float] = None) -> "Iterator[AnyEvent]":
         """Iterate over events as they happen, beginning with the last thousand before.

@@ -9,6 +9,7 @@ from collections import deque
 from ..common.address import Address
 from ..common.typing import TYPE_CHECKING, Deque, NamedTuple, Optional, Sequence, Tuple
 from .messages import Hello
+from .pace import Pace
 
 if TYPE_CHECKING:
     from .tcp_info import TcpInfo
@@ -117,6 +118,8 @@ class Link:
         """When we read the link again that we leave unread on purpose, on ``Lateness.awake_clock``."""
         self.heard_at = float("-inf")
         """When the last message but ``bye`` arrived.  Written by the link's reader thread."""
+        self.line_at = float("-inf")
+        """When a whole line last arrived, on ``Lateness.awake_clock``.  Written by the same thread."""
 
     @property
     def direction(self) -> str:
@@ -140,6 +143,10 @@ class Link:
         """
         raise NotImplementedError
 
+    def behind(self) -> int:
+        """Return how many bytes wait to be sent.  Any thread."""
+        return 0
+
     def hold(self, line: bytes) -> None:
         """Send one encoded line, together with the next one if that is better.  Never blocks."""
         self.send(line, urgent=True)
@@ -152,9 +159,12 @@ class Link:
 class Peer:
     """A node at the other end of a link."""
 
-    def __init__(self, link: Link, hello: Hello, now: float) -> None:
+    def __init__(self, link: Link, hello: Hello, now: float, max_rate: float = 0.0) -> None:
+        """``max_rate`` is how many messages a second the node reads; 0 means no limit."""
         # Immutable.
         self.link = link
+        self.pace = Pace(max_rate, now)
+        """How fast broadcasts go to it; has its own lock."""
         self.hello = hello
         self.nodeid = hello.nodeid
         self.greeted_at = now

@@ -34,6 +34,7 @@ from ..common.typing import Callable, List, Optional, Tuple
 from . import messages
 from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from .overlay import Overlay
+from .pace import BYTES_PER_TOKEN
 from .peer import (
     ADMITTED, GREETING, GUEST, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, UP, Link, Order, Questions,
 )
@@ -50,10 +51,6 @@ lines.  Without a bound every broadcast would pile up in our memory while one pe
 HIGH_WATER = 256 * 1024
 """Unsent bytes from which on a connection is not read until fewer are left.  A peer that asks without
 reading the answers slows down only itself."""
-
-BYTES_PER_TOKEN = 1024
-"""Received bytes that count as one message where the rate is limited.  Parsing takes time in
-proportion to the length: 200 lines of 64 KiB a second would keep a core busy."""
 
 ANSWERED_PER_TOKEN = 16 * 1024
 """Bytes of answers that count as one message.  22 bytes (``getlinks``) can ask for a megabyte."""
@@ -130,6 +127,10 @@ class Session(Link):
                 self._unsent += line[sent:]
                 self._mark_locked()
             return True
+
+    def behind(self) -> int:
+        """Return how many bytes wait, besides those that the kernel holds."""
+        return len(self._unsent)
 
     def hold(self, line: bytes) -> None:
         """Send it with the next line, or when all that was received is answered.  Never blocks."""
@@ -285,10 +286,13 @@ class Session(Link):
             # One ping and nothing else is most of the traffic of a quiet network.  Measured without
             # the kernel's part, its answer takes 2 us instead of 4 this way.
             received["ping"] = received.get("ping", 0) + 1
+            self.line_at = overlay.lateness.awake_clock
             self._reply(messages.PONG)
             return 1
         unparsed_prefix = overlay.hooks.unparsed_prefix
         lines = self._lines.feed(chunk)
+        if lines:
+            self.line_at = overlay.lateness.awake_clock
         answers: List[bytes] = []
         answer_bytes = 0
         try:

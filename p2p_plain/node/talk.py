@@ -3,6 +3,9 @@
 A broadcast spreads from node to node.  Each node that has not seen its id yet reports it and forwards
 it to its other peers, byte for byte, so it reaches every node however many ways lead there.
 
+Each link has a pace for this (``pace``): what is too much for the other end is dropped and counted
+here.  A program that broadcasts faster than that gets ``PeerBusy`` instead.
+
 ``overlay`` calls this.  No sockets and no threads.  Any thread may call any method.
 """
 
@@ -12,9 +15,12 @@ from time import monotonic
 
 from ..common.errors import NotConnected, PeerBusy
 from ..common.events import WARNING
+from ..common.counters import Tally
+from ..common.token_bucket import TokenBucket
 from ..common.typing import Any, Deque
 from . import messages
 from .messages import AppMessage
+from .pace import cost_of
 from .parts import Parts
 from .peer import Link, Peer
 
@@ -22,10 +28,19 @@ MAX_SEEN = 10000
 """Ids of messages remembered, so that a broadcast is forwarded once and stops."""
 
 UNSENT_BROADCASTS = 100
-UNSENT_BYTES = 512 * 1024
-"""Broadcasts that are kept while there is no peer, and their bytes: half of what may wait for one
-peer.  A program that starts a node and speaks at once is heard, and one that speaks to nobody for
+UNSENT_BYTES = 128 * 1024
+"""Broadcasts that are kept while there is no peer, and their bytes: as many as the first peer may get
+at once.  A program that starts a node and speaks at once is heard, and one that speaks to nobody for
 a year does not fill the memory."""
+
+OWN_SHARE = 0.5
+"""The part of ``max_rate`` that this node's own program may broadcast, and with one second's worth at
+once.  It is less than ``pace.SHARE``: so all of it gets through the nodes that forward it, if nobody
+else speaks."""
+
+MAX_BEHIND = 128 * 1024
+"""Bytes that may wait for a peer before broadcasts are dropped for it.  Its next ping waits behind
+them; on a line of 100 KB/s that is a second."""
 
 
 class Talk:
@@ -34,10 +49,14 @@ class Talk:
     def __init__(self, parts: Parts) -> None:
         # Immutable; each of the objects has its own lock.
         self._nodeid, self._rng = parts.myself.nodeid, parts.rng
-        self._table, self._events = parts.table, parts.events
+        self._table, self._events, self._clock = parts.table, parts.events, parts.clock
+        self.dropped = Tally()
+        """Broadcasts that a peer was not sent, once for each such peer: ``own`` and ``forwarded``."""
         # A leaf: nothing else is called while it is held.  With a bell, for ``wait_until_taken``.
         self._lock = Condition()
         # Guarded by _lock.
+        rate = OWN_SHARE * parts.config.max_rate
+        self._own = TokenBucket(rate, rate, self._clock())
         self._seen: OrderedDict[str, None] = OrderedDict()
         """Ids of messages, the oldest first (a dict serves as a set that remembers order)."""
         self._unsent: Deque[bytes] = deque()
@@ -53,31 +72,62 @@ class Talk:
         Raises ``NotConnected``, ``PeerBusy``, ``MessageTooLong``; ``TypeError`` or ``ValueError``
         for a body that JSON cannot say.
         """
+        # Its bytes are not paced: long bodies are for this peer alone, and MAX_UNSENT bounds them.
         id = messages.new_uuid(self._rng)
         line = messages.encode_message(id, self._nodeid, body, to=nodeid)
         peer = self._table.get(nodeid)
         if peer is None:
             raise NotConnected("no peer %s is connected" % nodeid)
-        if not peer.link.send(line):
+        if not peer.pace.admits(self._nodeid, 1.0, self._clock()) or not peer.link.send(line):
             raise PeerBusy("%s does not read what it was sent before" % (peer.address,))
         return id
 
     def broadcast(self, body: Any) -> str:
         """Say ``body`` to everyone; return the message's id.  A peer that is too slow misses it.
 
-        If no peer takes it, it is kept for the next one that comes up.  Raises ``MessageTooLong``;
-        ``TypeError`` or ``ValueError`` for a body that JSON cannot say.
+        While there is no peer, it is kept for the next one that comes up.  Raises ``PeerBusy`` if this
+        is faster than others read, and nobody was sent it; ``MessageTooLong``; ``TypeError`` or
+        ``ValueError`` for a body that JSON cannot say.
         """
         id = messages.new_uuid(self._rng)
         line = messages.encode_message(id, self._nodeid, body)
+        peers = self._table.up()
+        if peers:
+            self._spend_own(cost_of(len(line)))
         self._is_new(id)  # noted as seen: it may come back to us
-        taken = [peer.link.send(line) for peer in self._table.up()]
-        if not any(taken):
+        slow = 0
+        taken = False
+        for peer in peers:
+            if not self._has_room(peer, self._nodeid, len(line)):
+                slow += 1
+            elif peer.link.send(line):
+                taken = True
+        if slow and not taken:
+            raise PeerBusy("no peer has room for it now")
+        for _ in range(slow):
+            self.dropped.count("own")
+        if not taken:
             self._keep(line)
             # A peer may have come up just before we kept the line; look again.
             for peer in self._table.up()[:1]:
                 self.peer_is_up(peer.link)
         return id
+
+    def _spend_own(self, cost: float) -> None:
+        """Count ``cost`` messages of our own.  Raises ``PeerBusy`` if it is too early for them."""
+        now = self._clock()
+        with self._lock:
+            wait = self._own.spend(0.0, now)
+            if not wait:
+                self._own.spend(cost, now)
+        if wait:
+            raise PeerBusy("more than others read, for %g s yet" % round(wait, 3))
+
+    def _has_room(self, peer: Peer, origin: str, size: int) -> bool:
+        """True if ``peer`` may be sent a broadcast of ``size`` bytes from ``origin`` now; it is counted."""
+        if peer.link.behind() > MAX_BEHIND:
+            return False
+        return peer.pace.admits(origin, cost_of(size), self._clock())
 
     def _keep(self, line: bytes) -> None:
         with self._lock:
@@ -133,8 +183,12 @@ class Talk:
             )
         if message.to is None:
             for other in self._table.up():
-                if other.nodeid not in (peer.nodeid, message.author):
+                if other.nodeid in (peer.nodeid, message.author):
+                    continue
+                if self._has_room(other, peer.nodeid, len(message.line)):
                     other.link.send(message.line)
+                else:
+                    self.dropped.count("forwarded")
 
     def _is_new(self, id: str) -> bool:
         with self._lock:

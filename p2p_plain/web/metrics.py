@@ -195,6 +195,10 @@ def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
     by_reason = (({"reason": reason}, inbound[reason]) for reason in sorted(inbound))
     help = "Inbound connections that became no peer, by reason."
     text.counter("inbound_failures_total", help, *by_reason)
+    dropped = dict({"own": 0, "forwarded": 0}, **counters["dropped"])
+    by_origin = (({"origin": origin}, number) for origin, number in sorted(dropped.items()))
+    help = "Broadcasts that a peer was not sent, as it could not have read them in time."
+    text.counter("broadcasts_dropped_total", help, *by_origin)
     by_type = (
         ({"direction": direction, "msgtype": msgtype}, number)
         for (direction, msgtype), number in sorted(counters["messages"].items())

@@ -45,7 +45,7 @@ def main():
         with node:
             show("* others join at", node.addresses[0])
             for line in sys.stdin:
-                node.broadcast(line.rstrip("\n"))
+                node.broadcast(line.rstrip("\n"), wait=True)
     except P2PError as error:  # a wrong address, a line that is too long, ...
         sys.exit("chat.py: %s" % error)
     except KeyboardInterrupt:

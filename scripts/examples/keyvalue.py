@@ -63,7 +63,7 @@ def main():
                     if is_set:
                         entry = entries[key] = (entry[0] + 1, node.nodeid, value)
                 if is_set:
-                    node.broadcast([key, *entry])
+                    node.broadcast([key, *entry], wait=True)
                 print(ascii(key), "=", ascii(entry[2]), flush=True)
     except P2PError as error:
         sys.exit("keyvalue.py: %s" % error)

@@ -250,7 +250,7 @@ def test_the_bye_arrives_although_the_peer_was_still_sending(make_node):
 
 def test_unsent_lines_still_arrive_after_a_stop(make_node):
     """So a script may broadcast and exit."""
-    node = make_node()
+    node = make_node(max_rate=0)
     with dial_with_small_buffer(node) as peer:
         peer.become_peer()
         wait_until(lambda: node.peers())

@@ -131,6 +131,11 @@ def test_the_counters_of_failures_begin_at_zero():
     assert found == {
         "refused": 0, "reset": 0, "timeout": 3, "unreachable": 0, "wrong-peer": 0, "other": 1,
     }  # fmt: skip
+    families, _ = exposition(full_mesh(["a", "b"]), dropped={"own": 9})
+    _, samples = families["p2p_plain_broadcasts_dropped_total"]
+    assert {dict(labels)["origin"]: n for (_, labels), n in samples.items()} == {
+        "own": 9, "forwarded": 0,
+    }  # fmt: skip
     families, _ = exposition(full_mesh(["a", "b"]), inbound_failures={"closed": 7, "other": 1})
     _, samples = families["p2p_plain_inbound_failures_total"]
     assert {dict(labels)["reason"]: n for (_, labels), n in samples.items()} == {
