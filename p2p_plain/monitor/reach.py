@@ -49,6 +49,10 @@ HEARD_WAIT = 8.0
 only heard.  Usually one of us is dialing the other for a peer, and then the outcome of that counts.  If
 the node has left again, the rows of its peers say so by then: they are read 5 s late at the most."""
 
+DOUBT = 1.0
+"""Seconds after a failure of a node heard of, since which somebody must have had a connection to it:
+longer than a goodbye is on its way."""
+
 ASK_AGAIN_AFTER = 60.0
 ASK_SOON_AGAIN_AFTER = 2.0
 """Seconds after which others are asked again where a node is that was only heard of: if its addresses
@@ -100,7 +104,7 @@ class Met:
         self.doubt: Optional[DialEnd] = None
         self.doubted_at = now
         """The first failure since it was found, and when, if we have only heard of it: it may have left,
-        and those who know have not said so yet."""
+        and those who know have not said so yet.  Until then its outcome is unknown."""
         self.failures = 0
         """Failures in a row."""
         self.dial = UNKNOWN
@@ -201,23 +205,31 @@ class Reach:
             if met is not None and met.addresses:
                 self._judge_locked(met, DialEnd(nodeid, met.addresses[0], TIMEOUT, None, False, NO_PONG))
 
+    def drop_all_but(self, existing: Mapping[str, float]) -> List[str]:
+        """Drop and return nodes of which we have only heard, unless somebody is connected to them."""
+        with self._lock:
+            dropped = [
+                nodeid
+                for nodeid, met in self._met.items()
+                if met.heard_at is not None and nodeid not in existing
+            ]
+            for nodeid in dropped:
+                del self._met[nodeid]
+            self._changes += len(dropped)
+            return dropped
+
     def strangers(self, existing: Mapping[str, float], now: float) -> FrozenSet[str]:
         """Return those of the unmet nodes about which others should be asked; see ``heard_of``.
 
-        ``existing`` has all nodes that exist and are no peers, and as of when.  Any other one of which
-        we have only heard is dropped: nobody is connected to it any more.
+        ``existing`` has all nodes that exist and are no peers, and as of when.
         """
         with self._lock:
             strange = set(existing.keys() - self._met.keys())
-            for met in list(self._met.values()):
-                if met.heard_at is None:
+            for met in self._met.values():
+                if met.heard_at is None or met.nodeid not in existing:
                     continue
                 again = ASK_AGAIN_AFTER if met.addresses else ASK_SOON_AGAIN_AFTER
-                if met.nodeid not in existing:
-                    del self._met[met.nodeid]
-                    self._changes += 1
-                    continue
-                if met.doubt is not None and existing[met.nodeid] > met.doubted_at:
+                if met.doubt is not None and existing[met.nodeid] - met.doubted_at >= DOUBT:
                     self._judge_locked(met, met.doubt)
                     met.doubt = None
                 if now - met.heard_at >= again:
@@ -313,8 +325,8 @@ class Reach:
         with self._lock:
             return {
                 met.nodeid: Reachable(
-                    met.dial,
-                    met.seconds,
+                    met.dial if met.doubt is None else UNKNOWN,
+                    met.seconds if met.doubt is None else None,
                     met.addresses[0] if met.addresses else None,
                     met.name,
                     met.why,
@@ -395,10 +407,11 @@ class Reach:
 
     def _failed_locked(self, met: Met, end: DialEnd, now: float) -> None:
         """Note a failure.  Where we have only heard of a node, it may just have left."""
-        if met.heard_at is None or met.dial != OK:
+        if met.heard_at is None or (met.dial != OK and met.doubt is None):
             self._judge_locked(met, end)
         elif met.doubt is None:
             met.doubt, met.doubted_at = end, now
+            self._changes += 1
 
     def _tried_locked(self, met: Met, now: float, for_the_first_time: bool = False) -> None:
         """Set the next time: in an interval, or a little earlier by chance, so that nodes spread out.
@@ -414,6 +427,7 @@ class Reach:
         """The node has answered: its address is tried first from now on."""
         first = not met.proven
         met.found = met.proven = True
+        self._changes += met.doubt is not None
         met.doubt = None
         met.ok_at = now
         met.failures = 0

@@ -301,13 +301,16 @@ class Survey(Hooks):
 
     def _forget(self, nodeid: str, until: float) -> None:
         """Drop a node, and ignore what others say of it ``until`` then."""
+        self._ignore(nodeid, until)
+        self.reach.forget(nodeid)
+        self.losses.forget(nodeid)
+
+    def _ignore(self, nodeid: str, until: float) -> None:
         with self._lock:
             self._gone.pop(nodeid, None)
             self._gone[nodeid] = until
             if len(self._gone) > MAX_ROWS:
                 del self._gone[next(iter(self._gone))]
-        self.reach.forget(nodeid)
-        self.losses.forget(nodeid)
 
     def _unmet(self, rows: List[Row]) -> Dict[str, float]:
         with self._lock:
@@ -321,7 +324,10 @@ class Survey(Hooks):
         self._look_at = now + LOOK_EVERY
         peers = self._table.nodeids()
         rows = sorted(self.rows.all(now), key=lambda row: row.nodeid not in peers)  # peers' rows first
-        strangers = self.reach.strangers(self._unmet(rows), now)
+        existing = self._unmet(rows)
+        for nodeid in self.reach.drop_all_but(existing):
+            self._ignore(nodeid, now)  # where there are more hands, older rows of it may still come
+        strangers = self.reach.strangers(existing, now)
         if strangers:
             links = [row for row in map(self._read, rows_about(rows, strangers)) if row is not None]
             for nodeid, name, addresses in described(links, strangers, self._is_here):

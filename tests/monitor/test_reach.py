@@ -6,7 +6,7 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.monitor.reach import (
-    ASK_AGAIN_AFTER, ASK_SOON_AGAIN_AFTER, HEARD_WAIT, MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL,
+    ASK_AGAIN_AFTER, ASK_SOON_AGAIN_AFTER, DOUBT, HEARD_WAIT, MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL,
     Reach, Reachable,
 )
 from p2p_plain.node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
@@ -406,7 +406,8 @@ def test_of_a_node_heard_of_a_dial_is_as_good_as_its_first_probe(reach, told):
 def test_a_node_to_which_nobody_is_connected_any_more_is_forgotten(reach):
     hear(reach)
     assert reach.strangers({NODE: 1.0}, 1.0) == NOBODY
-    assert reach.strangers({}, 2.0) == NOBODY
+    assert reach.drop_all_but({NODE: 1.0}) == []
+    assert reach.drop_all_but({}) == [NODE]
     assert reach.all() == {}
 
 
@@ -427,15 +428,15 @@ def test_a_node_heard_of_fails_once_somebody_still_has_it_since(reach, told):
     at = HEARD_WAIT + INTERVAL
     round_of(reach, at, NOBODY, n1="refused")
     assert reach.strangers({NODE: at - 1.0}, at + 1.0) == {NODE}
-    assert (told, reach.all()[NODE].dial) == ([], "ok")
-    reach.strangers({NODE: at + 1.0}, at + 2.0)
+    assert (told, reach.all()[NODE].dial) == ([], "unknown")
+    reach.strangers({NODE: at + DOUBT}, at + 2.0)
     assert told == [("ok", "refused", str(A))]
 
 
 def test_a_node_that_is_met_says_itself_where_it_is(reach):
     hear(reach, [A, B])
     reach.met(NODE, "a name", 1.0)
-    assert reach.strangers({}, 2.0) == NOBODY
+    assert reach.drop_all_but({}) == []
     assert reach.all() == {NODE: Reachable("unknown", None, None, "a name")}
     reach.heard_of(NODE, "another name", [C], 3.0)
     assert reach.all()[NODE] == Reachable("unknown", None, None, "a name")
@@ -449,7 +450,7 @@ def test_who_was_never_found_and_is_lost_stays_if_others_still_have_it(reach, to
     reach.lost(NODE, [], 1.0, exists=True)
     assert reach.all()[NODE].dial == "timeout"
     assert round_of(reach, 1.0, NOBODY, n1="timeout") == [A]
-    assert reach.strangers({}, 2.0) == NOBODY
+    assert reach.drop_all_but({}) == [NODE]
     assert reach.all() == {}
     assert len(told) == 1
 
