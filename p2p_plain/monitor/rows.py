@@ -47,6 +47,15 @@ ROWS_A_SECOND = 20
 links).  So among 64 nodes a row goes out every 3 s at the earliest, also after changes: when
 many start at once, everything changes all the time."""
 
+ANSWER_FRESH = 0.5
+"""Seconds for which the same answer is given to everyone who asks for all rows.  Making it takes
+half a millisecond a row, and a peer may ask 200 times a second."""
+
+FORWARDED_WITHIN = ANSWER_FRESH + 0.3
+"""Seconds that a second-hand row may take on its way, in which its age does not grow.  It must be newer by
+as much as that.  Otherwise the last row of a dead node would get younger whenever two nodes exchange it,
+and at last be younger than the node that was started in its place."""
+
 READ_AGAIN_AFTER = 5.0
 READ_EVERY = 300.0
 """Seconds for which rows of a peer are kept unread after one that was read: at first, and then four
@@ -114,7 +123,8 @@ class Rows:
             elif row.nodeid in self._buried:
                 return False
             known = self._rows.get(row.nodeid)
-            if known is not None and known.measured_at > measured_at and row.nodeid != source:
+            news_from = known.measured_at + FORWARDED_WITHIN if known is not None else measured_at
+            if measured_at < news_from and row.nodeid != source:
                 return False
             if known is None and len(self._rows) >= MAX_ROWS and not self._make_room_locked(peers):
                 return False

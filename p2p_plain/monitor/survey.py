@@ -29,7 +29,7 @@ from .row_messages import (
     BEGINNING, GETLINKS, LATE_MS, LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_end_of_links,
     encode_links,
 )
-from .rows import MAX_ROWS, ROWS_A_SECOND, STALE_AFTER_INTERVALS, Row, Rows, read_row
+from .rows import ANSWER_FRESH, MAX_ROWS, ROWS_A_SECOND, STALE_AFTER_INTERVALS, Row, Rows, read_row
 from .train import InTurn, Report, Train, Trains
 from .unmet import described, rows_about, unmet_nodes
 
@@ -46,10 +46,6 @@ LOOK_EVERY = 1.0
 
 LOOK_BACK_EVERY = 2.0
 """Seconds from one search for nodes that were replaced to the next."""
-
-ANSWER_FRESH = 0.5
-"""Seconds for which the same answer is given to everyone who asks for all rows.  Making it takes
-half a millisecond a row, and a peer may ask 200 times a second."""
 
 PATIENT_WHEN_LATE = 4
 """A late node sends its rows at most so many times less often: many nodes may share its core."""

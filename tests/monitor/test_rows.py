@@ -7,7 +7,7 @@ import pytest
 
 from p2p_plain.common.config import MAX_NAME
 from p2p_plain.monitor.row_messages import MAX_LINKS, Links, encode_end_of_links, encode_links
-from p2p_plain.monitor.rows import FORGET_AFTER, MAX_BURIED, MAX_ROWS, Rows, read_row
+from p2p_plain.monitor.rows import ANSWER_FRESH, FORGET_AFTER, MAX_BURIED, MAX_ROWS, Rows, read_row
 from p2p_plain.monitor.unmet import MOST_NODES
 from p2p_plain.node import messages
 from p2p_plain.node.codec import MAX_LINE
@@ -54,6 +54,19 @@ def test_of_second_hand_rows_the_one_measured_last_wins(matrix):
     assert names(matrix) == {THIRD: "fresh"}
     assert tell(matrix, THIRD, OTHER, [NODE, OTHER], name="newest", age=1)
     assert names(matrix) == {THIRD: "newest"}
+
+
+def test_the_last_row_of_a_dead_node_gets_no_younger_by_being_exchanged():
+    """Each answer is a little old when it arrives."""
+    nodes = {ME: Rows(ME), OTHER: Rows(OTHER)}
+    for rows in nodes.values():
+        tell(rows, NODE, NODE, [NODE])
+    now = 1000.0
+    for asking, asked in 20 * [(ME, OTHER), (OTHER, ME)]:
+        now += 1.0
+        (row,) = nodes[asked].all(now)
+        tell(nodes[asking], NODE, asked, [asked], now + ANSWER_FRESH + 0.1, now - row.measured_at)
+    assert [row.measured_at for rows in nodes.values() for row in rows.all(now)] == [1000.0, 1000.0]
 
 
 def test_a_row_grows_old_and_is_dropped_after_a_day(matrix):
