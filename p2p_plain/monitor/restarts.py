@@ -26,8 +26,7 @@ class Life(NamedTuple):
     start: float
     """When its program started, or later if that is not known."""
     heard: float
-    """When it was last heard from; infinite if nobody can tell, and somebody may know all the same
-    that it was replaced."""
+    """When it was last heard from."""
     dead: bool
     """True if nobody is connected to it, and nobody has been able to dial it since."""
 

@@ -44,7 +44,7 @@ READ_A_TICK = 4
 LOOK_EVERY = 1.0
 """Seconds from one look at which nodes exist that we have not met to the next."""
 
-LOOK_BACK_EVERY = 2.0
+LOOK_BACK_EVERY = 1.0
 """Seconds from one search for nodes that were replaced to the next."""
 
 PATIENT_WHEN_LATE = 4
@@ -345,11 +345,19 @@ class Survey(Hooks):
             return
         known = self.rows.replaced()
         found = find_replaced(lives, known)
+        # If two died in the same second, one came back, and only one is known to be dead yet, wait: all
+        # nodes should decide alike.
+        peers, met = self._table.nodeids(), {life.nodeid for life in self.reach.lives()}
+        unsure = [life for life in lives if not life.dead and life.nodeid in met - peers]
+        of = {life.nodeid: life for life in lives}
+        for old, by in list(found.items()):
+            if any(one.name == of[by].name and one.heard < of[by].start for one in unsure):
+                del found[old]
         for nodeid in found:
             self._forget(nodeid, float("inf"))
             for address in self._book.forget(nodeid):
                 self._overlay.membership.failures.report_again(address)
-        self.rows.note_replaced(found, self._table.nodeids(), now)
+        self.rows.note_replaced(found, peers, now)
         # Others, who may know less, must not take a replaced node for one that is down, nor a node that
         # is down for one that was replaced.
         known.update(found)
@@ -379,10 +387,9 @@ class Survey(Hooks):
                 row.nodeid not in alive and (row.gone or now - row.measured_at > self.stale_after()),
             )
             if known is not None:
-                life = life._replace(
+                life = life._replace(  # ``heard`` stays: a row goes to all peers in the same moment
                     addresses=life.addresses | known.addresses,
                     start=min(life.start, known.start),
-                    heard=max(life.heard, known.heard),
                     dead=row.nodeid not in alive and (life.dead or known.dead),
                 )
             lives.append(life)

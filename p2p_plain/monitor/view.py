@@ -60,6 +60,9 @@ from .rows import ROWS_A_SECOND, STALE_AFTER_INTERVALS
 Pair = Tuple[str, str]
 """The nodeids of a direction: source, target."""
 
+NEWS_TAKE = 10.0
+"""Seconds after which everyone's row shows that a node was replaced, at the longest."""
+
 MOST_STALE_AFTER = 3 * 3600.0
 """Seconds for which a row is current at the most, three ping intervals of an hour.  Otherwise a row
 could claim to hold for ever.  A node with a longer interval than that believes others as long as its
@@ -348,7 +351,11 @@ class View:
         }
 
     def _lives(self, names: Dict[str, str], gone: Set[str]) -> List[Life]:
-        """Return the lives of all nodes; the time now is 0.  Without a row neither end is known."""
+        """Return the lives of all nodes; the time now is 0.
+
+        Of a node without a row neither end is known.  It may have died before the asked node started,
+        and then only a new node can have replaced it.
+        """
         places: Dict[str, Set[Address]] = {}
         for entries in self._entries.values():
             for target, entry in entries.items():
@@ -357,7 +364,7 @@ class View:
         lives = []
         for nodeid in self.fate:
             row = self.rows.get(nodeid)
-            heard, start = float("inf"), float("-inf")
+            heard, start = -NEWS_TAKE, float("-inf")
             if row is not None:
                 heard, start = -row.age, -row.age - row.running_for()
             addresses = frozenset(places.get(nodeid, ()))

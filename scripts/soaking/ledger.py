@@ -81,6 +81,8 @@ class Ledger:
             life.up.add(nodeid)
         else:
             self.downs[record["reason"]] += 1
+            if record["reason"] == "protocol":
+                self._problem(record, "dropped %s for bad input, and all nodes are good ones" % name)
             life.up.discard(nodeid)
         if record["peers"] != len(life.up):
             counts = (record["peers"], event, name, len(life.up))

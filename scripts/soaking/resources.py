@@ -17,6 +17,16 @@ a healthy node grew by 3.1 MiB in eleven minutes, and by nothing in the last thr
 A leak shows beyond that: in ten minutes a node has 150 connections and 2,000 probes, so 24 KiB
 lost for each connection are found, and 2 KiB for each probe; in an hour a sixth of that."""
 
+LATE_KIB = 1024
+"""KiB by which memory may grow without a cause in the second half of an hour or more.  By then arenas and
+books have the size that they ever need.  Of each node that has come and gone 2 KiB lost are found."""
+
+LONG_RUN = 55
+"""Readings from which on the second half is looked at; there is one in each minute."""
+
+SPREAD = 5
+"""Readings of which the least counts, at both ends of the second half."""
+
 EVENT_KIB = 1.0
 """KiB that one remembered event takes: a dict of about six fields and their strings."""
 
@@ -82,6 +92,13 @@ def judge(name: str, readings: List[Reading]) -> List[str]:
     grown, allowed = last.memory_kib - first.memory_kib, allowed_kib(first, last)
     if grown > allowed:
         problems.append("memory grew by %d KiB; %d are allowed" % (grown, allowed))
+    if len(readings) >= LONG_RUN:
+        late = [r.memory_kib - PEER_KIB * r.peers for r in readings[len(readings) // 2 :]]
+        grown = min(late[-SPREAD:]) - min(late[:SPREAD])
+        if grown > LATE_KIB:
+            problems.append(
+                "memory grew by %d KiB in the second half; %d are allowed" % (grown, LATE_KIB)
+            )
     for reading in readings:
         bound = reading.peers + OWN_THREADS + POOL_THREADS + PASSING
         if reading.threads > bound:

@@ -1,5 +1,7 @@
 """Nodes that crash and come back: the old nodeid is no dead node, and nothing of it is kept."""
 
+import json
+
 import pytest
 
 from p2p_plain.common.address import Address
@@ -8,6 +10,7 @@ from p2p_plain.monitor.restarts import Life, find_replaced
 from p2p_plain.monitor.row_messages import Links
 from p2p_plain.monitor.view import View
 from tests.support import LARGE_ID as NODE
+from tests.support import Program, run_program, wait_until
 from tests.support.faulty_network import World as FaultyNetwork
 from tests.support.simulation import World, mesh
 
@@ -175,7 +178,8 @@ def test_a_network_in_which_every_node_crashed_once_keeps_nothing_of_the_dead(mo
     assert probes <= 1.2 * 12 * 11  # one an interval
 
 
-def test_where_two_nodes_of_one_machine_die_and_one_comes_back_the_other_stays_down():
+@pytest.mark.parametrize("apart", [0.0, 0.3, 5.0])
+def test_where_two_nodes_of_one_machine_die_and_one_comes_back_the_other_stays_down(apart):
     """Also after everything about the first one was forgotten."""
     world = World(42)
     nodes = [world.node(number) for number in range(1, 5)]
@@ -184,7 +188,8 @@ def test_where_two_nodes_of_one_machine_die_and_one_comes_back_the_other_stays_d
     assert mesh(nodes + pair)
     for node in pair:
         node.crash()
-        world.run(5.0)
+        world.run(apart)
+    world.run(2.0)
     world.node(9, port=7002, bootstrap=["10.0.0.1:6000"])
     late = None
     for moment in range(30):
@@ -192,10 +197,14 @@ def test_where_two_nodes_of_one_machine_die_and_one_comes_back_the_other_stays_d
         if moment == 20:
             late = world.node(5)  # it has seen nothing of all that
             world.run(20.0)
+        downs = []
         for node in nodes + ([late] if late else []):
             view = look(node).view
-            assert view.down == {pair[0].nodeid}, moment
+            downs.append(view.down)
             assert len(view.live) == 5 + (late is not None)
+        assert downs == downs[:1] * len(downs), moment  # they all say the same
+        assert len(downs[0]) == 1
+        assert apart < 1.0 or downs[0] == {pair[0].nodeid}
     assert all(len(node.survey.rows.all(world.now)) == 6 for node in nodes)
     assert all(node.survey.own_row().replaced for node in nodes)
 
@@ -209,3 +218,35 @@ def test_a_buried_node_that_comes_back_as_a_peer_is_believed():
     assert not first.survey.rows.all(world.now)
     world.run(70.0)
     assert [row.nodeid for row in first.survey.rows.all(world.now)] == [second.nodeid]
+
+
+def test_a_program_that_is_killed_again_and_again_leaves_no_dead_node():
+    """Each time at another port.  All are on one host, and have its name."""
+    with Program("--port", "0") as first, Program("--port", "0", *to(first)) as second:
+        for _ in range(4):
+            with Program("--port", "0", *to(first)) as third:
+                third.wait_for("peer_up", 2)
+                code, said, _ = run_program("check", at(first), "--expect", "3", "--within", "8")
+                assert code == 0, said
+        with Program("--port", "0", *to(first)) as third:
+            third.wait_for("peer_up", 2)
+            here = [first, second, third]
+            expected = dict.fromkeys((node.nodeid for node in here), "live")
+            for node in here:
+                wait_until(lambda: states(node) == expected)  # noqa: B023
+                code, said, _ = run_program("check", at(node), "--expect", "3", "--within", "8")
+                assert code == 0, said
+
+
+def states(program):
+    """What has become of each node that has not left, as that program has it."""
+    nodes = json.loads(run_program("matrix", at(program), "--json")[1])["nodes"]
+    return {one["nodeid"]: one["state"] for one in nodes if one["state"] != "left"}
+
+
+def at(program):
+    return "127.0.0.1:%d" % program.port
+
+
+def to(program):
+    return ["--bootstrap", at(program), "--probe-interval", "1"]

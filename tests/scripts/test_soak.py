@@ -144,8 +144,8 @@ def ledger():
     return ledger
 
 
-def report(ledger, event, name, peers):
-    more = {"nodeid": name, "name": name, "peers": peers, "reason": "closed"}
+def report(ledger, event, name, peers, reason="closed"):
+    more = {"nodeid": name, "name": name, "peers": peers, "reason": reason}
     ledger.take(dict(more, host="h1", at=1.0, event=event))
 
 
@@ -171,6 +171,11 @@ def test_reports_that_contradict_each_other_are_a_problem(ledger, event, name, p
     report(ledger, event, name, peers)
     (found,) = ledger.problems
     assert problem in found
+
+
+def test_a_good_node_that_is_dropped_for_bad_input_is_a_problem(ledger):
+    report(ledger, "peer_down", "h2", 0, reason="protocol")
+    assert ledger.problems == ["h1 dropped h2 for bad input, and all nodes are good ones (at 1.000)"]
 
 
 def test_a_node_that_is_started_again_has_no_peers_yet(ledger):
@@ -216,6 +221,17 @@ def test_a_node_may_use_what_it_used_before_and_a_little_more():
 def test_memory_that_grows_without_a_cause_is_a_problem():
     (problem,) = judged((18000, 16, 17, 8, 2000), (18000 + FLAT + 64, 16, 17, 8, 9000))
     assert problem == "h1: memory grew by %d KiB; %d are allowed" % (FLAT + 64, FLAT)
+
+
+@pytest.mark.parametrize("kib_a_minute, leaks", [(0, False), (30, False), (50, True)])
+def test_in_the_second_half_of_an_hour_memory_is_flat(kib_a_minute, leaks):
+    """Whatever it was in the first half, and although it goes up and down with the peers."""
+    minutes = [
+        (18000 + min(2000, 100 * m) + kib_a_minute * m + resources.PEER_KIB * (m % 3), 16, 17, 8 + m % 3, 2000)
+        for m in range(60)
+    ]
+    assert any("second half" in problem for problem in judged(*minutes)) is leaks
+    assert not any("second half" in problem for problem in judged(*minutes[:20]))
 
 
 def test_remembered_events_and_peers_are_causes():
