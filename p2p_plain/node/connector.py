@@ -128,7 +128,9 @@ class Connector:
             if order is None:
                 return
             try:
-                sock, seconds = dial(order.address, DIAL_TIMEOUT, self._stopping, self._is_mine)
+                sock, seconds = dial(
+                    order.address, DIAL_TIMEOUT, self._stopping, self._is_mine, order.mss
+                )
             except DialFailed as failure:
                 self._failed(order, failure)
             else:
@@ -151,13 +153,15 @@ def dial(
     timeout: float,
     stopping: Optional[Event] = None,
     is_mine: Callable[[Address], bool] = lambda address: False,
+    mss: Optional[int] = None,
 ) -> Tuple[socket.socket, float]:
     """Connect to ``address``; return the socket, and the seconds that its connect took.
 
     A name is looked up, and each of its addresses is tried in turn, except those that ``is_mine``
     knows: a name that every node was given may lead to this one first.  If all are our own they are
     tried all the same, as they may lead elsewhere by now.  ``timeout`` (seconds) is shared out among
-    the addresses.  It does not bound the name server, which cannot be interrupted.
+    the addresses.  It does not bound the name server, which cannot be interrupted.  ``mss`` is that of
+    ``Order``.
 
     Raises ``DialFailed``.  Any thread.
     """
@@ -172,14 +176,16 @@ def dial(
     for number, info in enumerate(found):
         now = time.monotonic()
         try:
-            sock = _connect(info, now + (deadline - now) / (len(found) - number), stopping)
+            sock = _connect(info, now + (deadline - now) / (len(found) - number), stopping, mss)
             return sock, time.monotonic() - now
         except DialFailed as failed:
             failure = failed
     raise failure
 
 
-def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.socket:
+def _connect(
+    info: Any, deadline: float, stopping: Optional[Event], mss: Optional[int]
+) -> socket.socket:
     """Connect to one of the addresses that ``getaddrinfo`` found."""
     family, kind, protocol, _, sockaddr = info
     began = time.monotonic()
@@ -190,6 +196,8 @@ def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.so
     try:
         # Non-blocking, so that a stop of the node need not wait until the network gives up.
         sock.setblocking(False)
+        if mss is not None:
+            _limit_segments(sock, mss)
         error_number = sock.connect_ex(sockaddr)  # without bind(): the kernel picks our port
         sent = error_number in _UNDER_WAY
         while error_number in _UNDER_WAY:
@@ -215,6 +223,14 @@ def _connect(info: Any, deadline: float, stopping: Optional[Event]) -> socket.so
         if isinstance(error, DialFailed):
             raise
         raise _failure(error.errno or 0, why(error), True, time.monotonic() - began) from error
+
+
+def _limit_segments(sock: socket.socket, mss: int) -> None:
+    """Limit the segments of both directions.  It works only before the connect: the SYN says it."""
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
+    except (OSError, AttributeError):
+        pass  # Windows: the connection has to live with large ones
 
 
 def _failure(error_number: int, detail: str, sent: bool, seconds: float) -> DialFailed:

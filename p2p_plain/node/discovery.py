@@ -243,7 +243,9 @@ class Discovery:
             self._order_dial(address)
 
     def _order_dial(self, address: Address) -> None:
-        self._dial(Order(address, False, self._book.nodeid_at(address)))
+        nodeid = self._book.nodeid_at(address)
+        mss = None if nodeid is None else self._hooks.mss(nodeid)
+        self._dial(Order(address, False, nodeid, mss))
 
     def _claimed(self, peer: Peer, address: Address, now: float, at_leisure: bool = False) -> None:
         if not is_shareable(address) or self._book.knows_as_mine(address):

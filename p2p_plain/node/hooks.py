@@ -81,5 +81,12 @@ class Hooks:
         """
         return None
 
+    def mss(self, nodeid: str) -> Optional[int]:
+        """Return the most bytes that a segment on a connection to ``nodeid`` may have; ``None``: any.
+
+        Asked before each dial but probes.  Any thread.
+        """
+        return None
+
     def ticked(self, now: float) -> None:
         """The pinger has ticked.  The pinger's thread; must not block."""

@@ -75,8 +75,11 @@ class Hello(NamedTuple):
     """Random digits that only the end that dials says: if they come back, the other end is an echo."""
 
 
-class Ping(Bare):
+class Ping(NamedTuple):
     """Asks for a pong."""
+
+    pad: str = ""
+    """What the pong is to repeat, so that the two are of the same size."""
 
 
 class Pong(Bare):
@@ -157,6 +160,17 @@ def encode_hello(hello: Hello) -> bytes:
     if hello.observed is not None:
         fields["observed"] = str(hello.observed)
     return codec.encode(fields)
+
+
+def encode_long_ping(size: int) -> bytes:
+    """Return a ping of ``size`` bytes, its newline included, that asks for a pong nearly as long."""
+    least = codec.encode({"msgtype": "ping", "repeat": True, "pad": ""})
+    return codec.encode({"msgtype": "ping", "repeat": True, "pad": "x" * (size - len(least))})
+
+
+def encode_pong(ping: Ping) -> bytes:
+    """Return the answer to a ping."""
+    return codec.encode({"msgtype": "pong", "pad": ping.pad}) if ping.pad else PONG
 
 
 def encode_addr(peers: List[Tuple[Address, str]]) -> bytes:
@@ -241,6 +255,14 @@ def _read_hello(fields: Fields) -> Hello:
     )
 
 
+def _read_ping(fields: Fields) -> Ping:
+    pad = fields.text("pad", codec.MAX_LINE) or ""
+    if not fields.flag("repeat") or len(fields.line) >= codec.MAX_FIRST_LINE:
+        return Ping()
+    # Some characters are longer as we write them, but nobody gets more bytes from us than he has sent.
+    return Ping(pad) if len(encode_pong(Ping(pad))) <= len(fields.line) else Ping()
+
+
 def _read_addr(fields: Fields) -> Addr:
     found: List[Tuple[Address, Optional[str]]] = []
     wrong = fields.wrong("peers", 'a list of ["ip:port", "nodeid"]')
@@ -277,7 +299,7 @@ def _read_bye(fields: Fields) -> Bye:
 
 _READERS: Dict[str, Callable[[Fields], AnyMessage]] = {
     "hello": _read_hello,
-    "ping": lambda fields: Ping(),
+    "ping": _read_ping,
     "pong": lambda fields: Pong(),
     "getaddr": lambda fields: GetAddr(),
     "addr": _read_addr,

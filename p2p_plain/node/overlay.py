@@ -67,8 +67,8 @@ class Overlay:
         confirms = link.state == ADMITTED and kind is not Addr and kind is not Unknown
         if confirms and self.membership.confirmed(link):
             self.talk.peer_is_up(link)
-        if kind is Ping:
-            return (messages.PONG,)
+        if isinstance(message, Ping):
+            return (messages.encode_pong(message),)
         if link.questions is not None and kind is Pong:
             return _next(link.questions.answered(link, self._clock()))
         peer = link.peer
@@ -116,7 +116,7 @@ class Overlay:
     def dial_failed(self, order: Order, failure: DialFailed) -> None:
         """A dial has made no connection.  The thread that tried."""
         now = self._clock()
-        target, probe, wanted = order
+        target, probe, wanted, _ = order
         reason = failure.outcome
         self.dial_failures.count(reason)
         if wanted is not None:
@@ -164,7 +164,7 @@ class Overlay:
     def _dial_over(self, link: Link, reason: str, now: float) -> str:
         """Report what our dial has shown, if it was to find a certain node; return the why."""
         assert link.order is not None
-        target, probe, wanted = link.order
+        target, probe, wanted, _ = link.order
         outcome, why = self._outcome(link, reason)
         if wanted is not None:
             end = DialEnd(wanted, target, outcome, link.connect_seconds, probe, why)

@@ -50,6 +50,8 @@ class Order(NamedTuple):
     """True to see only which node answers, and not to become its peer."""
     wanted: Optional[str] = None
     """The nodeid that should be found there, if that is known."""
+    mss: Optional[int] = None
+    """Most bytes in a segment, both ways, where larger packets are lost; ``None`` for no limit."""
 
 
 class Questions:
@@ -150,6 +152,12 @@ class Link:
     def hold(self, line: bytes) -> None:
         """Send one encoded line, together with the next one if that is better.  Never blocks."""
         self.send(line, urgent=True)
+
+    def end_with_reset(self) -> None:
+        """Have the kernel forget this connection when it is closed.  Any thread.
+
+        Otherwise it tries for a minute to deliver what does not get through.
+        """
 
     def close(self, reason: str, detail: str = "") -> None:
         """Say ``bye`` and end the connection.  Never blocks.  Any thread."""

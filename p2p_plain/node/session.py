@@ -165,6 +165,10 @@ class Session(Link):
         """Return the kernel's counts of this connection, if it has any."""
         return self._transport.tcp_info()
 
+    def end_with_reset(self) -> None:
+        """Have the kernel forget this connection when it is closed, and all that was not sent.  Any thread."""
+        self._transport.end_with_reset()
+
     def cut(self) -> None:
         """End now, without a word.  Never blocks."""
         self._transport.cut()
@@ -388,9 +392,9 @@ class Session(Link):
         if pongs:
             sent["pong"] = sent.get("pong", 0) + pongs
         if len(lines) > pongs * len(messages.PONG):
-            for line in lines.splitlines():
-                name = messages.msgtype_in(line)
-                if name != "pong":
+            for line in lines.splitlines(True):
+                if line != messages.PONG:
+                    name = messages.msgtype_in(line)
                     sent[name] = sent.get(name, 0) + 1
 
     def _mark_locked(self) -> None:

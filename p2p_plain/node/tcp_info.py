@@ -16,9 +16,12 @@ from ..common.typing import NamedTuple, Optional
 _TCP_INFO = 11
 """``socket.TCP_INFO``, by number: not every Python has it, and elsewhere it would mean something else."""
 
-_FIELDS = struct.Struct("=2xB97xI16xQ20xI4xI56xI")
-"""``tcpi_retransmits``, ``total_retrans``, ``bytes_acked``, ``min_rtt`` (us), ``data_segs_out``,
-``dsack_dups``; at offsets 2, 100, 120, 148, 156 and 216."""
+_FIELDS = struct.Struct("=2xB2xB10xI80xI16xQ20xI4xI56xI")
+"""``tcpi_retransmits``, ``options``, ``snd_mss``, ``total_retrans``, ``bytes_acked``, ``min_rtt`` (us),
+``data_segs_out``, ``dsack_dups``; at offsets 2, 5, 16, 100, 120, 148, 156 and 216."""
+
+_TIMESTAMPS = 1
+"""``TCPI_OPT_TIMESTAMPS``."""
 
 
 class TcpInfo(NamedTuple):
@@ -36,6 +39,10 @@ class TcpInfo(NamedTuple):
     """How often in a row the oldest segment was sent again without an answer, so far."""
     min_rtt: float
     """Shortest round trip in seconds.  (The smoothed one contains the other end's delayed ACKs.)"""
+    mss: int = 1448
+    """Most bytes in a segment that we send."""
+    timestamps: bool = True
+    """True if each segment has 12 bytes of timestamps as well (RFC 7323)."""
 
 
 def tcp_info(sock: socket.socket) -> Optional[TcpInfo]:
@@ -51,5 +58,6 @@ def tcp_info(sock: socket.socket) -> Optional[TcpInfo]:
         return None
     if len(found) < _FIELDS.size:
         return None  # a kernel before 4.19
-    stalled, again, acknowledged, min_rtt_us, sent, duplicates = _FIELDS.unpack(found)
-    return TcpInfo(sent, again, duplicates, acknowledged, stalled, min_rtt_us / 1e6)
+    stalled, options, mss, again, acknowledged, min_rtt_us, sent, duplicates = _FIELDS.unpack(found)
+    timestamps = bool(options & _TIMESTAMPS)
+    return TcpInfo(sent, again, duplicates, acknowledged, stalled, min_rtt_us / 1e6, mss, timestamps)

@@ -21,6 +21,8 @@ bytes.  Therefore any thread may shut down, but only the reader closes, as the l
 
 import select
 import socket
+import struct
+import sys
 import time
 
 from ..common.typing import Any, Optional, Tuple, Union
@@ -45,6 +47,9 @@ LONGEST_WAIT = 3600.0
 """Longest timeout of one wait, in seconds: ``poll`` takes its milliseconds as a C int."""
 
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+_LINGER = struct.Struct("hh" if sys.platform == "win32" else "ii")
+"""``struct linger``."""
 
 
 class Transport:
@@ -118,6 +123,13 @@ class Transport:
     def cut(self) -> None:
         """End the connection in both directions; a blocked reader wakes.  Any thread."""
         self._shutdown(socket.SHUT_RDWR)
+
+    def end_with_reset(self) -> None:
+        """Have ``close`` reset the connection and drop what was not acknowledged.  Any thread."""
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER.pack(1, 0))
+        except OSError:
+            pass  # closed already
 
     def close(self) -> None:
         """Give the descriptor back.  Reader thread only, as the last thing it does."""

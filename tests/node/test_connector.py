@@ -243,3 +243,16 @@ def test_without_a_thread_an_order_waits_for_the_next_tick(pool, monkeypatch):
     monkeypatch.setattr(pool.crew, "start", start)
     pool.connector.tick()
     wait_until(lambda: len(pool.failed) == 1)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_MAXSEG"), reason="Windows cannot")
+def test_a_narrow_dial_bounds_the_segments_of_both_ends():
+    """Said in the SYN, so that nothing needs to be set at the other end."""
+    with RawListener() as home:
+        sock, _ = dial(Address("127.0.0.1", home.port), 5, mss=536)
+        with sock, home.accept().sock as theirs:
+            for end in sock, theirs:
+                assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 536
+        sock, _ = dial(Address("127.0.0.1", home.port), 5)
+        with sock:
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) > 536

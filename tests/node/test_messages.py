@@ -6,7 +6,7 @@ import pytest
 from p2p_plain.common.address import Address
 from p2p_plain.common.errors import MessageTooLong
 from p2p_plain.node import messages
-from p2p_plain.node.codec import MAX_LINE, decode
+from p2p_plain.node.codec import MAX_FIRST_LINE, MAX_LINE, decode
 from p2p_plain.node.fields import is_nodeid
 from p2p_plain.node.messages import (
     BYE_REASONS, MAX_ADDRESSES, Addr, Bye, GetAddr, Hello, AppMessage, Ping, Pong, Unknown, parse,
@@ -345,3 +345,36 @@ def test_the_longest_addr_fits_a_line():
 def test_the_lines_encoded_once_are_lines(line, kind):
     assert line.endswith(b"\n")
     assert type(parse(line[:-1])) is kind
+
+
+# -- ping ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [200, 1448, 4000])
+def test_a_long_ping_has_its_size_and_its_pong_nearly_so(size):
+    """To the byte, or the limit of a path could not be measured with it."""
+    line = messages.encode_long_ping(size)
+    pong = messages.encode_pong(parse(line[:-1]))
+    assert len(line) == size < MAX_FIRST_LINE
+    assert len(pong) == size - len(',"repeat":true')
+    assert decode(pong[:-1])["pad"] == decode(line[:-1])["pad"]
+
+
+@pytest.mark.parametrize("fields", [{"pad": "x" * 500}, {"repeat": False, "pad": "xx"}, {"repeat": True}])
+def test_a_pad_is_repeated_only_if_that_is_asked_for(fields):
+    assert messages.encode_pong(parse(said("ping", **fields))) == messages.PONG
+
+
+@pytest.mark.parametrize("pad", [r"\u007f" * 3, "é" * 300, r"\ud800" * 500, r"\u0000" * 600, '"' * 0])
+def test_a_pong_is_never_longer_than_its_ping(pad):
+    """Or a node could be used to send more to somebody than its abuser sends."""
+    line = b'{"msgtype":"ping","repeat":true,"pad":"%s"}' % pad.encode()
+    assert len(messages.encode_pong(parse(line))) <= max(len(line), len(messages.PONG))
+    assert messages.encode_pong(parse(b'{"msgtype":"ping","repeat":true,"pad":"%s"}' % (b"x" * 5000))) == (
+        messages.PONG
+    )
+
+
+@pytest.mark.parametrize("fields", [{"pad": 5}, {"repeat": 1}, {"repeat": "yes", "pad": ""}])
+def test_a_ping_with_a_wrong_field_is_refused(fields):
+    refused(said("ping", **fields))

@@ -51,3 +51,12 @@ def test_elsewhere_there_are_none(pair, monkeypatch):
     """Only Linux has these fields at these places."""
     monkeypatch.setattr(module.sys, "platform", "darwin")
     assert tcp_info(pair[0]) is None
+
+
+@on_linux
+def test_it_knows_how_large_a_segment_may_be(pair):
+    ours, _ = pair
+    info = tcp_info(ours)
+    assert info.mss == ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+    with open("/proc/sys/net/ipv4/tcp_timestamps") as file:
+        assert info.timestamps == (file.read().strip() != "0")

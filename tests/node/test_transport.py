@@ -167,3 +167,16 @@ def test_small_answers_are_not_held_back(pair):
     """Without TCP_NODELAY the second of two answers would wait 40 ms for an acknowledgement."""
     end, _ = pair
     assert end._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+def test_a_connection_can_end_with_a_reset(pair):
+    """The kernel does not go on to send for a minute what the other end cannot get."""
+    end, other = pair
+    other.settimeout(5)
+    end.send(b"x")
+    end.end_with_reset()
+    end.close()
+    with pytest.raises(ConnectionResetError):
+        while other.recv(10):
+            pass
+    end.end_with_reset()  # closed: no error
