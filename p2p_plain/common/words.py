@@ -28,6 +28,11 @@ def milliseconds(value: Optional[float]) -> str:
     return "%.2f s" % (value / 1000) if value >= 999.5 else _three_digits(value) + " ms"
 
 
+def percent(value: float) -> str:
+    """``0.3 %``, ``5 %``, ``12 %``."""
+    return ("%.*f" % (1 if value < 9.95 else 0, value)).replace(".0", "") + " %"
+
+
 def column_ms(value: Optional[float]) -> str:
     """``0.31``, ``12.4``, ``15300``: milliseconds in a column whose heading names the unit."""
     if value is None:

@@ -6,6 +6,7 @@ what comes out.  Read it in the order in which a measurement travels:
 
     ``reach``         dials each known node again and again: which ones can be dialed now?
     ``train``         has some probes send more than a hello, so that lost packets show
+    ``packet_loss``   how many packets are lost on the way to each node
     ``losses``        remembers which connections broke, and keeps idle ones busy
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe
@@ -20,6 +21,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``outages``       verdicts on nodes that are down or cut off, and on splits
     ``blockages``     verdicts on dials that fail between live nodes
     ``stability``     verdicts on connections that keep breaking
+    ``lossy``         verdicts on paths that lose packets
     ``slowness``      verdicts on slow and late nodes, and on slow pairs
     ``judge``         all verdicts, the gravest first; a ``Judgement`` has rows, view and verdicts, and
                       says whether the network is ok

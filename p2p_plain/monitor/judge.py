@@ -9,7 +9,7 @@ threads or clock: the same view gives the same verdicts.  Any thread.
 
 from ..common.typing import Any, Dict, List, Sequence
 from ..common.words import ago
-from . import outages, slowness, stability
+from . import lossy, outages, slowness, stability
 from .blockages import blockages
 from .gaps import verdicts_on_gaps
 from .row_messages import Links
@@ -60,6 +60,7 @@ def judge(view: View, summary: Summary) -> List[Verdict]:
     found += blockages(view, failed)
     found += _nothing_known(view, summary) or verdicts_on_gaps(view, summary.gaps.overdue)
     found += stability.unstable(view, found)
+    found += lossy.lossy_paths(view)
     found += slowness.slow_nodes_and_pairs(view)
     return _shortened(view, found) if found else [_nothing_wrong(view, summary)]
 

@@ -98,7 +98,7 @@ BEGINNING = b'{"msgtype":"links",'
 DIRECTIONS = frozenset(("outbound", "inbound", "none"))
 _NUMBERS = (
     "rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s",
-    "lost", "lost_every_s", "lost_quiet_s", "busy_s",
+    "lost", "lost_every_s", "lost_quiet_s", "busy_s", "loss_pct", "loss_segs", "loss_events",
 )
 
 HEARSAY = ("name", "address", "why")
@@ -122,7 +122,7 @@ def encode_links(row: Links) -> bytes:
     needless = [
         ("name",),
         ("up_s", "dial_ms", "rtt_max_ms"),
-        ("lost_why", "lost_every_s", "lost_quiet_s"),
+        ("lost_why", "lost_every_s", "lost_quiet_s", "loss_events"),
         ("address",),
     ]
     while True:

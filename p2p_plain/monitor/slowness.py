@@ -77,12 +77,15 @@ def slow_nodes_and_pairs(view: View) -> List[Verdict]:
 
 
 def _round_trips(view: View) -> Tuple[Times, Times, Times]:
-    """Return ``p50_ms``, ``sure_ms`` and ``steady_ms``: of the two ends' values the smaller."""
+    """Return ``p50_ms``, ``sure_ms`` and ``steady_ms``: of the two ends' values the smaller.
+
+    Where packets are lost, they say how long TCP waits before it sends one again.
+    """
     p50: Times = {}
     sure: Times = {}
     steady: Times = {}
     for (a, b), direction in view.directions.items():
-        if direction.p50_ms is not None:
+        if direction.p50_ms is not None and not view.is_lossy(a, b):
             measured = (direction.p50_ms, direction.sure_ms, direction.steady_ms)
             for times, ms in zip((p50, sure, steady), measured):
                 least = min(ms, times.get(a, {}).get(b, ms))

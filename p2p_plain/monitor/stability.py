@@ -87,7 +87,7 @@ def _lost_lately(view: View, graver: List[Verdict]) -> Pairs:
     return {
         pair: _put_together(links)
         for pair, links in ends.items()
-        if view.connected(*pair) or not is_split
+        if (view.connected(*pair) or not is_split) and not view.is_lossy(*pair)
     }
 
 

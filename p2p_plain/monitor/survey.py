@@ -22,7 +22,8 @@ from ..node.lateness import LATE_SECONDS
 from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
 from ..node.peer import UP, Link, Peer, PeerInfo, Questions, in_ms
-from .losses import Losses
+from .losses import LOST_SYN, NOT_LOST, Losses
+from .packet_loss import PacketLoss
 from .reach import Reach
 from .restarts import Life, find_replaced
 from .row_messages import (
@@ -61,6 +62,7 @@ class Survey(Hooks):
     ) -> None:
         self.reach = Reach(config.probe_interval, rng, events.emit)
         self.losses = Losses(config.ping_interval, config.ping_timeout, clock())
+        self.packet_loss = PacketLoss()
         self._trains = Trains(rng)
         self._events = events
         self._config = config
@@ -152,6 +154,8 @@ class Survey(Hooks):
         self.reach.ended(end, now)
         if end.outcome is not None:
             self.losses.dialed(end.nodeid, end.outcome, end.seconds)
+        if end.seconds is not None and end.seconds > LOST_SYN:
+            self.packet_loss.suspect(end.nodeid)
         if end.probe:
             if end.outcome not in (OK, None):
                 peer = self._table.get(end.nodeid)
@@ -162,7 +166,12 @@ class Survey(Hooks):
     def probe_found(self, link: Link, nodeid: str, now: float) -> Optional[Questions]:
         """Have some probes ask more; see ``train``."""
         # Without the kernel's counts there is nothing to learn.
-        if link.tcp_info() is None or not self._trains.begin(nodeid, self._looks_wrong(nodeid)):
+        info = link.tcp_info()
+        if info is None:
+            return None
+        if info.sent_again > info.duplicates:
+            self.packet_loss.suspect(nodeid)  # a SYN, or the hello
+        if not self._trains.begin(nodeid, self.packet_loss.looks_wrong(nodeid)):
             return None
         train = Train(nodeid)
         return InTurn([train], lambda: self._train_over(train.report))
@@ -172,6 +181,7 @@ class Survey(Hooks):
         self._read_changed(now)
         self._look_around(now)
         self.losses.ticked(now)
+        self.packet_loss.look_at(self._table.up())
         self._probe(now)
         if now >= self._ask_at:
             self._ask_at = now + self._config.ping_interval
@@ -199,7 +209,7 @@ class Survey(Hooks):
             link = {field: getattr(peer, field) for field in _OF_PEER}
             link["up_s"] = round(peer.up_seconds, 1)
             link["why"] = found.why if found is not None else ""
-            link.update(self.losses.about(peer.nodeid, now))
+            link.update(self.losses.about(peer.nodeid, now), **self.packet_loss.about(peer.nodeid))
             if found is not None and found.dial == OK and found.address is not None:
                 link["address"] = str(found.address)  # where others should look for it
             if "%" in link["address"]:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
@@ -216,6 +226,7 @@ class Survey(Hooks):
                     "dial": met.dial,
                     "why": met.why,
                     **self.losses.about(nodeid, now),
+                    **self.packet_loss.about(nodeid),
                 }
             )
         return Links(
@@ -256,13 +267,10 @@ class Survey(Hooks):
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _looks_wrong(self, nodeid: str) -> bool:
-        """True if each probe of that node should have a train."""
-        return False
-
     def _train_over(self, report: Report) -> None:
         """Take what a train has seen.  The reader thread of its link."""
         self._trains.end()
+        self.packet_loss.train(report)
 
     def _read(self, row: Row) -> Optional[Links]:
         """Return a kept row as an object; if its author broke a rule, drop it, and that peer."""
@@ -300,6 +308,7 @@ class Survey(Hooks):
         self._ignore(nodeid, until)
         self.reach.forget(nodeid)
         self.losses.forget(nodeid)
+        self.packet_loss.forget(nodeid)
 
     def _ignore(self, nodeid: str, until: float) -> None:
         with self._lock:
@@ -414,6 +423,8 @@ class Survey(Hooks):
     def _count_loss(self, peer: Peer, reason: str, now: float) -> None:
         """Count a lost connection, and keep the next ones busy if that may help."""
         late = self._overlay.lateness.usual > LATE_MS / 1000
+        if not late and reason not in NOT_LOST:
+            self.packet_loss.suspect(peer.nodeid)
         found = self.losses.lost(peer, reason, late, now)
         if found is not None and found.quiet is not None:
             text = "%s %s: lost every %s, each time after %s without traffic: pinged every %s from now on"
@@ -435,7 +446,7 @@ class Survey(Hooks):
 
     def _send_row(self, now: float) -> None:
         """Send our row to everyone each ``ping_interval``, and a second after a change in it."""
-        changes = self._table.changes() + self.reach.changes()
+        changes = self._table.changes() + self.reach.changes() + self.packet_loss.changes()
         interval = self._config.ping_interval
         if changes != self._row_changes:
             interval = min(interval, ROW_AFTER_CHANGE)

@@ -28,6 +28,7 @@ class Kind:
     PAIR = "pair"
     UNSTABLE = "unstable"
     UNKNOWN = "unknown"
+    LOSS = "loss"
     SLOW = "slow"
     SLOW_PAIR = "slow-pair"
     LATE = "late"
@@ -36,8 +37,8 @@ class Kind:
 
 KINDS = tuple(value for name, value in vars(Kind).items() if name.isupper())
 
-HARMLESS = frozenset((Kind.SLOW, Kind.SLOW_PAIR, Kind.LATE, Kind.WELL))
-"""With these the network is ok all the same: everyone can reach everyone."""
+HARMLESS = frozenset((Kind.LOSS, Kind.SLOW, Kind.SLOW_PAIR, Kind.LATE, Kind.WELL))
+"""With these the network is ok all the same: everyone can reach everyone.  (TCP repairs losses.)"""
 
 
 class Verdict(NamedTuple):
@@ -46,8 +47,8 @@ class Verdict(NamedTuple):
     kind: str
     """One of ``Kind``."""
     nodes: Tuple[str, ...]
-    """Nodeids: for ``split``, ``group``, ``pair`` and ``unstable`` all that take part, else the ones at
-    fault."""
+    """Nodeids: for ``split``, ``group``, ``pair``, ``unstable`` and ``loss`` all that take part, else the
+    ones at fault."""
     text: str
 
     def as_dict(self) -> Dict[str, Any]:

@@ -63,10 +63,18 @@ Pair = Tuple[str, str]
 NEWS_TAKE = 10.0
 """Seconds after which everyone's row shows that a node was replaced, at the longest."""
 
+LEAST_SHARE_OF_LOSS = 0.15
+"""A direction that loses less than this part of what the other one loses is taken for one without loss.
+Lost acknowledgements make TCP send again what has arrived.  The other end reports that, but its report may
+be lost as well: so 2 to 8 % of the loss shows up in the wrong direction."""
+
 MOST_STALE_AFTER = 3 * 3600.0
 """Seconds for which a row is current at the most, three ping intervals of an hour.  Otherwise a row
 could claim to hold for ever.  A node with a longer interval than that believes others as long as its
 own rows hold."""
+
+HARMFUL_LOSS = 5.0
+"""How many of a hundred packets must be lost to explain slow round trips and broken connections."""
 
 
 class State:
@@ -106,6 +114,10 @@ class Direction(NamedTuple):
     """``sure_ms`` minus the jitter."""
     why: str = ""
     """A key of ``outcomes.WHYS`` where more is known of a failed dial; perhaps one of another version."""
+    loss_pct: float = 0.0
+    """How many of a hundred packets from source to target are lost; 0 where no loss is known."""
+    loss_segs: float = 0.0
+    """Of how many that was measured."""
 
 
 class View:
@@ -176,6 +188,15 @@ class View:
     def connected(self, a: str, b: str) -> bool:
         """True if a connection stands between the two."""
         return b in self.neighbours.get(a, ())
+
+    def loss_pct(self, source: str, target: str) -> float:
+        """Return how many of a hundred packets are lost; 0 where no loss is known."""
+        direction = self.directions.get((source, target))
+        return 0.0 if direction is None else direction.loss_pct
+
+    def is_lossy(self, a: str, b: str) -> bool:
+        """True if so much is lost between the two that round trips and connections suffer."""
+        return max(self.loss_pct(a, b), self.loss_pct(b, a)) >= HARMFUL_LOSS
 
     def why(self, pair: Pair) -> str:
         """Return what more is known of a failed dial: see ``Direction.why``."""
@@ -397,7 +418,18 @@ class View:
                 known = found.get((source, target)) or Direction(source, target, State.UNKNOWN)
                 if known.dial == UNKNOWN and self.connected(source, target):
                     found[source, target] = known._replace(state=State.UP, connected=True)
+        self._add_loss(found)
         return found
+
+    def _add_loss(self, found: Dict[Pair, Direction]) -> None:
+        for source in self.current:
+            for target, entry in self._entries[source].items():
+                back = self._entries[target].get(source) if target in self.current else None
+                least = LEAST_SHARE_OF_LOSS * (back.loss_pct if back else 0.0)
+                if entry.loss_pct and entry.loss_pct >= least and (source, target) in found:
+                    found[source, target] = found[source, target]._replace(
+                        loss_pct=entry.loss_pct, loss_segs=entry.loss_segs
+                    )
 
     def _direction(self, source: str, target: str, entry: "_Entry") -> Direction:
         if source not in self.current:
@@ -447,3 +479,5 @@ class _Entry:
         self.has_median = median is not None
         self.p50_ms = None if not self.direction else self.last_ms if median is None else median
         self.jitter_ms: float = link.get("jitter_ms") or 0.0
+        self.loss_pct: float = min(link.get("loss_pct") or 0.0, 100.0)
+        self.loss_segs: float = link.get("loss_segs") or 0.0

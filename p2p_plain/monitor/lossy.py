@@ -1,0 +1,158 @@
+"""Verdicts on paths that lose packets, however well everyone reaches everyone.
+
+TCP repairs a loss, at the price of 0.2 s and more, so the cells of the matrix look well.  Each row has the
+loss of its node's own sending directions (``packet_loss``).  Here many directions with one cause become one
+verdict: a host whose cable is bad, or a switch that fails for everyone.
+
+No sockets, threads or clock.
+"""
+
+from ..common.typing import Collection, Dict, Iterable, List, NamedTuple, Set, Tuple
+from ..common.words import natural, percent
+from .verdict import Kind, Verdict, names_of, set_of
+from .view import Pair, View
+
+SCATTERED = 4
+"""So many causes at once, at half of all nodes or more, have one in common: what joins these nodes."""
+
+
+class Loss(NamedTuple):
+    """What one direction loses."""
+
+    pct: float
+    segs: float
+    """Of how many segments that was measured."""
+
+
+Losses = Dict[Pair, Loss]
+"""Directions that lose packets and are not explained yet."""
+
+
+class Cause(NamedTuple):
+    """What becomes a verdict."""
+
+    nodes: Tuple[str, ...]
+    text: str
+    pct: float
+
+
+def lossy_paths(view: View) -> List[Verdict]:
+    """Return verdicts on packet loss, the greatest first."""
+    losses = {
+        pair: Loss(direction.loss_pct, direction.loss_segs)
+        for pair, direction in view.directions.items()
+        if direction.loss_pct and pair[0] in view.live and pair[1] in view.live
+    }
+    if not losses:
+        return []
+    causes = _between_parts(view, losses)
+    rest = dict(losses)
+    small = _nodes(view, losses) + _pairs(view, losses)
+    nodes = {nodeid for pair in rest for nodeid in pair}
+    most = len(view.live) * (len(view.live) - 1) / 2
+    everywhere = len(view.live) > 2 and len(rest) > most and len(small) > 1
+    if everywhere or (len(small) >= SCATTERED and 2 * len(nodes) >= len(view.live)):
+        text = "%s: packets between them are lost, %s" % (set_of(view, nodes), _rate(rest.values()))
+        small = [Cause(tuple(sorted(nodes)), text, _mean(rest.values()))]
+    causes = sorted(causes + small, key=lambda cause: (-cause.pct, cause.nodes))
+    return [Verdict(Kind.LOSS, cause.nodes, cause.text) for cause in causes]
+
+
+def _between_parts(view: View, losses: Losses) -> List[Cause]:
+    """Return the way between parts of the network as a cause, if it loses packets and they do not.
+
+    Take what it explains out of ``losses``.
+    """
+    part_of = _parts(view, losses)
+    parts = {min(part): part for part in part_of.values() if len(part) > 1}
+    between = [
+        pair
+        for pair in losses
+        if part_of[pair[0]] is not part_of[pair[1]] and all(len(part_of[n]) > 1 for n in pair)
+    ]
+    if not between:
+        return []
+    found = [losses.pop(pair) for pair in between]
+    names = " | ".join(set_of(view, parts[first]) for first in sorted(parts))
+    nodes = tuple(sorted(set().union(*parts.values())))
+    text = "%s: packets between them are lost, %s" % (names, _rate(found))
+    return [Cause(nodes, text, _mean(found))]
+
+
+def _parts(view: View, losses: Losses) -> Dict[str, Set[str]]:
+    """Return the live nodes, each with those that connections without loss hold together with it."""
+    part_of: Dict[str, Set[str]] = {}
+    for start in sorted(view.live):
+        if start in part_of:
+            continue
+        part: Set[str] = set()
+        ahead = {start}
+        while ahead:
+            nodeid = ahead.pop()
+            part.add(nodeid)
+            part_of[nodeid] = part
+            near = (view.neighbours.get(nodeid, set()) & view.live) - part
+            ahead |= {n for n in near if (nodeid, n) not in losses and (n, nodeid) not in losses}
+    return part_of
+
+
+def _nodes(view: View, losses: Losses) -> List[Cause]:
+    """Return nodes that lose what several others send them, or what they send to several, as causes.
+
+    Take what they explain out of ``losses``.
+    """
+    found: Dict[str, Dict[int, Cause]] = {}
+    while True:
+        groups: Dict[Tuple[str, int], List[Pair]] = {}
+        for pair in losses:
+            for end in 0, 1:
+                groups.setdefault((pair[end], end), []).append(pair)
+        (node, end), pairs = max(
+            groups.items(), key=lambda item: (len(item[1]), item[0]), default=(("", 0), [])
+        )
+        if len(pairs) < 2:
+            break
+        of = [losses.pop(pair) for pair in pairs]
+        others = {pair[1 - end] for pair in pairs}
+        known = len(view.neighbours.get(node, set()) & view.live)
+        all_of_it = "it is sent" if end else "it sends"
+        if 2 * len(others) <= known:
+            names = names_of(view, others)
+            all_of_it = "%s send it" % names if end else "it sends to %s" % names
+        cause = Cause((node,), "%s of what %s" % (_rate(of), all_of_it), _mean(of))
+        found.setdefault(node, {})[end] = cause
+    return [
+        Cause(
+            (node,),
+            "%s loses %s" % (view.label[node], " and ".join(ends[end].text for end in sorted(ends, reverse=True))),
+            max(cause.pct for cause in ends.values()),
+        )
+        for node, ends in found.items()
+    ]
+
+
+def _pairs(view: View, losses: Losses) -> List[Cause]:
+    """Return what is left, each pair of nodes as a cause."""
+    found = []
+    for pair in sorted({_sorted(view, *pair) for pair in losses}):
+        ways = [way for way in (pair, pair[::-1]) if way in losses]
+        sign = "->" if len(ways) == 1 else "<->"
+        of = [losses[way] for way in ways]
+        text = "%s loses %s" % (view.arrow(*ways[0], sign=sign), _rate(of))
+        found.append(Cause(tuple(pair), text, _mean(of)))
+    return found
+
+
+def _sorted(view: View, one: str, other: str) -> Pair:
+    first, second = sorted((one, other), key=lambda nodeid: natural(view.label[nodeid]))
+    return first, second
+
+
+def _mean(losses: Iterable[Loss]) -> float:
+    """Return the percentage over all segments."""
+    known = [(loss.pct, max(loss.segs, 1.0)) for loss in losses]
+    return sum(pct * segs for pct, segs in known) / sum(segs for _, segs in known)
+
+
+def _rate(losses: Collection[Loss]) -> str:
+    return percent(_mean(losses))

@@ -1,0 +1,264 @@
+"""How many of the packets that this node sends to each other one are lost on the way.
+
+The kernel counts which segments it has sent again, and which of those the other end had already
+(``node.tcp_info``); the rest were lost.  Counts of one connection become *samples*: so many sent, so many
+lost, from one pong to the next.  The connection between peers gives one each ping, and a train (``train``)
+gives twenty.
+
+* The report that a segment was a duplicate may come later than the pong.  So a sample is judged when the
+  next one is taken.  Otherwise a slow line would seem to lose 4 %.
+* A cable that is out for a moment loses many packets and is no lossy path.  So lossy samples with no clean one
+  between them count as one *event*, and loss is named from three events on.
+* If it is the way back that loses packets, our segments arrive, their acknowledgement is lost, and so may be
+  the report that the next one was a duplicate.  How often that happens can be estimated from the duplicates
+  that are reported (``_leak``), and is taken off.  That varies by chance, so while there are duplicates, more
+  has to be lost before it is named.
+* A SYN that was sent again, or a connection that broke, says that something is wrong, and not in which
+  direction.  Then each probe has a train until enough segments have passed.
+
+Each end measures what it sends itself.  Where the kernel does not count, nothing is measured.
+
+``survey`` reports what happened; ``lossy`` judges what the rows say.  No sockets, threads or clock.  Any
+thread, unless a method says otherwise.
+"""
+
+import math
+from collections import OrderedDict, deque
+from threading import Lock
+
+from ..common.typing import TYPE_CHECKING, Any, Deque, Dict, List, NamedTuple, Optional, Sequence
+from ..node.peer import Link, Peer
+from .row_messages import MAX_LINKS
+from .train import Report
+
+if TYPE_CHECKING:
+    from ..node.tcp_info import TcpInfo
+
+WINDOW = 300
+"""Segments that are looked at.  With fewer, one loss of 1 % would be too rare to be seen three times."""
+
+LEAST_EVENTS = 3
+MANY_NODES = 30
+EVENTS_OF_MANY = 4
+"""Events in the window that make a loss, also in a network of more than ``MANY_NODES``: there are more pairs
+there that could have three by chance."""
+
+LEAST_LOSS = 0.01
+"""The part that must be lost.  TCP does well with less."""
+
+CLEARED_AT = 15.0
+"""A loss is over once so many would have been lost, at the rate so far, and none was: after 75 segments at
+20 %.  A full window without any ends it too."""
+
+CALM = 100
+"""Segments without loss that have to pass after something looked wrong.  At 1 % loss, two of three such
+runs have another one."""
+
+
+class Sample(NamedTuple):
+    """Segments with data, from one look at a connection to the next."""
+
+    sent: int
+    lost: int
+    duplicates: int = 0
+    """Those that were sent again, and had arrived."""
+
+
+class Samples:
+    """The samples of one connection, from the kernel's counts.  One thread."""
+
+    def __init__(self, info: "TcpInfo") -> None:
+        self._before = self._last = info
+        self._lost = info.sent_again - info.duplicates
+        """How many were lost up to ``_before``."""
+
+    def add(self, info: "TcpInfo") -> Optional[Sample]:
+        """Take new counts, and return the sample that ended with those before; ``None`` if it is empty."""
+        lost = max(self._lost, self._last.sent_again - info.duplicates)
+        sent = self._last.sent - self._before.sent
+        sample = Sample(sent, lost - self._lost, info.duplicates - self._last.duplicates)
+        self._before, self._last, self._lost = self._last, info, lost
+        return sample if sample.sent else None
+
+
+class Meter:
+    """Whether one direction loses packets.  The caller's lock."""
+
+    def __init__(self) -> None:
+        self.sent = self.lost = 0
+        """Since the start: segments."""
+        self.lossy = False
+        """True once the loss is worth naming, until it is over."""
+        self.uncalm = 0
+        """Segments that still have to pass without loss until all looks well."""
+        self._window: Deque[Sample] = deque()
+        self._in_window = Sample(0, 0)
+        """The sum of the window."""
+        self._clean = 0
+        """Segments since the last one that was lost."""
+
+    def add(self, sample: Sample, least_events: int = LEAST_EVENTS) -> None:
+        """Take a sample in."""
+        self.sent += sample.sent
+        self.lost += sample.lost
+        window = self._window
+        window.append(sample)
+        total = Sample(*(one + more for one, more in zip(self._in_window, sample)))
+        while total.sent - window[0].sent >= WINDOW:
+            total = Sample(*(one - less for one, less in zip(total, window.popleft())))
+        self._in_window = total
+        if sample.lost:
+            self._clean, self.uncalm = 0, CALM
+            surely = total.lost - max(3 * _leak(total), total.duplicates / 2)
+            least = max(LEAST_LOSS * total.sent, least_events if total.duplicates else 0)
+            if self.events() >= least_events and surely >= least:
+                self.lossy = True
+            return
+        self._clean += sample.sent
+        self.uncalm = max(0, self.uncalm - sample.sent)
+        before = total.sent - self._clean
+        if self.lossy and (not total.lost or self._clean * total.lost >= CLEARED_AT * before):
+            self.lossy = False
+            window.clear()
+            self._in_window = Sample(0, 0)
+
+    def events(self) -> int:
+        """Return how many events the window has."""
+        before, events = 0, 0
+        for sample in self._window:
+            events += bool(sample.lost and not before)
+            before = sample.lost
+        return events
+
+    def about(self) -> Dict[str, Any]:
+        """Return the fields of a link that say it, if it is worth naming."""
+        if not self.lossy:
+            return {}
+        total = self._in_window
+        lost = max(1.0, total.lost - _leak(total))
+        pct = round(100.0 * lost / total.sent, 1)
+        return {"loss_pct": pct, "loss_segs": total.sent, "loss_events": self.events()}
+
+
+def _leak(total: Sample) -> float:
+    """Return how many segments seem lost only because the way back loses packets.
+
+    If it loses the part r, then of r segments in one that have arrived the acknowledgement is lost, and
+    of r in one of those the report as well: r * r leak, and r * (1 - r) are the duplicates.
+    """
+    duplicates = min(total.duplicates / total.sent, 0.25)
+    r = (1 - math.sqrt(1 - 4 * duplicates)) / 2
+    return r * r * total.sent
+
+
+class PacketLoss:
+    """What one node measures of the loss to each other one, by nodeid."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # Guarded by _lock.  A leaf: nothing else is called while it is held.
+        self._meters: "OrderedDict[str, Meter]" = OrderedDict()
+        """As many as a row has links; the one that was made last is the last."""
+        self._changes = 0
+        self._least_events = LEAST_EVENTS
+        # The pinger's thread only.
+        self._watched: Dict[str, _Watched] = {}
+
+    def look_at(self, peers: Sequence[Peer]) -> None:
+        """Look at the connection of each peer that has answered since.  The pinger's thread."""
+        if len(self._watched) > len(peers):  # some are gone
+            up = {peer.nodeid for peer in peers}
+            self._watched = {n: watched for n, watched in self._watched.items() if n in up}
+        with self._lock:
+            self._least_events = EVENTS_OF_MANY if len(peers) >= MANY_NODES else LEAST_EVENTS
+        for peer in peers:
+            nodeid = peer.nodeid
+            watched = self._watched.get(nodeid)
+            if watched is None or watched.link is not peer.link:
+                watched = self._watched[nodeid] = _Watched(peer.link)
+            if peer.last_pong_at == watched.pong_at:
+                continue
+            watched.pong_at = peer.last_pong_at
+            info = peer.link.tcp_info()
+            if info is None:
+                continue
+            if watched.samples is None:
+                watched.samples = Samples(info)
+                continue
+            sample = watched.samples.add(info)
+            if sample is not None:
+                self._add(nodeid, [sample])
+
+    def train(self, report: Report) -> None:
+        """Take what a train has seen."""
+        if not report.infos:
+            return
+        samples = Samples(report.infos[0])
+        found = [samples.add(info) for info in report.infos[1:]]
+        self._add(report.nodeid, [sample for sample in found if sample is not None])
+
+    def suspect(self, nodeid: str) -> None:
+        """Note that something looks wrong, and nobody knows in which direction."""
+        with self._lock:
+            self._meter_locked(nodeid).uncalm = CALM
+
+    def looks_wrong(self, nodeid: str) -> bool:
+        """True if it should be looked at more closely."""
+        with self._lock:
+            meter = self._meters.get(nodeid)
+            return meter is not None and (meter.lossy or meter.uncalm > 0)
+
+    def is_lossy(self, nodeid: str) -> bool:
+        """True if packets to that node are lost."""
+        with self._lock:
+            meter = self._meters.get(nodeid)
+            return meter is not None and meter.lossy
+
+    def about(self, nodeid: str) -> Dict[str, Any]:
+        """Return the fields of a link that say how much is lost; mostly none."""
+        with self._lock:
+            meter = self._meters.get(nodeid)
+            return {} if meter is None else meter.about()
+
+    def counts(self) -> Dict[str, Sample]:
+        """Return how many segments were sent and lost, by nodeid, since the start."""
+        with self._lock:
+            return {nodeid: Sample(meter.sent, meter.lost) for nodeid, meter in self._meters.items()}
+
+    def changes(self) -> int:
+        """Return a number that grows whenever a loss begins or ends."""
+        with self._lock:
+            return self._changes
+
+    def forget(self, nodeid: str) -> None:
+        """Drop a node that has left for good."""
+        with self._lock:
+            self._meters.pop(nodeid, None)
+
+    # -- inside -------------------------------------------------------------------------
+
+    def _add(self, nodeid: str, samples: List[Sample]) -> None:
+        with self._lock:
+            meter = self._meter_locked(nodeid)
+            was = meter.lossy
+            for sample in samples:
+                meter.add(sample, self._least_events)
+            self._changes += meter.lossy != was
+
+    def _meter_locked(self, nodeid: str) -> Meter:
+        meter = self._meters.get(nodeid)
+        if meter is None:
+            meter = self._meters[nodeid] = Meter()
+            if len(self._meters) > MAX_LINKS:
+                self._meters.popitem(last=False)
+        return meter
+
+
+class _Watched:
+    """The connection to one peer.  The pinger's thread only."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.pong_at: Optional[float] = None
+        """When the last pong had come, as of the last look."""
+        self.samples: Optional[Samples] = None
