@@ -47,6 +47,7 @@ NO_NODE = "no-node"
 TURNED_AWAY = "turned-away"
 ECHO = "echo"
 NO_PONG = "no-pong"
+GONE = "gone"
 
 WHYS = {
     REJECTED: "rejected by a firewall, or no route",
@@ -55,6 +56,7 @@ WHYS = {
     TURNED_AWAY: "it turns every connection away",
     ECHO: "something there sends back what it is sent",
     NO_PONG: "it does not answer pings",
+    GONE: "its connection has ended, and nobody knows where to dial it",
 }
 """What is known beyond a failure's word, where it is: a row carries the key in ``why``.  Programs of
 other versions may send keys that are not here; those are ignored."""

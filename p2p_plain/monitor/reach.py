@@ -21,7 +21,7 @@ from threading import Lock
 
 from ..common.address import Address
 from ..common.events import Emit
-from ..common.outcomes import HANGS, NO_PONG, OK, TIMEOUT, UNKNOWN
+from ..common.outcomes import GONE, HANGS, NO_PONG, OK, RESET, TIMEOUT, UNKNOWN
 from ..common.typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set
 from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from ..node.connector import DIAL_TIMEOUT
@@ -59,6 +59,15 @@ ASK_SOON_AGAIN_AFTER = 2.0
 are known, and if not."""
 
 
+MISSED_FOR = (300.0, 24 * 3600.0)
+"""Seconds for which a peer is missed that is gone and that no dial has ever found: as long as it was known,
+within these bounds.  A host behind a router must not vanish from the matrix by crashing; a program
+that came for a moment need not be remembered for a day."""
+
+MOST_MISSED = 64
+"""Such nodes that are remembered at once, the latest ones: strangers can make as many as they like."""
+
+
 class Probe(NamedTuple):
     """An address to dial, and the node that should be found there."""
 
@@ -67,7 +76,7 @@ class Probe(NamedTuple):
     proven: bool
     """True if that node has been found before, there or elsewhere."""
     heard: bool = False
-    """True if we have only heard of it."""
+    """True if we have only heard of it, or miss it though no dial has ever found it."""
 
 
 class Reachable(NamedTuple):
@@ -105,6 +114,8 @@ class Met:
         self.doubted_at = now
         """The first failure since it was found, and when, if we have only heard of it: it may have left,
         and those who know have not said so yet.  Until then its outcome is unknown."""
+        self.missed_until: Optional[float] = None
+        """Set if it was a peer, is gone without a goodbye, and was never found: when it is forgotten."""
         self.failures = 0
         """Failures in a row."""
         self.dial = UNKNOWN
@@ -174,13 +185,11 @@ class Reach:
             met.addresses.insert(1, address)  # behind the best one
             met.claims.add(address)
 
-    def lost(
-        self, nodeid: str, proven: Sequence[Address], now: float, exists: bool = False
-    ) -> None:
+    def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
         """Probe a node that has lost its connection at once, where it was found.
 
         The outcome of the last probe, perhaps a minute ago, says nothing about now.  A node that was
-        never found is one that was heard of, if it ``exists`` for others, and dropped otherwise.
+        never found is missed for a while (``MISSED_FOR``), and looked for where others say that it is.
         """
         with self._lock:
             met = self._met.get(nodeid)
@@ -190,10 +199,17 @@ class Reach:
                 del met.addresses[CLAIMS_A_PEER:]
                 met.round = [address for address in met.round if address in met.addresses]
                 met.next_probe_at = now
-            elif met is not None and exists:
-                met.heard_at, met.next_probe_at = float("-inf"), now
             elif met is not None:
-                del self._met[nodeid]
+                least, most = MISSED_FOR
+                met.missed_until = now + min(max(now - met.met_at, least), most)
+                met.heard_at = float("-inf")
+                self._tried_locked(met, now)  # no hurry: it has never been found
+                if met.dial in (OK, UNKNOWN):
+                    self._changes += 1
+                    met.dial, met.why, met.seconds = RESET, GONE, None
+                missed = [n for n, other in self._met.items() if other.missed_until is not None]
+                for old in missed[:-MOST_MISSED]:
+                    del self._met[old]
 
     def silent(self, nodeid: str) -> None:
         """Note a node that was dropped because it has not answered a ping.
@@ -205,13 +221,18 @@ class Reach:
             if met is not None and met.addresses:
                 self._judge_locked(met, DialEnd(nodeid, met.addresses[0], TIMEOUT, None, False, NO_PONG))
 
-    def drop_all_but(self, existing: Mapping[str, float]) -> List[str]:
-        """Drop and return nodes of which we have only heard, unless somebody is connected to them."""
+    def drop_all_but(self, existing: Mapping[str, float], now: float) -> List[str]:
+        """Drop and return nodes of which we have only heard, unless somebody is connected to them.
+
+        Nodes that are missed stay until their time is over.
+        """
         with self._lock:
             dropped = [
                 nodeid
                 for nodeid, met in self._met.items()
-                if met.heard_at is not None and nodeid not in existing
+                if met.heard_at is not None
+                and nodeid not in existing
+                and (met.missed_until is None or met.missed_until <= now)
             ]
             for nodeid in dropped:
                 del self._met[nodeid]
@@ -427,6 +448,8 @@ class Reach:
         """The node has answered: its address is tried first from now on."""
         first = not met.proven
         met.found = met.proven = True
+        if met.missed_until is not None:
+            met.missed_until = met.heard_at = None
         self._changes += met.doubt is not None
         met.doubt = None
         met.ok_at = now

@@ -139,8 +139,7 @@ class Survey(Hooks):
             self.rows.bury(peer.nodeid, now)
         else:
             proven = [where for where, _ in self._book.proven([peer.nodeid])]
-            exists = peer.nodeid in self._unmet(self.rows.all(now))
-            self.reach.lost(peer.nodeid, proven, now, exists)
+            self.reach.lost(peer.nodeid, proven, now)
             self.reach.last_heard(peer.nodeid, peer.last_pong_at or peer.greeted_at)
             # If the other end has said bye, it has dropped us.
             dropped = reason == "timeout" and not peer.link.said_bye
@@ -330,7 +329,7 @@ class Survey(Hooks):
         peers = self._table.nodeids()
         rows = sorted(self.rows.all(now), key=lambda row: row.nodeid not in peers)  # peers' rows first
         existing = self._unmet(rows)
-        for nodeid in self.reach.drop_all_but(existing):
+        for nodeid in self.reach.drop_all_but(existing, now):
             self._ignore(nodeid, now)  # where there are more hands, older rows of it may still come
         strangers = self.reach.strangers(existing, now)
         if strangers:

@@ -150,7 +150,7 @@ class Grammar:
                 link["direction"] = rng.choice(("outbound", "inbound", "none"))
                 link["address"] = self.address()
                 link["up_s"] = rng.choice((None, 0, 1.5, 1e300))
-                link["why"] = rng.choice(("hangs", "no-node", "turned-away", "of another version"))
+                link["why"] = rng.choice(("hangs", "no-node", "turned-away", "gone", "of another version"))
             links.append(link)
         message: Dict[str, Any] = {"msgtype": "links", "nodeid": self.any_nodeid()}
         message["links"] = links

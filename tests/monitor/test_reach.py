@@ -6,8 +6,8 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.monitor.reach import (
-    ASK_AGAIN_AFTER, ASK_SOON_AGAIN_AFTER, DOUBT, HEARD_WAIT, MAX_PROBES, SCOUT_AGAIN_AFTER, SCOUT_INTERVAL,
-    Reach, Reachable,
+    ASK_AGAIN_AFTER, ASK_SOON_AGAIN_AFTER, DOUBT, HEARD_WAIT, MAX_PROBES, MISSED_FOR, MOST_MISSED,
+    SCOUT_AGAIN_AFTER, SCOUT_INTERVAL, Reach, Reachable,
 )
 from p2p_plain.node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from p2p_plain.node.connector import DIAL_TIMEOUT
@@ -264,11 +264,43 @@ def test_who_is_lost_is_looked_for_at_once(reach, told):
     assert told == [("ok", "refused", str(A))]
 
 
-def test_who_was_never_found_and_is_lost_is_forgotten(reach):
-    meet(reach)
-    reach.lost(NODE, [], 0.0)
+@pytest.mark.parametrize("known_for", [1.0, 1000.0, 1e6])
+def test_a_peer_that_was_never_found_is_missed_as_long_as_it_was_known(reach, known_for):
+    """A host behind a router that crashes is down, like any other."""
+    reach.met(NODE, "a name", 0.0)
+    reach.lost(NODE, [], known_for)
+    until = known_for + min(max(known_for, MISSED_FOR[0]), MISSED_FOR[1])
+    assert reach.drop_all_but({}, until - 1) == []
+    assert reach.all() == {NODE: Reachable("reset", None, None, "a name", "gone")}
+    assert reach.drop_all_but({}, until) == [NODE]
     assert reach.all() == {}
-    assert reach.due(LATER, NOBODY) == []
+
+
+def test_a_failure_of_a_peer_that_is_missed_stays(reach, told):
+    meet(reach)
+    assert round_of(reach, 0.0, n1="timeout") == [A]
+    reach.lost(NODE, [], 1.0)
+    assert reach.all()[NODE].dial == "timeout"
+    assert round_of(reach, 1.0 + INTERVAL, NOBODY, n1="refused") == [A]
+    assert reach.drop_all_but({}, 1.0 + INTERVAL) == []
+    assert [outcome for _, outcome, _ in told] == ["timeout", "refused"]
+
+
+def test_a_peer_that_is_missed_and_found_is_missed_no_more(reach):
+    meet(reach)
+    reach.lost(NODE, [], 1.0)
+    assert round_of(reach, 1.0 + INTERVAL, NOBODY, n1="ok") == [A]
+    assert reach.drop_all_but({}, LATER) == []
+    assert reach.all()[NODE].dial == "ok"
+
+
+def test_so_many_are_missed_at_once(reach):
+    """Those that came last: strangers can come and go as often as they like."""
+    came = [new_id() for _ in range(MOST_MISSED + 10)]
+    for nodeid in came:
+        meet(reach, nodeid)
+        reach.lost(nodeid, [], 0.0)
+    assert list(reach.all()) == came[10:]
 
 
 LATER = 1e6
@@ -406,8 +438,8 @@ def test_of_a_node_heard_of_a_dial_is_as_good_as_its_first_probe(reach, told):
 def test_a_node_to_which_nobody_is_connected_any_more_is_forgotten(reach):
     hear(reach)
     assert reach.strangers({NODE: 1.0}, 1.0) == NOBODY
-    assert reach.drop_all_but({NODE: 1.0}) == []
-    assert reach.drop_all_but({}) == [NODE]
+    assert reach.drop_all_but({NODE: 1.0}, 1.0) == []
+    assert reach.drop_all_but({}, 1.0) == [NODE]
     assert reach.all() == {}
 
 
@@ -436,23 +468,12 @@ def test_a_node_heard_of_fails_once_somebody_still_has_it_since(reach, told):
 def test_a_node_that_is_met_says_itself_where_it_is(reach):
     hear(reach, [A, B])
     reach.met(NODE, "a name", 1.0)
-    assert reach.drop_all_but({}) == []
+    assert reach.drop_all_but({}, 1.0) == []
     assert reach.all() == {NODE: Reachable("unknown", None, None, "a name")}
     reach.heard_of(NODE, "another name", [C], 3.0)
     assert reach.all()[NODE] == Reachable("unknown", None, None, "a name")
     reach.claimed(NODE, D, 4.0)
     assert round_of(reach, 4.0 + INTERVAL, n4="ok") == [D]
-
-
-def test_who_was_never_found_and_is_lost_stays_if_others_still_have_it(reach, told):
-    meet(reach)
-    assert round_of(reach, 0.0, n1="timeout") == [A]
-    reach.lost(NODE, [], 1.0, exists=True)
-    assert reach.all()[NODE].dial == "timeout"
-    assert round_of(reach, 1.0, NOBODY, n1="timeout") == [A]
-    assert reach.drop_all_but({}) == [NODE]
-    assert reach.all() == {}
-    assert len(told) == 1
 
 
 def test_a_node_that_was_dropped_cannot_be_dialed_until_it_is_found_again(reach, told):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from p2p_plain.monitor.judge import Judgement
 from p2p_plain.monitor.row_messages import Links, encode_links
 from p2p_plain.monitor.rows import READ_AGAIN_AFTER, Row
 from p2p_plain.monitor.unmet import (
@@ -274,7 +275,7 @@ def test_a_node_that_was_lost_and_that_others_still_have_stays_reported():
     assert reported(first, second) == ["timeout"]
     second.crash()
     world.run(20.0)
-    assert link(first, second) is None
+    assert link(first, second)["direction"] == "none"  # missed for a while
 
 
 def test_three_hundred_that_a_liar_has_invented_cost_little():
@@ -306,7 +307,27 @@ def test_three_hundred_that_a_liar_has_invented_cost_little():
     assert len(nodes[1].survey.own_row().links) == 103
     liar.end("closed")
     world.run(2.0)
-    assert len(nodes[1].survey.own_row().links) == 2
+    assert len(nodes[1].survey.own_row().links) == 3  # the liar is missed for a while
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_a_host_that_nobody_can_dial_is_down_when_it_has_crashed(nodes):
+    """It is behind a router, so no dial has ever found it, and there is nowhere to look for it."""
+    world = World(67)
+    settings = {"ping_interval": 2, "ping_timeout": 2, "probe_interval": 2}
+    hub = world.node(1, **settings)
+    others = [world.node(n, bootstrap=[hub.address], **settings) for n in range(2, nodes + 1)]
+    gone = others[-1]
+    world.deaf.add(gone)
+    world.run(400.0)
+    assert mesh([hub, *others])
+    gone.crash()
+    for _ in range(30):
+        world.run(10.0)
+        for node in [hub, *others[:-1]]:
+            judged = Judgement(node.survey.matrix(), node.survey.stale_after())
+            assert not judged.ok
+            assert [(v.kind, v.nodes) for v in judged.verdicts] == [("down", (gone.nodeid,))]
 
 
 @pytest.mark.parametrize("size, dials", [(128, True), (130, False)])
