@@ -331,8 +331,10 @@ class View:
         if OK in dials.values():
             return Fate.LIVE
         age = self.rows[nodeid].age if nodeid in self.current else float("inf")
-        since = [dial for source, dial in dials.items() if self.rows[source].age < age]
-        if WRONG_PEER in since:
+        since = {source: dial for source, dial in dials.items() if self.rows[source].age < age}
+        # To the last version (no ``probe_interval``) a web server is another node, too.
+        sure = [dial for s, dial in since.items() if self.rows[s].probe_interval is not None]
+        if WRONG_PEER in (sure or since.values()):
             return Fate.LEFT
         if since:
             # A node whose row is not yet old may be cut off instead: ``outages`` says so.

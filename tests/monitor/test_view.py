@@ -6,7 +6,7 @@ import pytest
 
 from p2p_plain.common.outcomes import FAILURES
 from p2p_plain.monitor.row_messages import MAX_LINKS
-from p2p_plain.monitor.view import MOST_STALE_AFTER, View
+from p2p_plain.monitor.view import Fate, MOST_STALE_AFTER, View
 from tests.support.faulty_network import STALE, World, random_world, sparse
 
 # -- directions ------------------------------------------------------------------------
@@ -222,6 +222,21 @@ def test_a_restarted_node_is_no_fault_and_keeps_its_name():
     assert sentence.endswith(", 1 left")
     assert world.view().label[world.ids[3]] == "n2"
     assert world.view().replaced == {world.ids[2]}
+
+
+def test_the_last_version_does_not_know_another_node_from_another_program():
+    """So its word counts only where no newer node has tried."""
+    world = World(6)
+    world.kill(2, "reset")
+    for y in world.others(2):
+        world.why[y, 2] = "no-node"
+    world.dial[0, 2] = "wrong-peer"
+    del world.why[0, 2]
+    world.probe_interval[0] = None
+    assert world.view().fate[world.ids[2]] == Fate.DOWN
+    world.probe_interval[0] = 60.0
+    assert world.view().fate[world.ids[2]] == Fate.LEFT
+
 
 
 def test_a_node_of_the_article_without_rows_is_known_by_its_connections():
