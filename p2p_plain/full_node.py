@@ -78,6 +78,7 @@ class Node(node.Node):
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
+        max_per_ip: int = 32,
         max_rate: float = 200.0,
         peers_file: Optional[PathName] = None,
         http: Union[int, str, None] = None
@@ -95,6 +96,7 @@ class Node(node.Node):
         :param ping_timeout: seconds until a peer that does not answer a ping is dropped
         :param probe_interval: seconds from one test dial of a node to the next
         :param max_peers: the most peers
+        :param max_per_ip: the most connections from one IP address (from one /64, if it is IPv6)
         :param max_rate: messages a second that are read from each peer; 0 means no limit
         :param peers_file: the path of a file that keeps addresses from one run to the next
         :param http: where to serve the status page: a port of this machine alone, or
@@ -106,8 +108,8 @@ class Node(node.Node):
             Config(
                 port=port, bind=bind, bootstrap=bootstrap, advertise=advertise, name=name,
                 network=network, ping_interval=ping_interval, ping_timeout=ping_timeout,
-                probe_interval=probe_interval, max_peers=max_peers, max_rate=max_rate,
-                peers_file=peers_file, http=http,
+                probe_interval=probe_interval, max_peers=max_peers, max_per_ip=max_per_ip,
+                max_rate=max_rate, peers_file=peers_file, http=http,
             )
         )
         # web/pages knows this class, so the page is a ``StatusPage`` only by name here.

@@ -116,6 +116,19 @@ def is_loopback(host: str) -> bool:
     return host.lower() == "localhost" if ip is None else ip.is_loopback
 
 
+@_ASKED_AGAIN
+def site(host: str) -> str:
+    """Return the host as bounds count it: an IPv6 address by its /64, any other as it is.
+
+    One customer of an IPv6 provider has at least 2**64 addresses (RFC 6177), so a bound for each
+    address would be none.
+    """
+    ip = _ip(host)
+    if ip is None or ip.version == 4 or ip.is_loopback:
+        return host
+    return "%s/64" % ipaddress.IPv6Address(ip.packed[:8] + bytes(8))
+
+
 def is_ip(host: str) -> bool:
     """Return whether ``host`` is a numeric address, for which no name server has to be asked."""
     return _ip(host) is not None

@@ -39,6 +39,7 @@ class Config:
         ping_timeout: float = 20.0,
         probe_interval: float = 60.0,
         max_peers: int = 256,
+        max_per_ip: int = 32,
         max_rate: float = 200.0,
         peers_file: Optional[PathName] = None,
         http: Union[int, str, None] = None,
@@ -53,6 +54,8 @@ class Config:
         self.ping_timeout = seconds("ping_timeout", ping_timeout)
         self.probe_interval = seconds("probe_interval", probe_interval)
         self.max_peers = whole("max_peers", max_peers, 1, 1000000)
+        self.max_per_ip = whole("max_per_ip", max_per_ip, 1, 1000000)
+        """Inbound connections from one address (IPv6: from one /64)."""
         self.max_rate = _rate("max_rate", max_rate)
         self.peers_file = None if peers_file is None else _path("peers_file", peers_file)
         self.http = None if http is None else _http(http)

@@ -86,6 +86,7 @@ def add_node_options(parser: argparse.ArgumentParser) -> None:
     add("--ping-interval", type=number, metavar="S", help="seconds between pings (60)")
     add("--ping-timeout", type=number, metavar="S", help="a peer without pong is dropped (20)")
     add("--max-peers", type=whole_number, metavar="N", help="most peers at a time (256)")
+    add("--max-per-ip", type=whole_number, metavar="N", help="most connections from one address (32)")
     add("--max-rate", type=number, metavar="N", help="messages a second from each peer (200; 0: any)")
     add("--peers-file", metavar="PATH", help="where to keep the address book (nowhere)")
 

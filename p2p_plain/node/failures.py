@@ -11,7 +11,7 @@ together.
 from collections import OrderedDict
 from threading import Lock
 
-from ..common.address import Address
+from ..common.address import Address, site
 from ..common.counters import Tally
 from ..common.events import DEBUG, INFO, Events
 from ..common.typing import Callable, Dict, Set, Tuple
@@ -57,12 +57,18 @@ class Failures:
             self._stopping = True
 
     def report(
-        self, address: Address, reason: str, detail: str, direction: str, why: str = ""
+        self,
+        address: Address,
+        reason: str,
+        detail: str,
+        direction: str,
+        why: str = "",
+        level: int = DEBUG,
     ) -> None:
         """Count a failed connection, and report it as ``refused`` now, with others later, or not again.
 
         A dial is reported when the reason is new for its address.  ``why`` is a key of
-        ``outcomes.WHYS``, if more is known.
+        ``outcomes.WHYS``, if more is known; ``level`` is that of the line in the log.
         """
         if direction == INBOUND:
             self.inbound.count(reason)
@@ -80,14 +86,14 @@ class Failures:
         if now:
             more = {"why": why} if why else {}
             self._events.emit("refused", address=str(address), reason=reason, **more)
-            level = INFO if reason == "protocol" else DEBUG
+            level = max(level, INFO if reason == "protocol" else DEBUG)
             self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
 
     def report_again(self, address: Address) -> None:
         """Report the next failure of ``address`` whatever was reported before."""
         with self._lock:
             self._dials.pop(str(address), None)
-            self._reported = {one for one in self._reported if one[0] != address.host}
+            self._reported = {one for one in self._reported if one[0] != site(address.host)}
 
     def tick(self, now: float) -> None:
         """Report what has gathered, once a minute.  The pinger's thread."""
@@ -113,7 +119,7 @@ class Failures:
             self._summary_at = now + SUMMARY_INTERVAL
             self._at_once = 0
             self._reported.clear()
-        kind = (address.host, reason)
+        kind = (site(address.host), reason)
         room = self._at_once < AT_ONCE and len(self._reported) < MAX_REPORTED
         if room and kind not in self._reported:
             self._reported.add(kind)

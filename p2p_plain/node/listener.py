@@ -15,18 +15,24 @@ the address of the other end.
 ``socketserver.ThreadingTCPServer`` runs the accepting loop, on the thread ``listener``.  ``Server``
 (``common/tcp_server``) says what is different here.  ``node`` makes the listener and passes in
 ``serve``, which runs the session.
+
+One address gets a bounded number of connections.  Those beyond get no thread: the accepting thread says
+``bye`` and closes them a moment later (see ``session.LINGER`` for the reason of the delay).
 """
 
 import errno
 import socket
 import sys
+import time
+from collections import deque
+from threading import Lock
 
-from ..common.address import Address, is_ip
+from ..common.address import Address, from_sockaddr, is_ip, is_loopback, site
 from ..common.errors import CannotStart
 from ..common.machine import Listening, look_up
 from ..common.tcp_server import Server
 from ..common.threads import Crew
-from ..common.typing import Any, Callable, List, Optional, Tuple
+from ..common.typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 _Candidate = Tuple[int, str, Tuple[int, ...]]
 
@@ -34,6 +40,10 @@ STOP_POLL = 1.0 if sys.platform.startswith("linux") else 0.1
 """Seconds between two looks of the accepting loop at whether to stop.  On Linux a shutdown of the
 listening socket wakes it, so it looks seldom.  (Measured: 64 nodes on one machine that look ten times
 a second use a tenth of their processor time for it.)"""
+
+GOODBYE_TIME = 0.5
+MAX_GOODBYES = 64
+"""Seconds that a connection beyond the bound stays open so that its ``bye`` is read, and how many do."""
 
 
 class Listener(Server):
@@ -50,14 +60,25 @@ class Listener(Server):
         crew: Crew,
         serve: Callable[[socket.socket, Any], None],
         make_room: Callable[[], bool] = lambda: False,
+        max_per_ip: int = 1000000,
+        too_many: Callable[[Address], bytes] = lambda remote: b"",
     ) -> None:
         """Take the port.  Raises ``CannotStart``.
 
         ``bind`` is the one local address to listen on, by default all.  ``serve(socket, address)`` is
         called on each connection's thread, and closes the socket.  For ``make_room`` see ``Server``.
+        Beyond ``max_per_ip`` connections from one address (loopback apart: many nodes may share one
+        machine), ``too_many`` returns the last words for another.  It is called on the accepting thread.
         """
         super().__init__(crew, make_room)
-        self._serve = serve
+        self._serve, self._max_per_ip, self._too_many = serve, max_per_ip, too_many
+        # The accepting thread only.
+        self._goodbyes: Deque[Tuple[float, socket.socket]] = deque()
+        """Connections beyond the bound, and when to close each."""
+        self._lock = Lock()
+        # Guarded by _lock.
+        self._counts: Dict[str, int] = {}
+        """Connections by the ``site`` that they come from."""
         error: Optional[OSError] = None
         for family, host, wildcard in _candidates(bind):
             try:
@@ -83,8 +104,69 @@ class Listener(Server):
 
         socketserver would make a handler object there whose constructor serves the connection.
         """
-        if not self.start_thread("inbound", self._serve, request, client_address):
+        remote = from_sockaddr(client_address)
+        if not self._count(remote.host):
+            self._say_goodbye(request, self._too_many(remote))
+        elif not self.start_thread("inbound", self._run, request, client_address, remote.host):
+            self._count_down(remote.host)
             self.shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Close what has had its time to read our ``bye``.  Called between two connections, and idle."""
+        now = time.monotonic()
+        while self._goodbyes and (self._goodbyes[0][0] <= now or len(self._goodbyes) > MAX_GOODBYES):
+            _close(self._goodbyes.popleft()[1])
+
+    def server_close(self) -> None:
+        """Give the port back.  The accepting loop has ended, or never begun."""
+        super().server_close()
+        while self._goodbyes:
+            _close(self._goodbyes.popleft()[1])
+
+    # -- the bound for each address ------------------------------------------------------
+
+    def _run(self, sock: socket.socket, sockaddr: Any, host: str) -> None:
+        """Serve a connection.  Its own thread."""
+        try:
+            self._serve(sock, sockaddr)
+        finally:
+            self._count_down(host)
+
+    def _count(self, host: str) -> bool:
+        """Count one more connection from ``host``; False if it has too many."""
+        place = site(host)
+        with self._lock:
+            count = self._counts.get(place, 0)
+            if count >= self._max_per_ip and not is_loopback(host):
+                return False
+            self._counts[place] = count + 1
+            return True
+
+    def _count_down(self, host: str) -> None:
+        place = site(host)
+        with self._lock:
+            self._counts[place] -= 1
+            if not self._counts[place]:
+                del self._counts[place]
+
+    def _say_goodbye(self, sock: socket.socket, words: bytes) -> None:
+        """Say the last words without waiting, and close the connection a moment later."""
+        try:
+            sock.setblocking(False)
+            sock.send(words)  # a new socket's buffer has room for them
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # gone already
+        self._goodbyes.append((time.monotonic() + GOODBYE_TIME, sock))
+
+
+def _close(sock: socket.socket) -> None:
+    """Close a socket; what it was sent is read first, as unread data would turn the end into a reset."""
+    try:
+        sock.recv(64 * 1024)
+    except OSError:
+        pass
+    sock.close()
 
 
 def _candidates(bind: Optional[str]) -> List[_Candidate]:

@@ -11,7 +11,7 @@ import threading
 import time
 
 from .. import __version__
-from ..common.address import Address, from_sockaddr, is_ip
+from ..common.address import Address, from_sockaddr, is_ip, site
 from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable, seconds, whole
 from ..common.errors import CannotStart, DialFailed, NotRunning, PeerBusy, UsageError
 from ..common.events import (
@@ -26,11 +26,11 @@ from .discovery import MAX_DIALS
 from .hooks import Hooks
 from .lateness import Lateness
 from .listener import Listener
-from .messages import new_uuid
+from .messages import encode_bye, new_uuid
 from .myself import Myself
 from .overlay import Overlay
 from .parts import Parts
-from .peer import Order, PeerInfo
+from .peer import INBOUND, Order, PeerInfo
 from .peer_table import PeerTable
 from .peers_file import PeersFile
 from .pinger import Pinger
@@ -135,7 +135,10 @@ class Node:
         advertise = None if config.advertise is None else _resolved(config.advertise)
         seats = self._build_extras(max(1, descriptors() - RESERVED_DESCRIPTORS))
         make_room = self._sessions.evict_stranger
-        self._listener = Listener(config.bind, config.port, self._crew, self._serve_inbound, make_room)
+        self._listener = Listener(
+            config.bind, config.port, self._crew, self._serve_inbound, make_room,
+            config.max_per_ip, self._too_many,
+        )
         self._started_at = time.monotonic()
         listening = self._listener.listening
         addresses = dialable_addresses(listening)
@@ -425,6 +428,13 @@ class Node:
         """Serve a connection that comes from ``sockaddr``.  Its own thread."""
         self._serve(sock, from_sockaddr(sockaddr))
 
+    def _too_many(self, remote: Address) -> bytes:
+        """Report a connection beyond the bound for its address; return the bye.  The listener's thread."""
+        detail = "%d connections from %s, and --max-per-ip allows no more"
+        detail %= (self.config.max_per_ip, site(remote.host))
+        self._overlay.membership.failures.report(remote, "full", detail, INBOUND, level=WARNING)
+        return encode_bye("full", detail)
+
     def _serve_outbound(self, order: Order, sock: socket.socket, seconds: float) -> None:
         """Give a connection that a connector's thread has made a thread of its own."""
         name = "outbound-%d" % next(self._outbound_numbers)
@@ -450,10 +460,7 @@ class Node:
             if order is not None:
                 self._dial_failed(order, DialFailed("reset", error.strerror or ""))
             return
-        if not self._sessions.enter(session):
-            session.close("full", "too many connections from your address")
-            session.run()
-            return
+        self._sessions.enter(session)
         try:
             if self._leaving:  # stop() may have looked for sessions before we entered
                 session.close("stopping")

@@ -4,21 +4,20 @@ The peer table knows peers; this knows sockets: those that must be closed at the
 a stranger may open.
 """
 
-from collections import OrderedDict
+from collections import Counter
 from threading import Lock
 
-from ..common.address import is_loopback
+from ..common.address import site
 from ..common.counters import Traffic
-from ..common.typing import Dict, List
+from ..common.typing import Dict, List, Optional
 from .peer import GREETING, GUEST, INBOUND
 from .session import Session
 
 MAX_UNGREETED = 64
-"""Inbound connections that have not said hello, and guests.  At the bound the oldest one is cut, so
-that a crowd that connects and says nothing keeps nobody out."""
-
-MAX_PER_IP = 32
-"""Inbound connections from one IP address.  Loopback is exempt: many nodes may share one machine."""
+"""Inbound connections that have not said hello, and guests.  At the bound one is cut, so that a crowd
+that connects and says nothing keeps nobody out: the oldest of the address that has most of them.  If
+it were the oldest of all, an address that connects 238 times a second would keep out every node that
+needs 300 ms for its hello."""
 
 
 class Sessions:
@@ -26,53 +25,40 @@ class Sessions:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        # Guarded by _lock.  Dicts serve as sets, and an OrderedDict keeps the order of arrival.
+        # Guarded by _lock.  Dicts serve as sets, and keep the order of arrival.
         self._open: Dict[Session, None] = {}
-        self._strangers: OrderedDict[Session, None] = OrderedDict()
+        self._strangers: Dict[Session, None] = {}
         """Inbound ones that were nobody's peer when we last looked: no hello yet, or a guest."""
-        self._inbound_by_ip: Dict[str, int] = {}
         self._past = Traffic()
         """The traffic of sessions that have ended."""
 
-    def enter(self, session: Session) -> bool:
-        """Note a session that is about to run; False if its address has too many."""
+    def enter(self, session: Session) -> None:
+        """Note a session that is about to run, and cut a stranger if there are too many."""
         evicted = None
-        host = session.remote.host
         with self._lock:
-            if session.direction == INBOUND:
-                count = self._inbound_by_ip.get(host, 0)
-                if count >= MAX_PER_IP and not is_loopback(host):
-                    return False
-                self._inbound_by_ip[host] = count + 1
-                crowded = len(self._strangers) >= MAX_UNGREETED
-                if crowded and self._prune_and_count_locked() >= MAX_UNGREETED:
-                    evicted = self._strangers.popitem(last=False)[0]
-                self._strangers[session] = None
             self._open[session] = None
+            if session.direction == INBOUND:
+                if len(self._strangers) >= MAX_UNGREETED:
+                    evicted = self._take_stranger_locked(MAX_UNGREETED)
+                self._strangers[session] = None
         if evicted is not None:
             evicted.cut()
-        return True
 
     def evict_stranger(self) -> bool:
-        """Cut the connection that has been nobody's peer for longest; True if there was one."""
+        """Cut a connection that is nobody's peer; True if there was one."""
         with self._lock:
-            if not self._prune_and_count_locked():
-                return False
-            evicted = self._strangers.popitem(last=False)[0]
+            evicted = self._take_stranger_locked(1)
+        if evicted is None:
+            return False
         evicted.cut()
         return True
 
     def leave(self, session: Session) -> None:
         """Forget a session whose socket is closed."""
-        host = session.remote.host
         with self._lock:
             del self._open[session]
             self._past.add(session.traffic)
             self._strangers.pop(session, None)
-            if session.direction == INBOUND:
-                self._inbound_by_ip[host] -= 1
-                if not self._inbound_by_ip[host]:
-                    del self._inbound_by_ip[host]
 
     def all(self) -> List[Session]:
         """Return the sessions that are open now."""
@@ -93,8 +79,14 @@ class Sessions:
         for session in self.all():
             session.tick(now)
 
-    def _prune_and_count_locked(self) -> int:
-        """Return how many strangers there are, without those that have become peers."""
+    def _take_stranger_locked(self, least: int) -> Optional[Session]:
+        """Take the oldest stranger of the address that has most of them; None if fewer than ``least``."""
         for known in [s for s in self._strangers if s.state not in (GREETING, GUEST)]:
             del self._strangers[known]
-        return len(self._strangers)
+        if len(self._strangers) < least:
+            return None
+        sites = Counter(site(stranger.remote.host) for stranger in self._strangers)
+        most = max(sites.values())
+        evicted = next(s for s in self._strangers if sites[site(s.remote.host)] == most)
+        del self._strangers[evicted]
+        return evicted

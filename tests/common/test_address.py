@@ -3,7 +3,7 @@
 import pytest
 
 from p2p_plain.common.address import (
-    Address, from_sockaddr, is_dialable, is_ip, is_loopback, is_shareable, parse, parse_wire,
+    Address, from_sockaddr, is_dialable, is_ip, is_loopback, is_shareable, parse, parse_wire, site,
 )
 from p2p_plain.common.errors import UsageError
 
@@ -228,3 +228,19 @@ def test_an_undialable_address_is_recognized_as_ipv6_too(host, port):
 def test_loopback_and_numeric_hosts_are_recognized(host, loopback, numeric):
     assert is_loopback(host) is loopback
     assert is_ip(host) is numeric
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        ("2001:db8:0:7::1", "2001:db8:0:7:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:7::1", "2001:db8:0:8::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+        ("10.0.0.1", "10.0.0.1", True),
+        ("::1", "::2", False),
+        ("node.example", "other.example", False),
+    ],
+)
+def test_ipv6_addresses_of_one_64_count_as_one(one, other, same):
+    assert (site(one) == site(other)) is same

@@ -18,7 +18,7 @@ def test_the_defaults_are_those_of_the_documents():
     assert config.name is None
     assert config.network == ""
     assert (config.ping_interval, config.ping_timeout, config.probe_interval) == (60, 20, 60)
-    assert (config.max_peers, config.max_rate) == (256, 200)
+    assert (config.max_peers, config.max_per_ip, config.max_rate) == (256, 32, 200)
     assert config.peers_file is None
 
 
@@ -43,6 +43,7 @@ def test_the_defaults_are_those_of_the_documents():
         ("max_peers", 0),
         ("max_peers", -5),
         ("max_peers", 2.5),
+        ("max_per_ip", 0),
         ("max_rate", -1),
         ("max_rate", float("inf")),
         ("max_rate", False),

@@ -1,5 +1,6 @@
 """One connection's life, where the rules of the wire (``scripts/conformity``) do not test it."""
 
+import contextlib
 import select
 import signal
 import socket
@@ -13,8 +14,8 @@ import pytest
 from p2p_plain import Node, PeerBusy
 from p2p_plain.common.address import Address
 from p2p_plain.common.counters import Traffic
-from p2p_plain.node import membership, messages, session
-from p2p_plain.node.sessions import MAX_PER_IP, MAX_UNGREETED, Sessions
+from p2p_plain.node import listener, membership, messages, session
+from p2p_plain.node.sessions import MAX_UNGREETED, Sessions
 from tests.support import ROOT, Program, RawListener, RawPeer, wait_until
 
 
@@ -388,17 +389,6 @@ class Stranger:
         self.was_cut = True
 
 
-def test_one_ip_address_may_have_32_connections_and_loopback_any_number():
-    sessions = Sessions()
-    crowd = [Stranger("10.0.0.1") for _ in range(MAX_PER_IP)]
-    assert all(sessions.enter(stranger) for stranger in crowd)
-    assert not sessions.enter(Stranger("10.0.0.1"))
-    assert sessions.enter(Stranger("10.0.0.2"))
-    assert all(sessions.enter(Stranger("127.0.0.1")) for _ in range(2 * MAX_PER_IP))
-    sessions.leave(crowd[0])
-    assert sessions.enter(Stranger("10.0.0.1"))
-
-
 def test_at_the_bound_the_oldest_stranger_is_cut_and_never_a_peer():
     sessions = Sessions()
     peer = Stranger("127.0.0.1")
@@ -415,12 +405,81 @@ def test_at_the_bound_the_oldest_stranger_is_cut_and_never_a_peer():
     assert not peer.was_cut
 
 
+@pytest.mark.parametrize("crowd", ["10.0.0.1", "2001:db8:0:7::%x", "127.0.0.1"])
+def test_a_crowd_from_one_address_keeps_no_other_newcomer_out(crowd):
+    """However fast it connects: whoever needs a second for its hello has that second."""
+    sessions = Sessions()
+    slow = [Stranger(host) for host in ("10.0.0.2", "10.0.0.3", "2001:db8:0:8::1")]
+    entered = []
+    for number in range(3000):
+        entered.append(Stranger(crowd % number if "%" in crowd else crowd))
+        sessions.enter(entered[-1])
+        if number in (0, 100, 1000):
+            sessions.enter(slow[len([n for n in (0, 100, 1000) if n < number])])
+    assert not any(stranger.was_cut for stranger in slow)
+    assert [one for one in entered if not one.was_cut] == entered[-(MAX_UNGREETED - len(slow)) :]
+    assert sessions.evict_stranger()
+    assert not any(stranger.was_cut for stranger in slow)
+
+
 def test_ended_sessions_are_not_remembered():
     sessions = Sessions()
     for _ in range(100):
         stranger = Stranger("10.0.0.1")
-        assert sessions.enter(stranger)
+        sessions.enter(stranger)
         sessions.leave(stranger)
     assert sessions.all() == []
-    assert sessions._inbound_by_ip == {}
     assert not sessions._strangers
+    assert not sessions.evict_stranger()
+
+
+# -- the bound for one address -----------------------------------------------------------------
+
+
+@pytest.fixture
+def no_loopback(monkeypatch):
+    """Bounds for one address hold for this machine too, so that a test can reach them."""
+    monkeypatch.setattr(listener, "is_loopback", lambda host: False)
+
+
+def test_the_refusal_of_a_crowded_address_names_the_option(make_node, no_loopback, caplog):
+    node = make_node(max_per_ip=2)
+    crowd = [RawPeer.dial(node) for _ in range(2)]
+    for peer in crowd:
+        peer.become_peer()
+    for _ in range(3):
+        with RawPeer.dial(node) as late:
+            late.hello()  # unread when the node closes, and yet the bye arrives
+            (bye,) = late.hear_to_the_end()
+        assert (bye["msgtype"], bye["reason"]) == ("bye", "full")
+        assert "--max-per-ip" in bye["detail"]
+    crowd.pop().sock.close()
+    wait_until(lambda: len(node.peers()) == 1)
+    with RawPeer.dial(node) as again:
+        again.become_peer()
+    crowd.pop().sock.close()
+    node.stop()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "full" in record.getMessage()
+    assert "--max-per-ip" in record.getMessage()
+
+
+def test_a_crowd_beyond_the_bound_for_one_address_takes_no_threads(make_node, no_loopback):
+    node = make_node(max_per_ip=4)
+    with contextlib.ExitStack() as opened:
+        for _ in range(4):
+            opened.enter_context(RawPeer.dial(node))
+        wait_until(lambda: len(node._sessions.all()) == 4)
+        most = 0
+        for _ in range(300):
+            opened.enter_context(RawPeer.dial(node))
+            most = max(most, len(node._crew.names()))
+    assert most <= 4 + 2
+
+
+def test_loopback_has_no_bound_for_one_address(make_node):
+    node = make_node(max_per_ip=1)
+    with RawPeer.dial(node) as one, RawPeer.dial(node) as other:
+        one.become_peer()
+        other.become_peer()

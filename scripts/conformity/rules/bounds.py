@@ -13,7 +13,7 @@ from .hello import expect_same_nodeid
 
 CROWD = 70
 CROWD_FROM_AFAR = 24
-"""Silent connections.  A node keeps 64 of them, and from one address, loopback apart, 32."""
+"""Silent connections.  A node keeps 64 of them, and from one address, loopback apart, 32 by default."""
 
 FLOOD = 20000
 """Pings in a flood."""
