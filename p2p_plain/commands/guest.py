@@ -34,6 +34,7 @@ from ..node import messages
 from ..node.codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from ..node.connector import dial
 from ..node.messages import AnyMessage, Bye, Hello, Ping, Pong, new_uuid
+from ..node.tcp_info import TcpInfo
 from ..node.transport import Transport
 
 REQUEST_TIMEOUT = 5.0
@@ -85,6 +86,8 @@ class Guest:
         self.stale_after = STALE_AFTER
         """Seconds after which a row is too old, as the node said with its last rows."""
         self.closed = False
+        self.segments: Optional[TcpInfo] = None
+        """Once it is closed: the kernel's counts, if it has any."""
         deadline = time.monotonic() + timeout
         sock, self.connect_seconds = dial(address, timeout, stopping)
         try:
@@ -110,6 +113,7 @@ class Guest:
         """Close the connection.  May be called twice."""
         if not self.closed:
             self.closed = True
+            self.segments = self._transport.tcp_info()
             self._transport.cut()
             self._transport.close()
 

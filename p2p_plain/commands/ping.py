@@ -69,6 +69,8 @@ class _Pings:
         # The node drops a guest that is silent for too long: then each ping connects anew.
         self._reconnect = given.interval > GUEST_TIMEOUT / 2
         self.sent = self.received = 0
+        self._segments = self._sent_again = 0
+        """As the kernel counts them, on all connections that are closed."""
         # Sums, from which the summary is made: a run may be endless, and its memory must not grow.
         self._least, self._most, self._sum, self._squares = float("inf"), 0.0, 0.0, 0.0
 
@@ -79,6 +81,7 @@ class _Pings:
         try:
             guest = self._guest
             if guest is None or guest.closed:
+                self._count_segments()
                 given = self._given
                 self._guest = guest = Guest(given.address, given.network, given.patience, "ping")
                 self._print_connected(guest)
@@ -105,13 +108,17 @@ class _Pings:
         """Close the connection, and print the last lines in the form of ping(8)."""
         if self._guest is not None:
             self._guest.close()
+        self._count_segments()
         lost = 100.0 * (self.sent - self.received) / max(1, self.sent)
+        loss = "%s%% loss" % ("%.1f" % lost).replace(".0", "")
+        if self._sent_again:  # TCP has hidden it: the pings arrived all the same
+            again = "%d of %d segments sent again" % (self._sent_again, self._segments)
+            loss = "%s, %s" % (loss, again) if lost else again
         took_ms = (time.monotonic() - self._began) * 1000
         lines = [
             "",
             "--- %s ping statistics ---" % self._host,
-            "%d sent, %d received, %s%% loss, time %.0f ms"
-            % (self.sent, self.received, ("%.1f" % lost).replace(".0", ""), took_ms),
+            "%d sent, %d received, %s, time %.0f ms" % (self.sent, self.received, loss, took_ms),
         ]
         figures: Tuple[Optional[float], ...] = (None,) * 4
         if self.received:
@@ -126,9 +133,18 @@ class _Pings:
             sent=self.sent,
             received=self.received,
             loss_percent=lost,
+            segments=self._segments or None,
+            sent_again=self._sent_again if self._segments else None,
             time_ms=took_ms,
             **dict(zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms", "rtt_mdev_ms"), figures))
         )
+
+    def _count_segments(self) -> None:
+        """Add what was counted on the last connection, once it is closed."""
+        guest, self._guest = self._guest, None
+        if guest is not None and guest.segments is not None:
+            self._segments += guest.segments.sent
+            self._sent_again += guest.segments.sent_again
 
     def _print_connected(self, guest: Guest) -> None:
         if self._reconnect and self.sent > 1:

@@ -11,7 +11,7 @@ from ..common.address import Address
 from ..common.escape import printable
 from ..common.outcomes import FAILURES, IN_WORDS, UNKNOWN
 from ..common.typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
-from ..common.words import column_duration, column_ms, count_of, duration, natural
+from ..common.words import column_duration, column_ms, count_of, duration, natural, percent
 from ..monitor.judge import Judgement
 from ..monitor.row_messages import is_connected
 from ..terminal.event_lines import SHORT_ID
@@ -110,6 +110,9 @@ class Column(NamedTuple):
     right: bool = False
 
 
+LOSS = "loss"
+"""The column that is shown only where packets are lost."""
+
 _DIRECTIONS = {"outbound": "out", "inbound": "in", "none": "-"}
 
 
@@ -130,6 +133,7 @@ COLUMNS = (
     Column("p50", "P50", lambda link: link.get("rtt_p50_ms"), column_ms, True),
     Column("worst", "WORST", lambda link: link.get("rtt_max_ms"), column_ms, True),
     Column("jitter", "JITTER", lambda link: link.get("jitter_ms"), column_ms, True),
+    Column(LOSS, "LOSS", lambda link: link.get("loss_pct"), lambda pct: percent(pct) if pct else "-", True),
     Column("up", "UP", lambda link: link.get("up_s"), column_duration, True),
 )
 
@@ -216,6 +220,8 @@ def _table(known: Known, chosen: Chosen, columns: int, colour: bool, encoding: s
         return ["the node knows no other node yet"]
     cells = {c.key: [as_encoded(c.show(c.value(link)), encoding) for link in links] for c in COLUMNS}
     widths = {c.key: max(map(columns_of, [c.title, *cells[c.key]])) for c in COLUMNS}
+    if not any(link.get("loss_pct") for link in links):
+        del widths[LOSS]
 
     def total() -> int:
         return sum(widths.values()) + len(widths)

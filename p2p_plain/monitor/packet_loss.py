@@ -91,6 +91,8 @@ class Meter:
         """True once the loss is worth naming, until it is over."""
         self.uncalm = 0
         """Segments that still have to pass without loss until all looks well."""
+        self.seen = False
+        """True from the first packet that was lost, a SYN perhaps, until all looks well."""
         self._window: Deque[Sample] = deque()
         self._in_window = Sample(0, 0)
         """The sum of the window."""
@@ -108,7 +110,7 @@ class Meter:
             total = Sample(*(one - less for one, less in zip(total, window.popleft())))
         self._in_window = total
         if sample.lost:
-            self._clean, self.uncalm = 0, CALM
+            self._clean, self.uncalm, self.seen = 0, CALM, True
             surely = total.lost - max(3 * _leak(total), total.duplicates / 2)
             least = max(LEAST_LOSS * total.sent, least_events if total.duplicates else 0)
             if self.events() >= least_events and surely >= least:
@@ -116,6 +118,7 @@ class Meter:
             return
         self._clean += sample.sent
         self.uncalm = max(0, self.uncalm - sample.sent)
+        self.seen = self.seen and self.uncalm > 0
         before = total.sent - self._clean
         if self.lossy and (not total.lost or self._clean * total.lost >= CLEARED_AT * before):
             self.lossy = False
@@ -197,10 +200,11 @@ class PacketLoss:
         found = [samples.add(info) for info in report.infos[1:]]
         self._add(report.nodeid, [sample for sample in found if sample is not None])
 
-    def suspect(self, nodeid: str) -> None:
-        """Note that something looks wrong, and nobody knows in which direction."""
+    def suspect(self, nodeid: str, seen: bool = False) -> None:
+        """Note that something looks wrong; ``seen`` if a packet was lost, and nobody knows which way."""
         with self._lock:
-            self._meter_locked(nodeid).uncalm = CALM
+            meter = self._meter_locked(nodeid)
+            meter.uncalm, meter.seen = CALM, meter.seen or seen
 
     def looks_wrong(self, nodeid: str) -> bool:
         """True if it should be looked at more closely."""
@@ -208,11 +212,11 @@ class PacketLoss:
             meter = self._meters.get(nodeid)
             return meter is not None and (meter.lossy or meter.uncalm > 0)
 
-    def is_lossy(self, nodeid: str) -> bool:
-        """True if packets to that node are lost."""
+    def is_seen(self, nodeid: str) -> bool:
+        """True if packets were lost lately, on the way to that node or back."""
         with self._lock:
             meter = self._meters.get(nodeid)
-            return meter is not None and meter.lossy
+            return meter is not None and (meter.lossy or meter.seen)
 
     def about(self, nodeid: str) -> Dict[str, Any]:
         """Return the fields of a link that say how much is lost; mostly none."""
@@ -220,10 +224,10 @@ class PacketLoss:
             meter = self._meters.get(nodeid)
             return {} if meter is None else meter.about()
 
-    def counts(self) -> Dict[str, Sample]:
-        """Return how many segments were sent and lost, by nodeid, since the start."""
+    def counts(self) -> Dict[str, Dict[str, int]]:
+        """Return how many segments were ``sent`` and ``lost``, by nodeid, since the start."""
         with self._lock:
-            return {nodeid: Sample(meter.sent, meter.lost) for nodeid, meter in self._meters.items()}
+            return {n: {"sent": meter.sent, "lost": meter.lost} for n, meter in self._meters.items()}
 
     def changes(self) -> int:
         """Return a number that grows whenever a loss begins or ends."""

@@ -60,6 +60,8 @@ class Links(NamedTuple):
     """A number that grows whenever a peer of the row's node comes or goes."""
     up_s: Optional[float] = None
     """How long its node has been running, in seconds."""
+    loss_unmeasured: bool = False
+    """True if the system of its node does not count lost packets."""
     replaced: Mapping[str, str] = {}
     """Nodes that were restarted under a new nodeid, and that nodeid (see ``restarts``): only where a
     node of the same name is down.  It was not replaced by any of these."""
@@ -71,6 +73,11 @@ class Links(NamedTuple):
         if self.up_s is not None:
             return self.up_s
         return float(max((link.get("up_s") or 0.0 for link in self.links), default=0.0))
+
+    @property
+    def measures_loss(self) -> bool:
+        """True if its node measures how many packets are lost.  Older programs do not, nor say ``up_s``."""
+        return self.up_s is not None and not self.loss_unmeasured
 
     def as_dict(self) -> Dict[str, Any]:
         """Return the row for JSON."""
@@ -101,6 +108,10 @@ _NUMBERS = (
     "lost", "lost_every_s", "lost_quiet_s", "busy_s", "loss_pct", "loss_segs", "loss_events",
 )
 
+_OF_ROW = (
+    "changes", "name", "lag_ms", "stale_after", "probe_interval", "up_s", "loss_unmeasured", "replaced",
+)
+
 HEARSAY = ("name", "address", "why")
 """Fields of a link that may be the words of the node at its other end."""
 
@@ -114,9 +125,9 @@ def encode_links(row: Links) -> bytes:
     80 KiB.  A node that is left out would count as not connected.
     """
     said: Dict[str, Any] = {"msgtype": "links", "nodeid": row.nodeid, "age": round(row.age, 1)}
-    for field in ("changes", "name", "lag_ms", "stale_after", "probe_interval", "up_s", "replaced"):
+    for field in _OF_ROW:
         value = getattr(row, field)
-        if value not in (None, "", {}):
+        if value not in (None, "", {}) and value is not False:
             said[field] = value
     links = list(row.links[:MAX_LINKS])
     needless = [
@@ -176,6 +187,7 @@ def _read_links(said: Fields) -> Links:
         probe_interval=or_nothing(said.number, "probe_interval"),
         changes=or_nothing(said.integer, "changes"),
         up_s=or_nothing(said.number, "up_s"),
+        loss_unmeasured=bool(or_nothing(said.flag, "loss_unmeasured")),
         replaced=or_nothing(_read_replaced, said) or {},
     )
     return row._replace(wrong=problems[0]) if problems else row

@@ -21,6 +21,7 @@ from ..node.hooks import DialEnd, Hooks, Lines
 from ..node.lateness import LATE_SECONDS
 from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
+from ..node.tcp_info import is_counted
 from ..node.peer import UP, Link, Peer, PeerInfo, Questions, in_ms
 from .losses import LOST_SYN, NOT_LOST, Losses
 from .packet_loss import PacketLoss
@@ -150,11 +151,11 @@ class Survey(Hooks):
 
     def dial_ended(self, end: DialEnd, now: float) -> None:
         """Note what a dial has shown.  The end of a probe makes room for the next one."""
-        self.reach.ended(end, now)
+        self.reach.ended(end, now, self.packet_loss.is_seen(end.nodeid))
         if end.outcome is not None:
             self.losses.dialed(end.nodeid, end.outcome, end.seconds)
         if end.seconds is not None and end.seconds > LOST_SYN:
-            self.packet_loss.suspect(end.nodeid)
+            self.packet_loss.suspect(end.nodeid, seen=True)
         if end.probe:
             if end.outcome not in (OK, None):
                 peer = self._table.get(end.nodeid)
@@ -169,7 +170,7 @@ class Survey(Hooks):
         if info is None:
             return None
         if info.sent_again > info.duplicates:
-            self.packet_loss.suspect(nodeid)  # a SYN, or the hello
+            self.packet_loss.suspect(nodeid, seen=True)  # a SYN, or the hello
         if not self._trains.begin(nodeid, self.packet_loss.looks_wrong(nodeid)):
             return None
         train = Train(nodeid)
@@ -236,6 +237,7 @@ class Survey(Hooks):
             probe_interval=self._config.probe_interval,
             changes=changes,
             up_s=round(self._clock() - self._started_at, 1),
+            loss_unmeasured=not is_counted(),
             replaced=self._replaced,
             links=tuple(
                 {field: value for field, value in link.items() if value not in (None, "")}

@@ -225,6 +225,7 @@ class View:
             "age": None if row is None else round(row.age, 1),
             "current": nodeid in self.current,
             "late_ms": self.late.get(nodeid),
+            "loss_measured": row is not None and row.measures_loss,
         }
 
     # -- nodes ---------------------------------------------------------------------------

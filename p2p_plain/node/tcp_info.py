@@ -7,6 +7,7 @@ Source: ``struct tcp_info`` in ``include/uapi/linux/tcp.h``.  It grows at its en
 as much of it as it has; the duplicates that the other end reports (RFC 2883) came with Linux 4.19.
 """
 
+import functools
 import socket
 import struct
 import sys
@@ -43,6 +44,16 @@ class TcpInfo(NamedTuple):
     """Most bytes in a segment that we send."""
     timestamps: bool = True
     """True if each segment has 12 bytes of timestamps as well (RFC 7323)."""
+
+
+@functools.lru_cache(maxsize=1)
+def is_counted() -> bool:
+    """True if the kernel has such counts.  Any thread."""
+    try:
+        with socket.socket() as sock:
+            return tcp_info(sock) is not None
+    except OSError:  # no descriptor left
+        return False
 
 
 def tcp_info(sock: socket.socket) -> Optional[TcpInfo]:

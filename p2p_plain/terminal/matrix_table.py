@@ -9,6 +9,7 @@ The cell in row a and column b describes the direction a -> b:
 ========  =============================================================================
 ``0.3``   median round trip in milliseconds on the connection between the two, as a
           measured it (``1.2s``: in seconds), whichever end dialed it
+``0.3*``  packets that a sends to b are lost; the verdicts say how many
 ``!T``    a's last dial of b timed out (or another mark of ``common.outcomes``), **even
           if** a connection stands: once that breaks, a cannot make another.  It says
           nothing about b -> a, which has its own cell
@@ -41,6 +42,9 @@ _LEGEND: Dict[str, str] = {
 _LEGEND.update(
     {"ok": "can be dialed", "?": "stale or unknown", "!?": "unknown for too long", "-": "itself"}
 )
+
+LOSSY = "*"
+"""After a round trip: packets are lost on that way, in the direction of the cell."""
 
 _CORNER = "from\\to"
 
@@ -96,6 +100,8 @@ def draw(view: View, width: int, colour: bool = False, encoding: str = "utf-8") 
     legend = ["%s %s" % (mark, text) for mark, text in _LEGEND.items() if mark in occurring]
     if any(cell.text[0].isdigit() for row in cells for cell in row):
         legend.insert(0, "milliseconds")
+    if any(cell.text.endswith(LOSSY) for row in cells for cell in row):
+        legend.append("%s packets lost" % LOSSY)
     if view.replaced:
         legend.append("%d restarted, not shown" % len(view.replaced))
     return lines + _wrapped(legend, width)
@@ -114,6 +120,8 @@ def _cell(view: View, summary: Summary, source: str, target: str) -> Cell:
     colour = GREEN if direction.state == State.UP else ""
     if direction.p50_ms is not None:
         slow = is_slow(direction.p50_ms, summary.p50_ms or 0.0)
+        if direction.loss_pct:
+            return Cell(brief_ms(direction.p50_ms, "") + LOSSY, YELLOW)
         return Cell(brief_ms(direction.p50_ms, ""), YELLOW if slow else colour)
     return Cell("ok", colour) if direction.state == State.UP else Cell("?", FAINT)
 

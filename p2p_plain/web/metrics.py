@@ -54,6 +54,7 @@ def exposition(
     gauge("self_lag_seconds", help, ({}, counters["lag_seconds"]))
     _peers(text, seen.rows[0])
     _losses(text, seen.rows[0], counters["lost"])
+    _segments(text, seen.rows[0], counters["segments"])
     _round_trips(text, counters["pings"])
     help = "1 if all is well, as the verdicts say; 0 if anything is broken, or unknown for too long."
     gauge("network_ok", help, ({}, int(seen.ok)))
@@ -172,6 +173,17 @@ def _losses(text: "_Text", row: Links, lost: Mapping[str, Mapping[str, int]]) ->
             samples.append(({"peer": label[nodeid], "reason": reason}, counts[reason]))
     help = "Connections to the peer that broke; goodbyes do not count."
     text.counter("connections_lost_total", help, *samples)
+
+
+def _segments(text: "_Text", row: Links, counts: Mapping[str, Mapping[str, int]]) -> None:
+    label = peer_labels(row.links)
+    known = sorted((label[nodeid], nodeid) for nodeid in counts if nodeid in label)
+    for what, help in (
+        ("sent", "TCP segments with data sent to the peer, those sent again included."),
+        ("lost", "TCP segments lost on the way to the peer."),
+    ):
+        samples = (({"peer": name}, counts[nodeid][what]) for name, nodeid in known)
+        text.counter("segments_%s_total" % what, help, *samples)
 
 
 def _round_trips(text: "_Text", pings: Mapping[str, Any]) -> None:

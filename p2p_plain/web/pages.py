@@ -197,12 +197,12 @@ def _json(said: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 
 def _cells(seen: Judgement, shown: List[str]) -> List[List[Optional[List[Any]]]]:
-    """Return the matrix for the page: ``[mark, connection, p50, worst, connect time]`` or ``None``.
+    """Return the matrix for the page: ``[mark, connection, p50, worst, connect time, loss]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``!?`` (unknown for too long), ``in`` (connected, and not dialed yet),
     or that of a failure.
     ``connection`` is 0 without one, 1 if the source dialed it, 2 if the target did.  Times are in
-    milliseconds.  Lists, not objects, because a hundred nodes have ten thousand cells.
+    milliseconds.  ``loss`` is in percent, and missing where there is none.  Lists, not objects, because a hundred nodes have ten thousand cells.
     """
     links = {row.nodeid: {link["nodeid"]: link for link in row.links} for row in seen.rows}
     directions = seen.view.directions
@@ -236,12 +236,14 @@ def _cell(
     connection = 0
     if direction.connected:
         connection = 2 if link.get("direction") == "inbound" else 1
+    loss = [direction.loss_pct] if direction.loss_pct else []
     return [
         mark,
         connection,
         direction.p50_ms,
         link.get("rtt_max_ms") if measured else None,
         link.get("dial_ms") if direction.dial == OK else None,
+        *loss
     ]
 
 

@@ -117,6 +117,16 @@ def test_each_node_has_a_line_with_every_measurement():
     assert lines[-1].startswith("q quit  m matrix  s sort: name")
 
 
+def test_the_loss_of_packets_has_a_column_only_where_there_is_some():
+    rows = mesh(3)
+    heading = drawn(state_of(rows), columns=120)[2]
+    assert heading.startswith("NAME") and "LOSS" not in heading
+    rows[0]["links"][0].update(loss_pct=9.8, loss_segs=300, loss_events=25)
+    shown = drawn(state_of(rows), columns=120)
+    assert " LOSS " in shown[2] and " 9.8 % " in shown[3] and " - " in shown[4]
+    assert any(line == "node-01 -> node-02 loses 9.8 %" for line in shown)
+
+
 def test_a_narrow_picture_drops_columns_but_never_the_dial():
     rows = mesh(3)
     rows[0]["links"][1]["dial"] = "refused"

@@ -508,3 +508,19 @@ def test_a_dial_that_hung_from_before_the_last_success_has_no_say(reach, told):
     assert told == []
     reach.ended(DialEnd(NODE, A, "timeout", 0.5, False, "hangs"), 100.6 + HANDSHAKE_TIMEOUT)
     assert told == [("ok", "timeout", str(A))]
+
+
+def test_where_packets_are_lost_a_timeout_counts_only_if_the_next_dial_times_out_too(reach, told):
+    """All SYNs of one dial may be lost by chance; a firewall drops those of the next one too."""
+    meet(reach)
+    round_of(reach, 0.0, n1="ok")
+    now = INTERVAL
+    for outcome, told_then in (("ok", []), ("timeout", [("ok", "timeout", str(A))])):
+        for verdict in ("timeout", outcome):
+            (probe,) = reach.due(now, ALL)
+            now += DIAL_TIMEOUT
+            seconds = 0.001 if verdict == "ok" else None
+            reach.ended(DialEnd(NODE, probe.address, verdict, seconds, True), now, lossy=True)
+        assert told == told_then
+        assert reach.due(now, ALL) == []
+        now += INTERVAL

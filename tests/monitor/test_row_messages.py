@@ -56,6 +56,18 @@ def test_a_row_of_the_matrix_is_read():
     assert parse(line) == Links(ID, (), line=line)
 
 
+def test_a_row_says_so_if_its_system_does_not_count_lost_packets():
+    """A row that says nothing of it is of one that does, or of an older program, which has no ``up_s``."""
+    for row, measures in (
+        (Links(ID, (), up_s=5.0), True),
+        (Links(ID, (), up_s=5.0, loss_unmeasured=True), False),
+        (Links(ID, ()), False),
+    ):
+        line = encode_links(row)
+        assert parse(line).measures_loss is measures
+        assert (b"loss" in line) is row.loss_unmeasured
+
+
 def test_a_nodeid_in_upper_case_is_the_same_node_in_a_link_too():
     line = said("links", nodeid=ID, links=[{"nodeid": OTHER.upper()}])
     assert parse(line).links[0]["nodeid"] == OTHER

@@ -51,6 +51,12 @@ def test_elsewhere_there_are_none(pair, monkeypatch):
     """Only Linux has these fields at these places."""
     monkeypatch.setattr(module.sys, "platform", "darwin")
     assert tcp_info(pair[0]) is None
+    assert not module.is_counted.__wrapped__()
+
+
+@on_linux
+def test_whether_there_are_any_is_known_without_a_connection():
+    assert module.is_counted()
 
 
 @on_linux

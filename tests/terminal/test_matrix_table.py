@@ -152,6 +152,16 @@ def test_what_is_unknown_for_too_long_has_a_mark_of_its_own():
     assert RED in "".join(draw(world.view(), 80, colour=True))
 
 
+def test_a_way_that_loses_packets_has_a_mark_in_its_own_direction():
+    world = World(3)
+    assert "*" not in "".join(draw(world.view(), 100))
+    world.rtt[0, 1] = world.rtt[1, 0] = 0.4
+    world.lost[0, 1] = {"loss_pct": 20.0, "loss_segs": 300, "loss_events": 40}
+    shown = cells(world)
+    assert (shown[1, 2], shown[2, 1]) == ("0.4*", "0.4")
+    assert draw(world.view(), 100)[-1].endswith(", * packets lost")
+
+
 def test_no_rows_are_no_matrix():
     assert draw(View([], STALE), 80) == ["no rows: nothing is known"]
 

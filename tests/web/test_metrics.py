@@ -125,6 +125,16 @@ def test_lost_connections_are_counted_by_peer_and_reason_from_zero_on():
     }
 
 
+def test_segments_are_counted_by_peer_where_the_system_counts_them():
+    row, *_ = rows = full_mesh(["a", "b", "c"])
+    nodeid = {one["name"]: one["nodeid"] for one in row.links}
+    counts = {nodeid["c"]: {"sent": 300, "lost": 60}, "forgotten": {"sent": 5, "lost": 5}}
+    families, _ = exposition(rows, segments=counts)
+    assert families["p2p_plain_segments_sent_total"][0] == "counter"
+    assert by_peer(families, "p2p_plain_segments_sent_total") == {"c": 300}
+    assert by_peer(families, "p2p_plain_segments_lost_total") == {"c": 60}
+
+
 def test_the_counters_of_failures_begin_at_zero():
     families, _ = exposition(full_mesh(["a", "b"]), dial_failures={"timeout": 3, "other": 1})
     found = {dict(labels)["reason"]: n for (_, labels), n in families["p2p_plain_dial_failures_total"][1].items()}

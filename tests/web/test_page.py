@@ -153,6 +153,25 @@ def test_what_is_unknown_for_too_long_is_red_and_the_page_says_that_it_is_not_ok
     assert tab.complaints() == []
 
 
+def test_a_way_that_loses_packets_is_marked_and_described(serve, tab):
+    """It is a warning.  Where a system does not count them, the page says that too."""
+    rows = [row._replace(up_s=60.0) for row in full_mesh(["a", "b", "c"])]
+    rows[0].links[0].update(loss_pct=9.8, loss_segs=300, loss_events=25)
+    rows[2] = rows[2]._replace(loss_unmeasured=True)
+    tab.open(url(serve(PageNode(rows))))
+    wait_until(lambda: "0.3*" in cells(tab))
+    assert cells(tab).index("0.3*") == 1 and cells(tab).count("0.3*") == 1
+    titles = tab.run(
+        "Array.prototype.map.call(document.querySelectorAll('#matrix tbody td'),"
+        " function (td) { return td.title; })"
+    )
+    assert "loses 9.8 % of the packets" in titles[1]
+    assert "not measured" not in titles[3] and "lost packets not measured" in titles[6]
+    assert count(tab, "#verdicts li.mild") == 1 and text(tab, "state").startswith("live, ok, ")
+    assert "9.8 %" in text(tab, "peers")
+    assert tab.complaints() == []
+
+
 def test_a_browser_without_event_sources_polls(serve, tab):
     rows = full_mesh(["a", "b", "c"])
     tab.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.EventSource")
