@@ -414,6 +414,12 @@ class AddressBook:
             entry = self._entries.get(address)
             return entry is not None and entry.mine_at is not None
 
+    def is_proven(self, address: Address) -> bool:
+        """Return whether a node was found at ``address``, the last time that anything answered there."""
+        with self._lock:
+            entry = self._entries.get(address)
+            return entry is not None and entry.proven_at is not None
+
     def nodeid_at(self, address: Address) -> Optional[str]:
         """Return the node that was found, or is said to be, at ``address``."""
         with self._lock:

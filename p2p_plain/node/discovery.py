@@ -224,15 +224,14 @@ class Discovery:
             self._order_dial(address)
 
     def dial_more(self, now: float) -> None:
-        """Dial what is due, while there are fewer than half as many peers as fit."""
+        """Dial what is due, while there is room for peers that we dial (``PeerTable.room``)."""
         if not self._book.may_be_due(now):  # nearly always: asked whenever anything has happened
             return
-        occupied = self._table.occupied()
+        room = self._table.room()
         with self._lock:
             if self._stopping:
                 return
-            room = (self._table.max_peers + 1) // 2 - occupied - self._dialing
-            most = min(room, MAX_DIALS - self._dialing)
+            most = min(room, MAX_DIALS) - self._dialing
             if most <= 0:
                 return
             self._dialing += most  # taken before asking the book, so that two threads share it

@@ -130,12 +130,14 @@ class Membership:
             return ()
         self._check(hello)
         now = self._clock()
-        link.peer = peer = Peer(link, hello, now, self._parts.config.max_rate)
+        max_rate, is_known = self._parts.config.max_rate, self._parts.book.is_proven
+        link.peer = peer = Peer(link, hello, now, max_rate, is_known)
         link.state = ADMITTED
         self._expect_pong(peer, now)
         admission = self._table.admit(peer)
         if admission.refusal == "full":
-            detail = "%d peers are as many as fit here" % self._table.max_peers
+            detail = "%d peers fit here, and the last seats are kept for known nodes"
+            detail %= self._table.max_peers
             raise Refused("full", detail, [self._discovery.addresses_for(link, now)])
         if admission.incumbent is not None:
             # Perhaps the old connection is dead and we have not noticed yet: find out.

@@ -7,7 +7,7 @@ of their own, so the rules speak of a ``Link`` only.
 from collections import deque
 
 from ..common.address import Address
-from ..common.typing import TYPE_CHECKING, Deque, NamedTuple, Optional, Sequence, Tuple
+from ..common.typing import TYPE_CHECKING, Callable, Deque, NamedTuple, Optional, Sequence, Tuple
 from .messages import Hello
 from .pace import Pace
 
@@ -167,8 +167,18 @@ class Link:
 class Peer:
     """A node at the other end of a link."""
 
-    def __init__(self, link: Link, hello: Hello, now: float, max_rate: float = 0.0) -> None:
-        """``max_rate`` is how many messages a second the node reads; 0 means no limit."""
+    def __init__(
+        self,
+        link: Link,
+        hello: Hello,
+        now: float,
+        max_rate: float = 0.0,
+        is_known: Callable[[Address], bool] = lambda address: False,
+    ) -> None:
+        """``max_rate`` is how many messages a second the node reads; 0 means no limit.
+
+        ``is_known`` is true for addresses where a node has been found.
+        """
         # Immutable.
         self.link = link
         self.pace = Pace(max_rate, now)
@@ -185,6 +195,8 @@ class Peer:
             self.claimed = Address(link.remote.host, hello.port)
         self.address = self.claimed or link.remote
         """The address that people are shown."""
+        self.known = self.claimed is not None and is_known(self.claimed)
+        """True if a node had been found at its address before it connected."""
         # Guarded by the table's lock.
         self.up = False
         self.advertised = False

@@ -22,6 +22,11 @@ from .peer import HANDSHAKE_TIMEOUT, OUTBOUND, SUPERSEDED, UP, Peer, PeerInfo, i
 TIE_WINDOW = HANDSHAKE_TIMEOUT
 """Seconds from one hello to the other in which two connections may have been dialed at once."""
 
+KEPT_SHARE = 8
+"""One seat of so many is kept from nodes that dial us and that we do not know; half of these seats are
+kept for peers that we dialed.  So strangers from many addresses cannot take every seat and choose whom
+we hear (cf. Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 2015)."""
+
 
 class Admission(NamedTuple):
     """The decision of ``PeerTable.admit``: let in (perhaps instead of ``loser``), or why not."""
@@ -38,6 +43,8 @@ class PeerTable:
         self._nodeid = nodeid
         self.max_peers = max_peers
         """How many seats there are."""
+        self.kept_seats = max_peers // KEPT_SHARE
+        """Seats for peers that we dialed or knew before; strangers get the others."""
         self._clock = clock
         # A Condition is a lock with a bell, for ``wait_for``.  Under it only the lock of ``Events`` is
         # taken: emit() never blocks, and so peer_up and peer_down are reported in the order in which
@@ -52,7 +59,7 @@ class PeerTable:
         self._closed = False
 
     def admit(self, peer: Peer) -> Admission:
-        """Put ``peer`` in unless its node is here already; decide ties.
+        """Put ``peer`` in if a seat is left for it, unless its node is here already; decide ties.
 
         Refusals are ``full``, ``duplicate``, and ``stopping`` after ``admit_nobody_more``.  The winner
         of a tie takes the loser's seat in the same step: no ``peer_down``, no second ``peer_up``.
@@ -62,7 +69,7 @@ class PeerTable:
                 return Admission("stopping")
             old = self._peers.get(peer.nodeid)
             if old is None:
-                if len(self._peers) >= self.max_peers:
+                if not self._has_seat_locked(peer):
                     return Admission("full")
                 self._peers[peer.nodeid] = peer
                 return Admission()
@@ -73,6 +80,18 @@ class PeerTable:
             old.up = False
             old.link.state = SUPERSEDED
             return Admission(loser=old)
+
+    def _has_seat_locked(self, peer: Peer) -> bool:
+        """True if a seat is left for ``peer``: some are kept for those that are no strangers."""
+        if len(self._peers) >= self.max_peers:
+            return False
+        if peer.link.direction == OUTBOUND or not self.kept_seats:
+            return True
+        inbound = [one for one in self._peers.values() if one.link.direction != OUTBOUND]
+        if len(inbound) >= self.max_peers - (self.kept_seats + 1) // 2:
+            return False
+        strangers = sum(not one.known for one in inbound)
+        return peer.known or strangers < self.max_peers - self.kept_seats
 
     def would_lose(self, peer: Peer) -> bool:
         """True if its node is here already by a connection that ``peer`` cannot beat."""
@@ -249,6 +268,14 @@ class PeerTable:
         """Return how many seats are taken, by peers that are up or about to be."""
         with self._lock:
             return len(self._peers)
+
+    def room(self) -> int:
+        """Return how many more peers to dial: to half of the seats, or as many dialed as are kept."""
+        with self._lock:
+            occupied = len(self._peers)
+            dialed = sum(peer.link.direction == OUTBOUND for peer in self._peers.values())
+            kept = min(self.kept_seats - dialed, self.max_peers - occupied)
+            return max((self.max_peers + 1) // 2 - occupied, kept)
 
     def snapshot(self, dials: Mapping[str, Tuple[str, Optional[float]]]) -> List[PeerInfo]:
         """Return a copy for the library's users, the longest connected first.

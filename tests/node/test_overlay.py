@@ -384,6 +384,23 @@ def test_one_peer_cannot_make_us_knock_at_a_whole_street():
     assert all(probe for _, _, probe in node.dials)
 
 
+def test_a_crowd_of_strangers_neither_keeps_out_nor_hides_the_nodes_that_we_know():
+    """They take no more than seven eighths of the seats, whatever they say and however many they are."""
+    world = World(6)
+    nodes = [world.node(number, max_peers=32) for number in range(1, 4)]
+    world.run(5.0)
+    victim, friend = nodes[0], nodes[2]
+    for link in [peer.link for peer in victim.table.up()]:
+        link.end("closed")
+    crowd = [raw_link(victim, new_id(), host="10.0.4.%d" % number) for number in range(1, 101)]
+    assert len([link for link in crowd if link.open]) == 28
+    world.run(10.0)
+    assert friend.nodeid in victim.peers()
+    back = raw_link(victim, new_id(), port=6000, host=friend.address.host)
+    assert back.open
+    assert not raw_link(victim, new_id(), port=6001, host=friend.address.host).open
+
+
 def test_probes_leave_room_for_dials():
     """A hundred peers behind firewalls: their addresses never answer, and nobody waits for it."""
     world = World(14)

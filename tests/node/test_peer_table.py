@@ -31,10 +31,10 @@ def make_table(events, nodeid=MIDDLE_ID, max_peers=10, clock=lambda: 0.0):
     return PeerTable(nodeid, max_peers, clock, events)
 
 
-def make_peer(nodeid, direction="inbound", now=0.0, port=None):
+def make_peer(nodeid, direction="inbound", now=0.0, port=None, known=False):
     remote = Address("10.0.0.1", 5000)
     order = Order(remote) if direction == "outbound" else None
-    return Peer(Link(remote, order), Hello(nodeid, port=port), now)
+    return Peer(Link(remote, order), Hello(nodeid, port=port), now, 0.0, lambda address: known)
 
 
 def test_a_peer_counts_once_it_is_announced_and_no_longer_when_removed(events):
@@ -129,6 +129,39 @@ def test_a_full_table_refuses_inbound_and_outbound_peers(events):
     table.admit(make_peer(new_id()))
     assert table.admit(make_peer(new_id())).refusal == "full"
     assert table.admit(make_peer(new_id(), "outbound")).refusal == "full"
+
+
+def fill(table, direction="inbound", **how):
+    """Admit as many as there is room for; return how many."""
+    count = 0
+    while table.admit(make_peer(new_id(), direction, **how)).refusal is None:
+        count += 1
+    return count
+
+
+def test_strangers_cannot_take_every_seat(events):
+    """However many there are, peers that we dial and nodes that we knew find a seat."""
+    table = make_table(events, max_peers=256)
+    assert fill(table) == 224
+    assert table.room() == 32
+    assert fill(table, known=True, port=6000) == 16
+    assert table.room() == 16
+    assert fill(table, "outbound") == 16
+    assert table.room() <= 0
+
+
+def test_seats_that_friends_have_taken_are_not_kept_twice(events):
+    table = make_table(events, max_peers=16)
+    assert table.room() == 8
+    for _ in range(4):
+        table.admit(make_peer(new_id(), "outbound"))
+    assert fill(table) == 12
+    assert table.room() <= 0
+
+
+@pytest.mark.parametrize("seats", range(1, 8))
+def test_a_small_table_keeps_no_seat(events, seats):
+    assert fill(make_table(events, max_peers=seats)) == seats
 
 
 def test_a_nodeid_that_is_said_again_later_takes_no_place(events):
