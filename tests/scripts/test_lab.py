@@ -282,7 +282,9 @@ def test_firewall_that_forgets_idle_connections_is_named_and_then_they_are_kept_
         r"without traffic \((timed out|closed)\): something on the way forgets idle connections; "
         r"kept busy every [12]\.\d s since$"
     )
-    assert all(re.match(pattern, one) for host in said.values() for one in host["verdicts"])
+    sentences = [one for host in said.values() for one in host["verdicts"]]
+    # On a busy machine a node may run late besides, and says so.
+    assert all(re.match(pattern, one) for one in sentences if "itself slow" not in one), sentences
 
 
 def test_cable_that_is_loose_is_named_as_one_unstable_node():
