@@ -48,6 +48,7 @@ TURNED_AWAY = "turned-away"
 ECHO = "echo"
 NO_PONG = "no-pong"
 GONE = "gone"
+FOREIGN = "foreign"
 
 WHYS = {
     REJECTED: "rejected by a firewall, or no route",
@@ -57,6 +58,7 @@ WHYS = {
     ECHO: "something there sends back what it is sent",
     NO_PONG: "it does not answer pings",
     GONE: "its connection has ended, and nobody knows where to dial it",
+    FOREIGN: "a node of another network answers there",
 }
 """What is known beyond a failure's word, where it is: a row carries the key in ``why``.  Programs of
 other versions may send keys that are not here; those are ignored."""
@@ -69,7 +71,7 @@ def is_silent(failure: str, why: str = "") -> bool:
 
 def is_vacant(failure: str, why: str = "") -> bool:
     """True if the host answered, and the node does not live at that port any more."""
-    return failure == REFUSED or why in (NO_NODE, ECHO)
+    return failure == REFUSED or why in (NO_NODE, ECHO, FOREIGN)
 
 
 def explain(failure: str, why: str = "") -> str:

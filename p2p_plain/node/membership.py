@@ -40,7 +40,7 @@ from threading import Lock
 from ..common.address import Address, is_shareable
 from ..common.counters import Histogram
 from ..common.errors import PeerLeft, PeerMisbehaved, Refused
-from ..common.outcomes import ECHO, OK
+from ..common.outcomes import ECHO, FOREIGN, OK
 from ..common.typing import List, Optional, Tuple
 from . import messages
 from .discovery import Discovery
@@ -161,6 +161,8 @@ class Membership:
         if hello.nodeid == self._myself.nodeid:
             self._found_ourselves(link, hello, target, now)
         link.found_nodeid = hello.nodeid
+        if hello.network != self._myself.network:
+            link.why = FOREIGN
         self._check(hello)
         self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:

@@ -9,7 +9,7 @@ from ..common.counters import Tally
 from ..common.errors import DialFailed, PeerLeft, PeerMisbehaved
 from ..common.events import DEBUG, INFO
 from ..common.outcomes import (
-    HANGS, NO_NODE, OK, RESET, TIMEOUT, TURNED_AWAY, UNKNOWN, WRONG_PEER,
+    FOREIGN, HANGS, NO_NODE, OK, RESET, TIMEOUT, TURNED_AWAY, UNKNOWN, WRONG_PEER,
 )
 from ..common.typing import Optional, Tuple
 from . import messages
@@ -174,6 +174,8 @@ class Overlay:
     def _outcome(self, link: Link, reason: str) -> Tuple[Optional[str], str]:
         """Return what a dial has shown that led to a connection, and why; None if nothing."""
         wanted = None if link.order is None else link.order.wanted
+        if link.why == FOREIGN:
+            return RESET, FOREIGN  # whoever lived there has left our network, without a goodbye
         if link.found_nodeid is not None:
             return (OK if link.found_nodeid == wanted else WRONG_PEER), ""
         if link.said_bye:

@@ -60,9 +60,10 @@ def impostors():
     taken = ["kill h4", "agree down about h4 saying refused" + NAMED]
     for kind, words in ANSWERED.items():
         taken += ["impostor h4 " + kind, "agree down about h4 saying '%s'%s" % (words, NAMED)]
-    # Where another node lives, a node was restarted: in another network, or under another name.
-    for kind in steps.NODE_KINDS:
-        taken += ["impostor h4 " + kind, *HEALED]
+    # Where another node of the network lives, a node was restarted.
+    assert set(steps.NODE_KINDS) == {"stranger", "foreign"}
+    taken += ["impostor h4 foreign", "agree down about h4 saying 'another network'" + NAMED]
+    taken += ["impostor h4 stranger", *HEALED]
     return [*taken, "start h4", *HEALED]
 
 
