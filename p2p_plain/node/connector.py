@@ -128,8 +128,9 @@ class Connector:
             if order is None:
                 return
             try:
+                timeout = DIAL_TIMEOUT if order.timeout is None else order.timeout
                 sock, seconds = dial(
-                    order.address, DIAL_TIMEOUT, self._stopping, self._is_mine, order.mss
+                    order.address, timeout, self._stopping, self._is_mine, order.mss
                 )
             except DialFailed as failure:
                 self._failed(order, failure)

@@ -22,7 +22,8 @@ from collections import OrderedDict, deque
 from threading import Lock
 
 from ..common.address import Address, is_loopback, is_shareable
-from ..common.typing import Deque, Iterable, List, Set, Tuple
+from ..common.outcomes import TIMEOUT
+from ..common.typing import Deque, Iterable, List, Optional, Set, Tuple
 from . import messages
 from .address_book import ENOUGH_PEERS
 from .claims import Claim, Claims
@@ -204,17 +205,22 @@ class Discovery:
             self._dialing -= 1
         self._book.failed(target, now, self._table.occupied(), blame)
 
-    def dial_over(self, end: DialEnd, now: float) -> None:
-        """A dial or probe that should find a certain node has shown what it could."""
+    def dial_over(self, end: DialEnd, now: float, quick: bool = False) -> None:
+        """A dial or probe that should find a certain node has shown what it could.
+
+        The timeout of a ``quick`` one shows nothing: a longer one follows.
+        """
+        late = quick and end.outcome == TIMEOUT
         if end.probe:
-            self._claims.over(Claim(end.nodeid, end.address))
-        self._hooks.dial_ended(end, now)
+            self._claims.over(end.nodeid, end.address, late)
+        if not late:
+            self._hooks.dial_ended(end, now)
         if end.probe:
             self._probe_claims(now)
 
-    def probe(self, address: Address, nodeid: str) -> None:
+    def probe(self, address: Address, nodeid: str, timeout: Optional[float] = None) -> None:
         """Dial ``address`` only to see whether ``nodeid`` answers; ``Hooks.dial_ended`` follows."""
-        self._dial(Order(address, True, nodeid))
+        self._dial(Order(address, True, nodeid, timeout=timeout))
 
     def dial(self, address: Address, now: float) -> None:
         """Dial ``address`` now unless that is under way."""
@@ -251,7 +257,7 @@ class Discovery:
             return
         self._hooks.claimed(peer, address, now)
         if (address, peer.nodeid) not in self._book.proven([peer.nodeid]):
-            self._claims.note(Claim(peer.nodeid, address), now, at_leisure)
+            self._claims.note(Claim(peer.nodeid, address, peer.link.remote.host), now, at_leisure)
             self._probe_claims(now)
 
     def _probe_claims(self, now: float) -> None:
@@ -259,9 +265,9 @@ class Discovery:
             return
         for claim in self._claims.due(now):
             if self._book.knows_as_mine(claim.address):
-                self._claims.over(claim)
+                self._claims.over(claim.nodeid, claim.address)
             else:
-                self.probe(claim.address, claim.nodeid)
+                self.probe(claim.address, claim.nodeid, claim.timeout)
 
     # -- news ---------------------------------------------------------------------------
 

@@ -116,14 +116,14 @@ class Overlay:
     def dial_failed(self, order: Order, failure: DialFailed) -> None:
         """A dial has made no connection.  The thread that tried."""
         now = self._clock()
-        target, probe, wanted, _ = order
+        target, probe, wanted = order.address, order.probe, order.wanted
         reason = failure.outcome
         self.dial_failures.count(reason)
         if wanted is not None:
             # A name that does not resolve, no descriptor left: says nothing about the other end.
             outcome = None if reason == UNKNOWN else reason
             end = DialEnd(wanted, target, outcome, None, probe, failure.why)
-            self.discovery.dial_over(end, now)
+            self.discovery.dial_over(end, now, quick=order.timeout is not None)
         if probe:
             self._events.log(DEBUG, "%s probe: %s %s", target, reason, failure.detail)
             return
@@ -164,11 +164,12 @@ class Overlay:
     def _dial_over(self, link: Link, reason: str, now: float) -> str:
         """Report what our dial has shown, if it was to find a certain node; return the why."""
         assert link.order is not None
-        target, probe, wanted, _ = link.order
+        order = link.order
         outcome, why = self._outcome(link, reason)
-        if wanted is not None:
-            end = DialEnd(wanted, target, outcome, link.connect_seconds, probe, why)
-            self.discovery.dial_over(end, now)
+        if order.wanted is not None:
+            seconds = link.connect_seconds
+            end = DialEnd(order.wanted, order.address, outcome, seconds, order.probe, why)
+            self.discovery.dial_over(end, now, quick=order.timeout is not None)
         return why
 
     def _outcome(self, link: Link, reason: str) -> Tuple[Optional[str], str]:

@@ -52,6 +52,8 @@ class Order(NamedTuple):
     """The nodeid that should be found there, if that is known."""
     mss: Optional[int] = None
     """Most bytes in a segment, both ways, where larger packets are lost; ``None`` for no limit."""
+    timeout: Optional[float] = None
+    """Seconds for the connect, and for both hellos after it; ``None`` for the usual ones."""
 
 
 class Questions:

@@ -86,6 +86,9 @@ class Session(Link):
         self._overlay = overlay
         self._ping_timeout = config.ping_timeout
         self._trace = trace
+        self._greet_timeout = HANDSHAKE_TIMEOUT
+        if order is not None and order.timeout is not None:
+            self._greet_timeout = order.timeout
         self.traffic = Traffic()
         # Reader thread only.
         self._lines = LineSplitter(MAX_FIRST_LINE)
@@ -196,7 +199,7 @@ class Session(Link):
         try:
             if self.direction == OUTBOUND:
                 self.send(self._overlay.first_line(self), urgent=True)
-            self._converse(time.monotonic() + HANDSHAKE_TIMEOUT)
+            self._converse(time.monotonic() + self._greet_timeout)
         except PeerLeft as left:
             reason, detail = left.reason, left.detail
         except Refused as refused:
@@ -204,7 +207,7 @@ class Session(Link):
                 self.send(b"".join(refused.last_words), urgent=True)
             reason, detail, say_bye = refused.reason, refused.detail, True
         except socket.timeout:
-            detail = "the handshake took over %g s" % HANDSHAKE_TIMEOUT
+            detail = "the handshake took over %g s" % self._greet_timeout
             if self.state == GUEST:
                 detail = "nothing was asked for %g s" % GUEST_TIMEOUT
             reason, say_bye = "timeout", True

@@ -384,6 +384,25 @@ def test_one_peer_cannot_make_us_knock_at_a_whole_street():
     assert all(probe for _, _, probe in node.dials)
 
 
+def test_silent_addresses_of_forty_liars_leave_a_newcomers_claim_unproven_for_seconds():
+    """Not for a minute and more, whichever addresses the liars connect from."""
+    world = World(7)
+    node = world.node(1, max_peers=500)
+    honest = world.node(2, bootstrap=[])
+    world.deaf = {world.node(number, bootstrap=[], port=7000) for number in range(100, 105)}
+    for _ in range(40):
+        liar = new_id()
+        link = raw_link(node, liar, host=honest.address.host)
+        for silent in range(100, 105):
+            say(link, msgtype="addr", peers=[["10.0.0.%d:7000" % silent, liar]])
+    world.run(1.0)
+    raw_link(node, honest.nodeid, port=6000, host=honest.address.host)
+    began = world.now
+    while not node.book.proven([honest.nodeid]):
+        world.run(TICK)
+        assert world.now - began < 15.0
+
+
 def test_a_crowd_of_strangers_neither_keeps_out_nor_hides_the_nodes_that_we_know():
     """They take no more than seven eighths of the seats, whatever they say and however many they are."""
     world = World(6)

@@ -65,6 +65,20 @@ def test_a_node_that_we_dial_must_let_us_in_within_the_handshake(make_node, monk
         assert node.peers() == []
 
 
+def test_a_silent_address_that_a_peer_claims_is_given_up_soon(make_node):
+    """It accepts and says nothing; the probe of a claim does not wait for the whole handshake."""
+    node = make_node()
+    with RawListener() as home, RawPeer.dial(node) as peer:
+        peer.become_peer(port=home.port)
+        with home.accept() as probed:
+            began = time.monotonic()
+            assert probed.hear_any()["probe"]
+            probed.hear_to_the_end()
+            assert time.monotonic() - began < 0.5 * session.HANDSHAKE_TIMEOUT
+        with home.accept() as again:  # with more patience
+            assert again.hear_any()["probe"]
+
+
 # -- lines and chunks -------------------------------------------------------------------------
 
 

@@ -145,7 +145,7 @@ class SimulatedNode:
             return
         lost = other is not None and not self.world.reachable(self, other)
         if lost or other in self.world.deaf or (self, other) in self.world.one_way:
-            self.world.later(DIAL_TIMEOUT, self.fail, order, "timeout")
+            self.world.later(order.timeout or DIAL_TIMEOUT, self.fail, order, "timeout")
             return
         if other is None or not other.alive:
             self.fail(order, "refused")
