@@ -179,7 +179,8 @@ class Node(node.Node):
         """Return what was counted since the start.
 
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures`` by
-        reason (probes included), ``inbound_failures`` by reason, ``segments`` (``sent`` and ``lost``) by nodeid, ``lost`` (connections) by nodeid and
+        reason (probes included), ``inbound_failures`` by reason, ``segments`` (``sent`` and ``lost``) by
+        nodeid, ``large_packets`` (true if they arrive) by nodeid, ``lost`` (connections) by nodeid and
         reason, ``dropped`` (broadcasts that a peer was not sent: ``own`` and ``forwarded``), ``pings``
         (``buckets`` of pairs: an upper bound in seconds, and how many round trips took at most that;
         ``sum`` in seconds, ``count``), ``uptime_seconds``, ``lag_seconds`` (how late the node itself
@@ -195,6 +196,7 @@ class Node(node.Node):
             "dial_failures": overlay.dial_failures.counts(),
             "lost": self._survey.losses.counts(),
             "segments": self._survey.packet_loss.counts(),
+            "large_packets": self._survey.holes.passing(),
             "inbound_failures": overlay.membership.failures.inbound.counts(),
             "dropped": overlay.talk.dropped.counts(),
             "pings": {"buckets": buckets, "sum": total, "count": count},

@@ -9,7 +9,7 @@ from collections import deque
 
 from ..common.address import Address
 from ..common.escape import printable
-from ..common.outcomes import FAILURES, IN_WORDS, UNKNOWN
+from ..common.outcomes import FAILURES, IN_WORDS, LARGE_LOST, OK, UNKNOWN
 from ..common.typing import Any, Callable, Deque, Dict, List, NamedTuple, Optional
 from ..common.words import column_duration, column_ms, count_of, duration, natural, percent
 from ..monitor.judge import Judgement
@@ -120,6 +120,11 @@ def _name_of(link: Dict[str, Any]) -> str:
     return str(link.get("name") or link["nodeid"][:SHORT_ID])
 
 
+def _dial_of(link: Dict[str, Any]) -> str:
+    dial = link.get("dial", UNKNOWN)
+    return LARGE_LOST if dial == OK and link.get("big") == "lost" else IN_WORDS[dial]
+
+
 def _text(value: str) -> str:
     return printable(value, 64)
 
@@ -128,7 +133,7 @@ COLUMNS = (
     Column("name", "NAME", _name_of, _text),
     Column("address", "ADDRESS", lambda link: link.get("address", ""), _text),
     Column("direction", "DIR", lambda link: link.get("direction", "none"), _DIRECTIONS.__getitem__),
-    Column("dial", "DIAL", lambda link: link.get("dial", UNKNOWN), IN_WORDS.__getitem__),
+    Column("dial", "DIAL", _dial_of, str),
     Column("last", "LAST/ms", lambda link: link.get("rtt_ms"), column_ms, True),
     Column("p50", "P50", lambda link: link.get("rtt_p50_ms"), column_ms, True),
     Column("worst", "WORST", lambda link: link.get("rtt_max_ms"), column_ms, True),
@@ -136,6 +141,8 @@ COLUMNS = (
     Column(LOSS, "LOSS", lambda link: link.get("loss_pct"), lambda pct: percent(pct) if pct else "-", True),
     Column("up", "UP", lambda link: link.get("up_s"), column_duration, True),
 )
+
+_FAILED = frozenset([LARGE_LOST] + [IN_WORDS[dial] for dial in FAILURES])
 
 DROPPED_FIRST = ("jitter", "up", "address", "direction", "p50", "worst")
 """Columns that are dropped when the terminal is narrow, in this order."""
@@ -243,7 +250,7 @@ def _table(known: Known, chosen: Chosen, columns: int, colour: bool, encoding: s
     for number, link in enumerate(links):
         parts = []
         for c in shown:
-            failed = c.key == "dial" and link.get("dial") in FAILURES
+            failed = c.key == "dial" and _dial_of(link) in _FAILED
             part = fit(cells[c.key][number], widths[c.key], c.right)
             parts.append(paint(part, RED if failed else "", colour))
         samples = known.samples.get(link["nodeid"])

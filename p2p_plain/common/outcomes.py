@@ -40,6 +40,10 @@ MEANINGS = {
 MARKS = {TIMEOUT: "!T", REFUSED: "!R", UNREACHABLE: "!U", RESET: "!X", WRONG_PEER: "!X"}
 """A failure in a cell of the matrix: two ASCII characters."""
 
+LARGE_LOST = "large lost"
+LARGE_LOST_MARK = "!M"
+"""The same for a way on which dials succeed and large packets are lost; M is for MTU."""
+
 
 REJECTED = "rejected"
 HANGS = "hangs"

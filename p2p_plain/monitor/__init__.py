@@ -7,6 +7,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``reach``         dials each known node again and again: which ones can be dialed now?
     ``train``         has some probes send more than a hello, so that lost packets show
     ``packet_loss``   how many packets are lost on the way to each node
+    ``holes``         has them end with a large ping, and finds the size from which on all is lost
     ``losses``        remembers which connections broke, and keeps idle ones busy
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe
@@ -20,6 +21,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``summary``       the network in one line
     ``outages``       verdicts on nodes that are down or cut off, and on splits
     ``blockages``     verdicts on dials that fail between live nodes
+    ``hole_verdicts`` verdicts on paths where large packets are lost
     ``stability``     verdicts on connections that keep breaking
     ``lossy``         verdicts on paths that lose packets
     ``slowness``      verdicts on slow and late nodes, and on slow pairs

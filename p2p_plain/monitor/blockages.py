@@ -81,7 +81,7 @@ def _nodes(view: View, failed: Failures, known: _Known) -> List[Verdict]:
         for nodeid, pairs in pairs_of.items()
         if len(pairs) > 1 and pairs <= failed.keys()
     }
-    _drop_needless(causes)
+    drop_needless(causes)
     found = []
     for kind, nodeid in sorted(causes, key=lambda cause: (-len(causes[cause]), cause)):
         dials = [failed[pair] for pair in causes[kind, nodeid]]
@@ -108,7 +108,7 @@ def _nodes(view: View, failed: Failures, known: _Known) -> List[Verdict]:
     return found
 
 
-def _drop_needless(causes: Dict[Cause, Set[Pair]]) -> None:
+def drop_needless(causes: Dict[Cause, Set[Pair]]) -> None:
     """Remove each cause whose failures the other causes explain without it.
 
     If a, b and c can all dial nobody, then nobody can dial d, but nothing is wrong with d.  Two
@@ -144,7 +144,7 @@ def _groups(view: View, failed: Failures, known: _Known) -> List[Verdict]:
     """
     found = []
     for _ in range(MOST_GROUPS):
-        sources, targets = _largest_group(failed)
+        sources, targets = largest_group(failed)
         if len(sources) * len(targets) < 3:
             break
         pairs = {(s, t) for s in sources for t in targets}
@@ -177,7 +177,7 @@ def _group_text(
     return "%s -> %s: every dial fails (%s)%s" % (left, right, outcomes, other_way)
 
 
-def _largest_group(failed: Failures) -> Tuple[Set[str], Set[str]]:
+def largest_group(failed: Failures) -> Tuple[Set[str], Set[str]]:
     """Return sources and targets between which all dials failed: as many pairs as can be found.
 
     Finding the very largest is a hard problem.  Beginning with the eight sources and the eight

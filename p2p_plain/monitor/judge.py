@@ -12,6 +12,7 @@ from ..common.words import ago
 from . import lossy, outages, slowness, stability
 from .blockages import blockages
 from .gaps import verdicts_on_gaps
+from .hole_verdicts import holes
 from .row_messages import Links
 from .summary import Summary, summarize
 from .verdict import HARMLESS, KINDS, Failures, Kind, Verdict, names_of
@@ -59,6 +60,7 @@ def judge(view: View, summary: Summary) -> List[Verdict]:
     found += outages.separate_parts(view, failed)
     found += blockages(view, failed)
     found += _nothing_known(view, summary) or verdicts_on_gaps(view, summary.gaps.overdue)
+    found += holes(view)
     found += stability.unstable(view, found)
     found += lossy.lossy_paths(view)
     found += slowness.slow_nodes_and_pairs(view)

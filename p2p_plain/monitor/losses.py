@@ -157,6 +157,15 @@ class Losses:
             node = self._nodes.get(nodeid)
             return node.pace if node is not None and node.pace < self._ping_interval else None
 
+    def explained(self, nodeid: str) -> None:
+        """Do not hold losses against a node any more that had a cause of their own.  They stay counted."""
+        with self._lock:
+            node = self._nodes.get(nodeid)
+            if node is not None:
+                node.losses.clear()
+                node.alike.clear()
+                node.pattern = None
+
     def forget(self, nodeid: str) -> None:
         """Drop a node that has left for good."""
         with self._lock:

@@ -279,6 +279,13 @@ class Reach:
                 met.round = [address for address in met.round if address in new]
                 met.addresses = new[:CLAIMS_A_PEER]
 
+    def soon(self, nodeid: str, at: float) -> None:
+        """Probe a node again at that time, if not sooner."""
+        with self._lock:
+            met = self._met.get(nodeid)
+            if met is not None:
+                met.next_probe_at = min(met.next_probe_at, at)
+
     def last_heard(self, nodeid: str, at: float) -> None:
         """Note that a node was alive at that time."""
         with self._lock:

@@ -106,6 +106,7 @@ DIRECTIONS = frozenset(("outbound", "inbound", "none"))
 _NUMBERS = (
     "rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "dial_ms", "up_s",
     "lost", "lost_every_s", "lost_quiet_s", "busy_s", "loss_pct", "loss_segs", "loss_events",
+    "big_passed", "big_lost", "back_passed", "back_lost",
 )
 
 _OF_ROW = (
@@ -115,7 +116,9 @@ _OF_ROW = (
 HEARSAY = ("name", "address", "why")
 """Fields of a link that may be the words of the node at its other end."""
 
-LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial", "why", "lost_why") + _NUMBERS
+_WORDS = ("why", "lost_why", "big", "back")
+
+LINK_FIELDS = ("nodeid", "name", "address", "direction", "dial") + _WORDS + _NUMBERS
 
 
 def encode_links(row: Links) -> bytes:
@@ -242,9 +245,8 @@ _CHECKS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "address": (lambda value: isinstance(value, str) and _is_address(value), '"ip:port"'),
     "direction": _one_of(DIRECTIONS),
     "dial": _one_of(OUTCOMES),
-    "why": (is_name, "printable"),
-    "lost_why": (is_name, "printable"),
 }
+_CHECKS.update(dict.fromkeys(_WORDS, (is_name, "printable")))
 _CHECKS.update(dict.fromkeys(_NUMBERS, (_is_measured, "a number of 0 or more")))
 """What is checked of each field of a link, and how an error describes it.  Others are ignored."""
 

@@ -87,7 +87,9 @@ def _lost_lately(view: View, graver: List[Verdict]) -> Pairs:
     return {
         pair: _put_together(links)
         for pair, links in ends.items()
-        if (view.connected(*pair) or not is_split) and not view.is_lossy(*pair)
+        if (view.connected(*pair) or not is_split)
+        and not view.is_lossy(*pair)
+        and not view.has_hole(*pair)
     }
 
 

@@ -23,6 +23,7 @@ from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
 from ..node.tcp_info import is_counted
 from ..node.peer import UP, Link, Peer, PeerInfo, Questions, in_ms
+from .holes import STUCK, Climb, Holes
 from .losses import LOST_SYN, NOT_LOST, Losses
 from .packet_loss import PacketLoss
 from .reach import Reach
@@ -44,7 +45,10 @@ READ_A_TICK = 4
 """Rows that the pinger reads in one tick: as many as come in one (``ROWS_A_SECOND``)."""
 
 LOOK_EVERY = 1.0
-"""Seconds from one look at which nodes exist that we have not met to the next."""
+"""Seconds from one look at which nodes exist that we have not met, or at stuck connections, to the next."""
+
+AGAIN_AFTER = 1.0
+"""Seconds until the next probe of a node of which something is found out step by step."""
 
 LOOK_BACK_EVERY = 1.0
 """Seconds from one search for nodes that were replaced to the next."""
@@ -64,6 +68,7 @@ class Survey(Hooks):
         self.reach = Reach(config.probe_interval, rng, events.emit)
         self.losses = Losses(config.ping_interval, config.ping_timeout, clock())
         self.packet_loss = PacketLoss()
+        self.holes = Holes()
         self._trains = Trains(rng)
         self._events = events
         self._config = config
@@ -71,7 +76,7 @@ class Survey(Hooks):
         self._rng = rng
         # The pinger's thread only.
         self._ask_at = clock() + config.ping_interval
-        self._look_at = clock()
+        self._look_at = self._stuck_at = clock()
         self._look_back_at = clock()
         self._row_at = clock()
         self._row_changes = 0
@@ -144,8 +149,13 @@ class Survey(Hooks):
             self.reach.last_heard(peer.nodeid, peer.last_pong_at or peer.greeted_at)
             # If the other end has said bye, it has dropped us.
             dropped = reason == "timeout" and not peer.link.said_bye
-            if dropped and self._table.holder(peer.nodeid) is None:
+            explained = self.holes.known(peer.nodeid)
+            if dropped and not explained and self._table.holder(peer.nodeid) is None:
                 self.reach.silent(peer.nodeid)
+            if dropped:
+                self.holes.suspect(peer.nodeid)
+            if self._is_stuck(peer):
+                peer.link.end_with_reset()  # our bye would not get through
             if not self._discovery.stopping():
                 self._count_loss(peer, reason, now)
 
@@ -171,15 +181,22 @@ class Survey(Hooks):
             return None
         if info.sent_again > info.duplicates:
             self.packet_loss.suspect(nodeid, seen=True)  # a SYN, or the hello
-        if not self._trains.begin(nodeid, self.packet_loss.looks_wrong(nodeid)):
+        wrong = self.packet_loss.looks_wrong(nodeid) or self.holes.in_doubt(nodeid)
+        if not self._trains.begin(nodeid, wrong):
             return None
         train = Train(nodeid)
-        return InTurn([train], lambda: self._train_over(train.report))
+        climb = Climb(train, self.holes.begin(nodeid))
+        return InTurn([train, climb], lambda: self._asked(train.report, climb))
+
+    def mss(self, nodeid: str) -> Optional[int]:
+        """Have connections through a hole live."""
+        return self.holes.mss(nodeid)
 
     def ticked(self, now: float) -> None:
         """Look for nodes, probe what is due, ask for rows, send our own.  The pinger's thread."""
         self._read_changed(now)
         self._look_around(now)
+        self._look_for_the_stuck(now)
         self.losses.ticked(now)
         self.packet_loss.look_at(self._table.up())
         self._probe(now)
@@ -209,7 +226,7 @@ class Survey(Hooks):
             link = {field: getattr(peer, field) for field in _OF_PEER}
             link["up_s"] = round(peer.up_seconds, 1)
             link["why"] = found.why if found is not None else ""
-            link.update(self.losses.about(peer.nodeid, now), **self.packet_loss.about(peer.nodeid))
+            link.update(self._about(peer.nodeid, now))
             if found is not None and found.dial == OK and found.address is not None:
                 link["address"] = str(found.address)  # where others should look for it
             if "%" in link["address"]:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
@@ -225,8 +242,7 @@ class Survey(Hooks):
                     "direction": "none",
                     "dial": met.dial,
                     "why": met.why,
-                    **self.losses.about(nodeid, now),
-                    **self.packet_loss.about(nodeid),
+                    **self._about(nodeid, now),
                 }
             )
         return Links(
@@ -268,10 +284,23 @@ class Survey(Hooks):
 
     # -- inside ---------------------------------------------------------------------------
 
-    def _train_over(self, report: Report) -> None:
-        """Take what a train has seen.  The reader thread of its link."""
+    def _asked(self, report: Report, climb: Climb) -> None:
+        """Take what a probe that asked more has seen.  The reader thread of its link."""
         self._trains.end()
         self.packet_loss.train(report)
+        was_known = self.holes.known(report.nodeid)
+        if self.holes.end(report.nodeid, climb.result):
+            self.reach.soon(report.nodeid, self._clock() + AGAIN_AFTER)
+        if self.holes.known(report.nodeid) != was_known:
+            self.losses.explained(report.nodeid)
+
+    def _about(self, nodeid: str, now: float) -> Dict[str, Any]:
+        """Return the fields of a link that say what is wrong; mostly none."""
+        return {
+            **self.losses.about(nodeid, now),
+            **self.packet_loss.about(nodeid),
+            **self.holes.about(nodeid),
+        }
 
     def _read(self, row: Row) -> Optional[Links]:
         """Return a kept row as an object; if its author broke a rule, drop it, and that peer."""
@@ -310,6 +339,7 @@ class Survey(Hooks):
         self.reach.forget(nodeid)
         self.losses.forget(nodeid)
         self.packet_loss.forget(nodeid)
+        self.holes.forget(nodeid)
 
     def _ignore(self, nodeid: str, until: float) -> None:
         with self._lock:
@@ -322,6 +352,27 @@ class Survey(Hooks):
         with self._lock:
             gone = dict(self._gone)
         return unmet_nodes(rows, self._table.nodeids(), self._nodeid, gone)
+
+    def _look_for_the_stuck(self, now: float) -> None:
+        """Find out why connections are stuck.  If it is a hole, the next one will have smaller segments.
+
+        A ping would show it too, but a minute later.
+        """
+        if now < self._stuck_at:
+            return
+        self._stuck_at = now + LOOK_EVERY
+        for peer in self._table.up():
+            if not self._is_stuck(peer):
+                continue
+            if self.holes.known(peer.nodeid):
+                peer.link.close("timeout", "large packets do not get through")
+            elif self.holes.suspect(peer.nodeid):
+                self.reach.soon(peer.nodeid, now)
+
+    def _is_stuck(self, peer: Peer) -> bool:
+        """True if the kernel sends what we said again and again, and nothing acknowledges it."""
+        info = peer.link.tcp_info()
+        return info is not None and info.stalled >= STUCK
 
     def _look_around(self, now: float) -> None:
         """Find out which nodes exist that we have not met, and where they are."""
@@ -447,7 +498,8 @@ class Survey(Hooks):
 
     def _send_row(self, now: float) -> None:
         """Send our row to everyone each ``ping_interval``, and a second after a change in it."""
-        changes = self._table.changes() + self.reach.changes() + self.packet_loss.changes()
+        changes = self._table.changes() + self.reach.changes()
+        changes += self.packet_loss.changes() + self.holes.changes()
         interval = self._config.ping_interval
         if changes != self._row_changes:
             interval = min(interval, ROW_AFTER_CHANGE)

@@ -26,6 +26,7 @@ class Kind:
     OUTBOUND_BLOCKED = "outbound-blocked"
     GROUP = "group"
     PAIR = "pair"
+    HOLE = "hole"
     UNSTABLE = "unstable"
     UNKNOWN = "unknown"
     LOSS = "loss"
@@ -47,8 +48,8 @@ class Verdict(NamedTuple):
     kind: str
     """One of ``Kind``."""
     nodes: Tuple[str, ...]
-    """Nodeids: for ``split``, ``group``, ``pair``, ``unstable`` and ``loss`` all that take part, else the
-    ones at fault."""
+    """Nodeids: for ``split``, ``group``, ``pair``, ``hole``, ``unstable`` and ``loss`` all that take part,
+    else the ones at fault."""
     text: str
 
     def as_dict(self) -> Dict[str, Any]:

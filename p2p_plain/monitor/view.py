@@ -52,6 +52,7 @@ from ..common.typing import (
     Any, Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple,
 )
 from ..common.words import natural
+from .holes import BACK, THERE
 from .labels import make_labels
 from .restarts import Life, find_replaced
 from .row_messages import LATE_MS, MAX_LINKS, Links, is_connected
@@ -75,6 +76,9 @@ own rows hold."""
 
 HARMFUL_LOSS = 5.0
 """How many of a hundred packets must be lost to explain slow round trips and broken connections."""
+
+MAX_PACKET = 65535
+"""Bytes; there are no larger packets."""
 
 
 class State:
@@ -118,6 +122,8 @@ class Direction(NamedTuple):
     """How many of a hundred packets from source to target are lost; 0 where no loss is known."""
     loss_segs: float = 0.0
     """Of how many that was measured."""
+    hole: Optional[int] = None
+    """Bytes of the largest packet that passes, 0 if that is unknown; ``None`` if large ones do, too."""
 
 
 class View:
@@ -197,6 +203,11 @@ class View:
     def is_lossy(self, a: str, b: str) -> bool:
         """True if so much is lost between the two that round trips and connections suffer."""
         return max(self.loss_pct(a, b), self.loss_pct(b, a)) >= HARMFUL_LOSS
+
+    def has_hole(self, a: str, b: str) -> bool:
+        """True if large packets are lost between the two, either way."""
+        ways = (self.directions.get((a, b)), self.directions.get((b, a)))
+        return any(way is not None and way.hole is not None for way in ways)
 
     def why(self, pair: Pair) -> str:
         """Return what more is known of a failed dial: see ``Direction.why``."""
@@ -422,7 +433,18 @@ class View:
                 if known.dial == UNKNOWN and self.connected(source, target):
                     found[source, target] = known._replace(state=State.UP, connected=True)
         self._add_loss(found)
+        self._add_holes(found)
         return found
+
+    def _add_holes(self, found: Dict[Pair, Direction]) -> None:
+        """Add what either end has measured.  Of two sizes that have passed, the larger one counts."""
+        for source in self.current - self.late.keys():
+            for target, entry in self._entries[source].items():
+                for pair, hole in ((source, target), entry.hole), ((target, source), entry.hole_back):
+                    known = found.get(pair)
+                    if hole is None or known is None or known.state == State.DOWN or target in self.late:
+                        continue
+                    found[pair] = known._replace(hole=max(hole, known.hole or 0))
 
     def _add_loss(self, found: Dict[Pair, Direction]) -> None:
         for source in self.current:
@@ -466,6 +488,13 @@ def _stale_after(row: Links, ours: float, least: float) -> float:
     return min(max(row.stale_after, least), max(ours, MOST_STALE_AFTER))
 
 
+def _hole(link: Dict[str, Any], field: str) -> Optional[int]:
+    """Return what a link says of one way; see ``Direction.hole``."""
+    if link.get(field) != "lost":
+        return None
+    return int(min(link.get(field + "_passed") or 0, MAX_PACKET))
+
+
 class _Entry:
     """One link of a row, with a default for each field that is missing."""
 
@@ -484,3 +513,4 @@ class _Entry:
         self.jitter_ms: float = link.get("jitter_ms") or 0.0
         self.loss_pct: float = min(link.get("loss_pct") or 0.0, 100.0)
         self.loss_segs: float = link.get("loss_segs") or 0.0
+        self.hole, self.hole_back = _hole(link, THERE), _hole(link, BACK)

@@ -13,6 +13,7 @@ The cell in row a and column b describes the direction a -> b:
 ``!T``    a's last dial of b timed out (or another mark of ``common.outcomes``), **even
           if** a connection stands: once that breaks, a cannot make another.  It says
           nothing about b -> a, which has its own cell
+``!M``    small packets get from a to b, and large ones are lost
 ``ok``    a can dial b, and there is no round trip (no connection, or none measured)
 ``?``     unknown: no connection and no dial, or a's row is stale, or a itself runs late
           and blames b
@@ -24,7 +25,7 @@ All marks are ASCII; colour only repeats what they say.  Names come from strange
 escaped, and cut with ``~`` where they do not fit.
 """
 
-from ..common.outcomes import IN_WORDS, MARKS
+from ..common.outcomes import IN_WORDS, LARGE_LOST_MARK, MARKS
 from ..common.typing import Dict, List, NamedTuple
 from ..common.words import ago, brief_ms
 from ..monitor.slowness import is_slow
@@ -39,6 +40,7 @@ _LEGEND: Dict[str, str] = {
     mark: " or ".join(IN_WORDS[dial] for dial in MARKS if MARKS[dial] == mark)
     for mark in MARKS.values()
 }
+_LEGEND[LARGE_LOST_MARK] = "large packets lost"
 _LEGEND.update(
     {"ok": "can be dialed", "?": "stale or unknown", "!?": "unknown for too long", "-": "itself"}
 )
@@ -117,6 +119,8 @@ def _cell(view: View, summary: Summary, source: str, target: str) -> Cell:
         return Cell("?", FAINT)
     if direction.state == State.DOWN:
         return Cell(MARKS[direction.dial], RED)
+    if direction.hole is not None:
+        return Cell(LARGE_LOST_MARK, RED)
     colour = GREEN if direction.state == State.UP else ""
     if direction.p50_ms is not None:
         slow = is_slow(direction.p50_ms, summary.p50_ms or 0.0)

@@ -55,6 +55,7 @@ def exposition(
     _peers(text, seen.rows[0])
     _losses(text, seen.rows[0], counters["lost"])
     _segments(text, seen.rows[0], counters["segments"])
+    _large_packets(text, seen.rows[0], counters["large_packets"])
     _round_trips(text, counters["pings"])
     help = "1 if all is well, as the verdicts say; 0 if anything is broken, or unknown for too long."
     gauge("network_ok", help, ({}, int(seen.ok)))
@@ -184,6 +185,13 @@ def _segments(text: "_Text", row: Links, counts: Mapping[str, Mapping[str, int]]
     ):
         samples = (({"peer": name}, counts[nodeid][what]) for name, nodeid in known)
         text.counter("segments_%s_total" % what, help, *samples)
+
+
+def _large_packets(text: "_Text", row: Links, passing: Mapping[str, bool]) -> None:
+    label = peer_labels(row.links)
+    known = sorted((label[nodeid], nodeid) for nodeid in passing if nodeid in label)
+    samples = (({"peer": name}, int(passing[nodeid])) for name, nodeid in known)
+    text.gauge("peer_large_packets_ok", "1 if large packets reached the peer, 0 if they were lost.", *samples)
 
 
 def _round_trips(text: "_Text", pings: Mapping[str, Any]) -> None:

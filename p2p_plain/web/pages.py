@@ -16,7 +16,7 @@ from http import HTTPStatus
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr, is_ip, is_loopback, parse
-from ..common.outcomes import FAILURES, IN_WORDS, MARKS, OK, WHYS
+from ..common.outcomes import FAILURES, IN_WORDS, LARGE_LOST_MARK, MARKS, OK, WHYS
 from ..common.threads import Crew
 from ..common.typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 from ..monitor.judge import Judgement
@@ -200,7 +200,7 @@ def _cells(seen: Judgement, shown: List[str]) -> List[List[Optional[List[Any]]]]
     """Return the matrix for the page: ``[mark, connection, p50, worst, connect time, loss]`` or ``None``.
 
     ``mark`` is ``ok``, ``?``, ``!?`` (unknown for too long), ``in`` (connected, and not dialed yet),
-    or that of a failure.
+    ``!M`` (large packets are lost), or that of a failed dial.
     ``connection`` is 0 without one, 1 if the source dialed it, 2 if the target did.  Times are in
     milliseconds.  ``loss`` is in percent, and missing where there is none.  Lists, not objects, because a hundred nodes have ten thousand cells.
     """
@@ -229,6 +229,8 @@ def _cell(
     measured = direction.p50_ms is not None
     if direction.state == State.DOWN:
         mark = MARKS[direction.dial]
+    elif direction.hole is not None:
+        mark = LARGE_LOST_MARK
     elif direction.state == State.UP:
         mark = "ok"
     elif measured and direction.dial not in MARKS and not overdue:

@@ -127,6 +127,14 @@ def test_the_loss_of_packets_has_a_column_only_where_there_is_some():
     assert any(line == "node-01 -> node-02 loses 9.8 %" for line in shown)
 
 
+def test_a_way_on_which_large_packets_are_lost_is_no_ok():
+    rows = mesh(3)
+    rows[0]["links"][0].update(big="lost", big_passed=1400, big_lost=1401)
+    shown = drawn(state_of(rows), columns=120)
+    assert " large lost " in shown[3] and " ok " in shown[4]
+    assert any(line.startswith("packets over 1,400 bytes do not pass") for line in shown)
+
+
 def test_a_narrow_picture_drops_columns_but_never_the_dial():
     rows = mesh(3)
     rows[0]["links"][1]["dial"] = "refused"

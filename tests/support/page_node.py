@@ -64,6 +64,7 @@ class PageNode:
             "inbound_failures": {"closed": 5},
             "lost": {},
             "segments": {},
+            "large_packets": {},
             "dropped": {"forwarded": 3},
             "pings": {"buckets": [(0.0005, 5), (0.001, 6)], "sum": 0.0125, "count": 7},
             "uptime_seconds": 12.5,

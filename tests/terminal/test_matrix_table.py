@@ -162,6 +162,15 @@ def test_a_way_that_loses_packets_has_a_mark_in_its_own_direction():
     assert draw(world.view(), 100)[-1].endswith(", * packets lost")
 
 
+def test_a_way_on_which_large_packets_are_lost_is_marked():
+    """Like a failed dial: connections break there."""
+    world = World(3)
+    world.lost[0, 1] = {"big": "lost", "big_passed": 1400}
+    shown = cells(world)
+    assert shown[1, 2] == "!M" and shown[2, 1] != "!M"
+    assert "!M large packets lost" in "".join(draw(world.view(), 100))
+
+
 def test_no_rows_are_no_matrix():
     assert draw(View([], STALE), 80) == ["no rows: nothing is known"]
 

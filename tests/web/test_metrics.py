@@ -224,3 +224,10 @@ def test_the_process_has_the_standard_metrics():
         assert found["process_open_fds"] >= 3
         assert found["process_resident_memory_bytes"] > 2 ** 20
         assert 1.4e9 < found["process_start_time_seconds"] < 1e10
+
+
+def test_large_packets_are_ok_or_not_by_peer():
+    row, *_ = rows = full_mesh(["a", "b", "c", "d"])
+    nodeid = {one["name"]: one["nodeid"] for one in row.links}
+    families, _ = exposition(rows, large_packets={nodeid["c"]: True, nodeid["d"]: False, "forgotten": True})
+    assert by_peer(families, "p2p_plain_peer_large_packets_ok") == {"c": 1, "d": 0}

@@ -172,6 +172,18 @@ def test_a_way_that_loses_packets_is_marked_and_described(serve, tab):
     assert tab.complaints() == []
 
 
+def test_a_way_on_which_large_packets_are_lost_is_a_failure(serve, tab):
+    rows = full_mesh(["a", "b", "c"])
+    rows[0].links[0].update(big="lost", big_passed=1400, big_lost=1401)
+    tab.open(url(serve(PageNode(rows))))
+    wait_until(lambda: "!M" in cells(tab))
+    assert cells(tab).index("!M") == 1 and cells(tab).count("!M") == 1
+    assert "1,400 bytes do not pass a \u2192 b" in text(tab, "verdicts").replace("->", "\u2192")
+    assert not text(tab, "state").startswith("live, ok")
+    assert "large packets lost" in text(tab, "peers")
+    assert tab.complaints() == []
+
+
 def test_a_browser_without_event_sources_polls(serve, tab):
     rows = full_mesh(["a", "b", "c"])
     tab.call("Page.addScriptToEvaluateOnNewDocument", source="delete window.EventSource")
