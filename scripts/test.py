@@ -36,6 +36,7 @@ OLDEST = (3, 6)
 SLOWEST = [
     "tests/scripts/test_lab.py",
     "tests/scripts/test_lab_faults.py",
+    "tests/scripts/test_lab_paths.py",
     "tests/scripts/test_bench.py",
     "tests/scripts/test_fuzz.py",
     "tests/scripts/test_lessons.py",

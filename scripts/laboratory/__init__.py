@@ -8,8 +8,9 @@ in this order:
 ``private_world``  moves the program into namespaces of its own
 ``events``         what nodes report, and patterns for it
 ``node``           one process of p2p_plain
-``slow_line``      a program that carries frames as slowly as a modem
+``slow_line``      a program that carries frames as late as a modem or a poor radio link
 ``network``        switches, cables, firewalls, hosts and the router
+``losses``         packets that the network loses
 ``impostor``       a program that takes the place of a node
 ``peering``        compares the peers that nodes have with those that the network allows
 ``questions``      a program that asks the node on its host, in all ways

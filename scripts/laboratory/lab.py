@@ -12,6 +12,7 @@ from .errors import Failed, WrongUsage
 from .events import Record, Wanted
 from .impostor import PROGRAM
 from .journal import Journal
+from .losses import Losses
 from .network import (
     BETWEEN,
     FAR,
@@ -23,6 +24,7 @@ from .network import (
     Router,
     bits_a_second,
     build_switches,
+    delays,
 )
 from .node import PAGE_PORT, ROOT, Node, Program
 from .steps import NOBODY, NODE_KINDS, step
@@ -87,6 +89,7 @@ class Lab:
         self.hosts = {device.name: device for device in made if isinstance(device, Host)}
         if far:
             self.hosts[BETWEEN].join_far(ipv6_only)
+        self._losses = Losses(self.hosts)
         self.journal = Journal(show)
 
     def __enter__(self) -> "Lab":
@@ -105,7 +108,7 @@ class Lab:
         for host in self.hosts.values():
             for program in filter(None, (host.node, host.impostor)):
                 program.kill()
-            host.widen()
+            host.end_slow_line()
 
     # -- waiting and looking --------------------------------------------------------------
 
@@ -171,29 +174,36 @@ class Lab:
             table = peering.table(self.hosts)
         self.journal.report(result="show", table=table)
 
+    @step("HOST PROGRAM [OPTION ...]", changes=False)
+    def run(self, name: str, program: str, *options: str) -> None:
+        """Run any program on a host, and show what it prints."""
+        code, said = self._run(name, program, *options)
+        self.journal.report(result="run", said=said.rstrip("\n"), code=code)
+
     @step("HOST COMMAND [OPTION ...]", changes=False)
     def ask(self, name: str, command: str, *options: str) -> None:
         """Run ping, matrix or check on a host, or get a /path."""
         if command.startswith("/"):
             ((code, said),) = self._answers([name], [command])[name].values()
         else:
-            code, said = self._run(name, command, *options)
+            words = [*self._program(name).words, command, self.hosts[name].listens_at()]
+            code, said = self._run(name, *words, "--network", NETWORK, *options)
         self.journal.report(result="ask", said=said.rstrip("\n"), code=code)
 
-    def _run(self, name: str, command: str, *options: str) -> Tuple[int, str]:
-        program = self._program(name)
-        words = [command, self.hosts[name].listens_at(), "--network", NETWORK, *options]
+    def _run(self, name: str, *command: str) -> Tuple[int, str]:
+        """Return the exit code and the output."""
         try:
             done = subprocess.run(
-                ["ip", "netns", "exec", name, *program.words, *words],
-                cwd=program.folder,
+                ["ip", "netns", "exec", name, *command],
+                cwd=self._program(name).folder,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 timeout=ASK_PATIENCE,
             )
         except subprocess.TimeoutExpired:
-            raise Failed("%s on %s took over %g s" % (command, name, ASK_PATIENCE)) from None
+            text = " ".join(command)
+            raise Failed("%s on %s took over %g s" % (text, name, ASK_PATIENCE)) from None
         return done.returncode, done.stdout.decode("utf-8", "replace")
 
     def _answers(self, names: Iterable[str], questions: Iterable[str]) -> Dict[str, Answers]:
@@ -300,13 +310,41 @@ class Lab:
     @step("HOST RATE")
     def narrow(self, name: str, rate: str) -> None:
         """Limit a line to, say, 256kbit a second."""
-        self.hosts[name].narrow(bits_a_second(rate))
+        self.hosts[name].slow(bits_a_second=bits_a_second(rate))
 
     @step("HOSTS")
     def wide(self, *names: str) -> None:
         """Give these lines their full speed again."""
         for name in names:
-            self.hosts[name].widen()
+            self.hosts[name].slow(bits_a_second=0)
+
+    @step("HOST DELAYS")
+    def jitter(self, name: str, text: str) -> None:
+        """Delay each packet by, say, 0-60ms, so that some overtake."""
+        shortest, longest = delays(text)
+        self.hosts[name].slow(shortest=shortest, longest=longest)
+
+    @step("HOST SECONDS")
+    def stall(self, name: str, seconds: float) -> None:
+        """Hold all packets up so long, each 2 to 6 seconds."""
+        self.hosts[name].slow(stall=seconds)
+
+    @step("PERCENT [from HOSTS] [to HOSTS]")
+    def lose(self, percent: float, sources: Iterable[str] = (), targets: Iterable[str] = ()) -> None:
+        """Lose packets at random, in this direction only."""
+        self._losses.lose(percent, sources, targets)
+
+    @step("SIZE [from HOSTS] [to HOSTS]")
+    def hole(self, size: int, sources: Iterable[str] = (), targets: Iterable[str] = ()) -> None:
+        """Lose all packets of more bytes, in this direction."""
+        self._losses.hole(size, sources, targets)
+
+    @step("[HOSTS]")
+    def repair(self, *names: str) -> None:
+        """End loss, holes, jitter and stalls, all or those of hosts."""
+        self._losses.repair(names or self.hosts)
+        for name in names or self.hosts:
+            self.hosts[name].slow(shortest=0, longest=0, stall=0)
 
     # -- nodes ----------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ of the host, and the far end, named after the host, is plugged into a bridge, wh
 """
 
 import math
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from .errors import WrongUsage
 from .events import Record
 from .node import Node
 from .programs import inside, ip, nft
+from .slow_line import PROGRAM, Slowness
 
 PORT = 6000
 """The port of every node: each host has all ports to itself."""
@@ -57,7 +57,9 @@ EVERYONE = "*"
 
 UNITS = {"bit": 1, "kbit": 1000, "mbit": 1000 ** 2, "gbit": 1000 ** 3}
 
-SLOW_LINE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slow_line.py")
+PACKETS = ["gso_max_segs", "1"]
+"""Makes a host cut what it sends into packets itself.  Otherwise a virtual cable carries up to 64 KiB
+in one piece, and the size of a packet has no meaning."""
 
 
 def build_switches() -> None:
@@ -78,6 +80,12 @@ def _add_switch(namespace: str, name: str) -> None:
     ip("-n", namespace, "link", "set", name, "up")
 
 
+def _add_cable(socket: str, port: str, interface: str, host: str) -> None:
+    """Make a cable from a port in the namespace ``socket`` to an interface of a host."""
+    near_end = ["name", interface, *PACKETS, "netns", host]
+    ip("-n", socket, "link", "add", port, "type", "veth", "peer", *near_end)
+
+
 def _addresses(networks: Tuple[str, str], number: int, ipv6_only: bool) -> List[str]:
     """Return the host's addresses, IPv4 first."""
     return [network % number for network in networks[ipv6_only:]]
@@ -89,6 +97,14 @@ def bits_a_second(rate: str) -> int:
     if found is None:
         raise WrongUsage("%r is not a rate; write it like 256kbit" % rate)
     return int(found.group(1)) * UNITS[found.group(2)]
+
+
+def delays(text: str) -> Tuple[float, float]:
+    """Return ``0-60ms`` as seconds.  Raises ``WrongUsage``."""
+    found = re.match("([0-9]{1,5})-([0-9]{1,5})ms$", text)
+    if found is None or int(found.group(1)) > int(found.group(2)):
+        raise WrongUsage("%r is not a range of delays; write it like 0-60ms" % text)
+    return int(found.group(1)) / 1000, int(found.group(2)) / 1000
 
 
 class Device:
@@ -108,12 +124,13 @@ class Device:
         """Their far ends, in ``socket``."""
         self._port = name
         """The interface that is plugged into the switch."""
+        self._slowness = Slowness()
         self._slow_line: Optional[subprocess.Popen[bytes]] = None
         ip("netns", "add", name)
         # Otherwise an IPv6 address waits a second or two for somebody else to claim it.
         inside(name, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad")
         ip("-n", name, "link", "set", "lo", "up")
-        ip("-n", socket, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _add_cable(socket, name, "eth0", name)
         ip("-n", socket, "link", "set", name, "master", switch, "up")
         ip("-n", name, "link", "set", "eth0", "up")
 
@@ -128,30 +145,50 @@ class Device:
             ip("-n", self.socket, "link", "set", cable, "up" if plugged else "down")
         self.plugged = plugged
 
-    def narrow(self, rate: int) -> None:
-        """Put a slow line of ``rate`` bits a second between the cable and the switch."""
-        self.widen()
-        near, self._port = "near-" + self.name, "far-" + self.name
-        ip("-n", self.socket, "link", "add", near, "type", "veth", "peer", "name", self._port)
-        ip("-n", self.socket, "link", "set", self.name, "nomaster")
-        ip("-n", self.socket, "link", "set", near, "up")
-        ip("-n", self.socket, "link", "set", self._port, "master", self.switch, "up")
-        line = [sys.executable, SLOW_LINE, self.name, near, str(rate)]
-        self._slow_line = subprocess.Popen(
-            ["ip", "netns", "exec", self.socket] + line, start_new_session=True
-        )
+    @property
+    def ports(self) -> List[str]:
+        """The interfaces through which it sends into a switch, with those of a slow line."""
+        return [*self._cables, self._slow_port]
 
-    def widen(self) -> None:
-        """Take the slow line out again, if there is one."""
-        if self._slow_line is None:
+    @property
+    def _slow_port(self) -> str:
+        return self.name + "-slow"
+
+    def slow(self, **faults: float) -> None:
+        """Change these fields of the line's ``Slowness``; the others stay as they are."""
+        slowness = self._slowness._replace(**faults)
+        if slowness == self._slowness:
             return
-        self._slow_line.kill()
-        self._slow_line.wait()
-        self._slow_line = None
-        ip("-n", self.socket, "link", "del", self._port)
-        self._port = self.name
+        self._slowness = slowness
+        self.end_slow_line()
+        if slowness != Slowness():
+            self._begin_slow_line()
+
+    def _begin_slow_line(self) -> None:
+        """Put a program between the cable and the switch once it carries, so that nothing is lost."""
+        near, far = self.name + "-line", self._slow_port
+        ip("-n", self.socket, "link", "add", near, "up", "type", "veth", "peer", "name", far)
+        ip("-n", self.socket, "link", "set", far, "up")
+        line = [sys.executable, PROGRAM, self.name, near, *map(str, self._slowness)]
+        self._slow_line = subprocess.Popen(
+            ["ip", "netns", "exec", self.socket] + line, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert self._slow_line.stdout is not None
+        self._slow_line.stdout.readline()
+        ip("-n", self.socket, "link", "set", self.name, "nomaster")
+        self._port = far
         self.move(self.switch)
 
+    def end_slow_line(self) -> None:
+        """Take the program out of the line again, if there is one."""
+        if self._slow_line is None:
+            return
+        slow_port, self._port = self._port, self.name
+        self.move(self.switch)
+        self._slow_line.kill()
+        self._slow_line.communicate()
+        self._slow_line = None
+        ip("-n", self.socket, "link", "del", slow_port)
 
     def forget(self, seconds: float, verdict: str) -> None:
         """Forget each connection that has been idle for so long, and apply ``verdict`` to its packets.
@@ -245,7 +282,7 @@ class Host(Device):
     def join_far(self, ipv6_only: bool) -> None:
         """Give it a second cable, into the far switch.  It forwards nothing between the two."""
         port, me = self.name + "-far", self.name
-        ip("-n", self.socket, "link", "add", port, "type", "veth", "peer", "name", "eth1", "netns", me)
+        _add_cable(self.socket, port, "eth1", me)
         ip("-n", self.socket, "link", "set", port, "master", FAR, "up")
         ip("-n", me, "link", "set", "eth1", "up")
         self._cables.append(port)

@@ -54,7 +54,7 @@ def for_people(record: Record) -> str:
         return at + "---- " + str(record["step"])
     if record.get("result") == "show":
         return _table(record["table"])
-    if record.get("result") == "ask":
+    if record.get("result") in ("ask", "run"):
         return "\n".join("    " + line for line in record["said"].splitlines())
     if record.get("result") == "said":
         return _said(record["said"])

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
 from .errors import WrongUsage
 from .events import wanted
 from .impostor import KINDS
-from .network import MAX_HOSTS, REJECTIONS, ROUTER, bits_a_second
+from .network import MAX_HOSTS, REJECTIONS, ROUTER, bits_a_second, delays
 
 COMMANDS = ["ping", "matrix", "check"]
 """Commands of p2p_plain that ``ask`` can run."""
@@ -40,6 +40,7 @@ KEYWORDS = {
     "on": "on",
     "saying": "saying",
     "times": "times",
+    "to": "targets",
     "with": "answer",
     "within": "seconds",
 }
@@ -201,12 +202,18 @@ def _read_word(token: str, word: str, names: List[str]) -> List[Any]:
         if not re.match(r"[0-9]+(\.[0-9]+)?$", word) or float(word) > 1e6:
             raise WrongUsage("%r is not a number of seconds" % word)
         return [float(word)]
-    if token in ("PORT", "COUNT"):
+    if token in ("PORT", "COUNT", "SIZE"):
         if not re.match(r"[0-9]{1,5}$", word) or int(word) > 65535:
             raise WrongUsage("%r is not a number from 0 to 65535" % word)
         return [int(word)]
+    if token == "PERCENT":
+        if not re.match(r"[0-9]{1,3}(\.[0-9]{1,2})?%?$", word) or float(word.rstrip("%")) > 100:
+            raise WrongUsage("%r is not a percentage; write it like 0.5 or 20" % word)
+        return [float(word.rstrip("%"))]
     if token == "RATE":
         bits_a_second(word)
+    if token == "DELAYS":
+        delays(word)
     if word not in CHOICES.get(token, [word]):
         raise WrongUsage("there is no %r; there are %s" % (word, ", ".join(CHOICES[token])))
     if token == "COMMAND" and word not in COMMANDS and not word.startswith("/"):

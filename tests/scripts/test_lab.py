@@ -320,6 +320,11 @@ def test_firewall_that_forgets_can_be_told_to_remember():
         (["never peer_dwon on h1"], "peer_dwon"),
         (["never peer_down on h1 raeson=timeout"], "raeson"),
         (["narrow h1 fast"], "256kbit"),
+        (["lose 101 to h1"], "percentage"),
+        (["lose h1 20"], "percentage"),
+        (["hole 1400 to h9"], "h9"),
+        (["jitter h1 60"], "0-60ms"),
+        (["jitter h1 60-0ms"], "0-60ms"),
         (["reject h1 with h2"], "admin-prohibited"),
         (["reject h1 with"], "[with ANSWER]"),
         (["impostor h1 spy"], "banner"),
@@ -380,12 +385,15 @@ def test_node_that_complains_or_does_not_start_fails_the_run():
 
 
 def test_quiet_shows_steps_and_results_only():
-    played = Played("--quiet", "--hosts", "2", "mesh", "ask h2 ping -c 1")
+    asked, run = "ask h2 ping -c 1", "run h2 ip addr"
+    played = Played("--quiet", "--hosts", "2", "mesh", asked, run)
     assert [record.get("step") for record in played.records] == [
-        *("mesh", None, "ask h2 ping -c 1", None, "end")
+        *("mesh", None, asked, None, run, None, "end")
     ]
     (answer,) = played.results("ask", "said")
     assert "1 sent, 1 received" in answer
+    (printed,) = played.results("run", "said")
+    assert "10.77.0.2/24" in printed
 
 
 def test_terminal_is_asked_for_steps_and_a_wrong_one_does_not_end_it():
