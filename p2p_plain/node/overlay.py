@@ -94,8 +94,11 @@ class Overlay:
         """The conversation is over.  Called exactly once for each link."""
         now = self._clock()
         state, link.state = link.state, OVER
-        if link.peer is not None:
-            self.membership.lost(link.peer, reason, now)
+        # A peer and a link that refer to each other are freed only when Python searches for cycles,
+        # minutes later.  (Measured: 110 of them waited, where 160 connections a minute came and went.)
+        peer, link.peer = link.peer, None
+        if peer is not None:
+            self.membership.lost(peer, reason, now)
         if state == UP and reason == "protocol":
             self._events.log(INFO, "%s %s: %s %s", link.remote, link.direction, reason, detail)
         target = link.target

@@ -1,6 +1,7 @@
 """One connection's life, where the rules of the wire (``scripts/conformity``) do not test it."""
 
 import contextlib
+import gc
 import select
 import signal
 import socket
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -384,6 +386,35 @@ def test_nothing_is_traced_or_counted_after_the_end_of_a_connection():
     # The whole trace has been reported by now.
     assert said
     assert not [line for line in said if "bye" in line]
+
+
+def test_nothing_is_kept_of_a_connection_that_is_over(make_node):
+    """Its buffers are freed at once.  They do not wait until Python searches for cycles.
+
+    Python searches what lives long only after minutes; by then it may be a hundred connections.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        node = make_node()
+        other = make_node(bootstrap=node)
+        ended = []
+        for farewell in (b"", b'{"msgtype":"bye"}\n', b"not JSON\n", b'{"msgtype":"pi'):
+            with RawPeer.dial(node) as peer:
+                peer.become_peer()
+                ended += [weakref.ref(one) for one in node._sessions.all()]  # no public way
+                peer.say_raw(farewell)
+        with RawPeer.dial(node) as first, RawPeer.dial(node, nodeid=first.nodeid) as second:
+            first.become_peer()
+            second.hello()
+            assert second.hear_to_the_end()[-1]["reason"] == "duplicate"
+            ended += [weakref.ref(one) for one in node._sessions.all()]
+        ended += [weakref.ref(one) for one in other._sessions.all()]
+        other.stop()
+        assert len(ended) >= 8
+        wait_until(lambda: not any(one() for one in ended))
+    finally:
+        gc.enable()
 
 
 # -- the bounds of all sessions ----------------------------------------------------------------------------------------------
