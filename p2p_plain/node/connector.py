@@ -181,7 +181,10 @@ def dial(
             return sock, time.monotonic() - now
         except DialFailed as failed:
             failure = failed
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # it refers to this frame, and would be freed only when Python searches for cycles
 
 
 def _connect(

@@ -1,9 +1,11 @@
 """Dialing: its outcomes, how it is given up, and how many threads do it."""
 
 import errno
+import gc
 import socket
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -76,6 +78,29 @@ def failure(address, timeout=5.0, stopping=None):
 
 def test_a_port_on_which_nobody_listens_is_refused():
     assert failure(Address("127.0.0.1", free_port())).outcome == "refused"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "nowhere.invalid"])
+def test_nothing_is_kept_of_a_failed_dial(monkeypatch, host):
+    """It is freed at once: while a network is apart there are dozens a minute, each with its socket."""
+    ends = {
+        "127.0.0.1": ["127.0.0.1"],
+        "localhost": ["127.0.0.2", "127.0.0.1"],
+        "nowhere.invalid": [],
+    }
+    port = free_port()
+    places = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (ip, port)) for ip in ends[host]]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args: places)
+    gc.collect()
+    gc.disable()
+    try:
+        try:
+            dial(Address(host, port), 5)
+        except DialFailed as failed:
+            ended = weakref.ref(failed)
+        assert ended() is None
+    finally:
+        gc.enable()
 
 
 def test_a_name_that_does_not_resolve_is_unknown_and_in_the_detail(monkeypatch):
