@@ -368,6 +368,11 @@ class Reach:
                 for met in self._met.values()
             }
 
+    def nodeids(self) -> FrozenSet[str]:
+        """Return the nodes that are known."""
+        with self._lock:
+            return frozenset(self._met)
+
     def lives(self) -> List[Life]:
         """Return the life of each node that was a peer; it counts as dead if the last dial failed."""
         with self._lock:

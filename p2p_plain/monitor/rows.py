@@ -106,6 +106,8 @@ class Rows:
         self._rows: Dict[str, Row] = {}
         self._places: Dict[str, Set[Address]] = {nodeid: set()}
         """Where the rows of others find each node that has a row, and this one."""
+        self._changed: Set[str] = set()
+        """The nodes whose row was kept unread although its ``changes`` differ from what was read."""
         self._buried: OrderedDict[str, Tuple[float, str]] = OrderedDict()
         """Nodeids that will not be back, the first one first: since when, and which node has replaced
         it, if one has."""
@@ -128,6 +130,7 @@ class Rows:
                 return False
             if known is None and len(self._rows) >= MAX_ROWS and not self._make_room_locked(peers):
                 return False
+            self._changed.discard(row.nodeid)
             known = known or Row(row.nodeid, row.line, measured_at)
             known = known._replace(line=row.line, measured_at=measured_at, unread=False)
             if row.nodeid == source:
@@ -147,8 +150,12 @@ class Rows:
             known = self._rows.get(source)
             if known is None or now - known.read_at >= known.unread_for:
                 return False
-            if now - known.read_at >= READ_AGAIN_AFTER and not known.is_unchanged(line):
+            if known.is_unchanged(line):
+                self._changed.discard(source)
+            elif now - known.read_at >= READ_AGAIN_AFTER:
                 return False
+            else:
+                self._changed.add(source)
             self._rows[source] = known._replace(line=line, measured_at=now, unread=True)
             return True
 
@@ -158,21 +165,18 @@ class Rows:
         So the last row of a burst is read even if the next one comes a minute later.
         """
         with self._lock:
-            return [
-                row
-                for nodeid, row in self._rows.items()
-                if row.unread
-                and nodeid in peers
-                and now - row.read_at >= READ_AGAIN_AFTER
-                and not row.is_unchanged(row.line)
-            ]
+            self._changed &= self._rows.keys()
+            changed = [self._rows[nodeid] for nodeid in self._changed & peers]
+            return [row for row in changed if now - row.read_at >= READ_AGAIN_AFTER]
 
     def read(self, row: Links, now: float) -> None:
         """Note what a row says that was kept unread.  A newer one may have come meanwhile."""
         with self._lock:
             known = self._rows.get(row.nodeid)
             if known is not None:
-                self._rows[row.nodeid] = _read(known, row, now)
+                self._rows[row.nodeid] = known = _read(known, row, now)
+                if known.is_unchanged(known.line):
+                    self._changed.discard(row.nodeid)
                 self._note_places_locked(row)
 
     def forget(self, nodeid: str) -> None:

@@ -400,8 +400,9 @@ class Survey(Hooks):
 
     def _forget_the_replaced(self, now: float) -> None:
         """Drop what is kept of nodes that were restarted under another nodeid (see ``restarts``)."""
-        lives = self._lives(now)
-        if not any(life.dead for life in lives):
+        known_of = {row.nodeid for row in self.rows.all(now)}.union(self.reach.nodeids())
+        lives = self._lives(now) if known_of - self._table.nodeids() else []
+        if not any(life.dead for life in lives):  # nearly always all of them are peers
             self._replaced = {}
             return
         known = self.rows.replaced()
