@@ -8,7 +8,8 @@ There are three kinds:
 * **heard**: a peer named it, and that may be a lie.
 
 A heard address never displaces a proven one, and one peer owns at most ``MAX_HEARD_PER_PEER`` heard
-ones, so a liar cannot fill the book.
+ones, so a liar cannot fill the book.  In a full book a newly proven address takes the place of one of
+the host that has most of them.
 
 After a failed dial an address waits, each time twice as long as before (backoff).  Some randomness is
 added, so that many nodes do not dial in step.
@@ -21,14 +22,17 @@ import random
 from collections import OrderedDict
 from threading import Lock
 
-from ..common.address import Address, is_shareable
+from ..common.address import Address, is_loopback, is_shareable, site
 from ..common.token_bucket import TokenBucket
-from ..common.typing import (
-    Dict, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple,
-)
+from ..common.typing import Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
+from .book_entries import Entry, HeardAddress, Kept, KeptAddress
 
 MAX_BOOK = 4096
 """Addresses in the book.  Each takes about half a kilobyte, so strangers can fill 2 MiB."""
+
+MAX_PER_HOST = 64
+"""Addresses in the book of one host, loopback apart, unless the node is told otherwise.  Whoever listens
+on 4,096 ports could fill the book with proven addresses otherwise."""
 
 MAX_HEARD_PER_PEER = 64
 """Unproven addresses in the book from any one peer, so that a liar cannot fill it
@@ -87,67 +91,21 @@ FAILURES_ALONE = 5
 NEVER = float("inf")
 
 
-class Entry:
-    """One address and what we know about it.  Guarded by the book's lock."""
-
-    def __init__(self, address: Address, now: float) -> None:
-        self.address = address
-        self.bootstrap = False
-        self.mine_at: Optional[float] = None
-        """When it last led to this node, if it did so the last time."""
-        self.left = False
-        """True if its node said that it stops: not dialed until it is heard of again."""
-        self.dialing = False
-        self.nodeid: Optional[str] = None
-        """The node found there if proven, otherwise the one said to be there."""
-        self.proven_at: Optional[float] = None
-        self.source: Optional[str] = None
-        """The peer from which an unproven address was heard."""
-        self.failures = 0
-        self.failing_since: Optional[float] = None
-        self.begun_at = float("-inf")
-        self.tried_at = float("-inf")
-        """When its last dial began, and when it ended without a peer."""
-        self.up_at: Optional[float] = None
-        """When a dial of it became the connection that stands now, if one does."""
-        self.next_try_at = now
-
-
-class KeptAddress(NamedTuple):
-    """A proven address in the peers file; ``age`` is the seconds since it was proven."""
-
-    address: Address
-    nodeid: str
-    age: float
-
-
-class HeardAddress(NamedTuple):
-    """An unproven address in the peers file: its node, if known, and the peer that named it."""
-
-    address: Address
-    nodeid: Optional[str]
-    source: str
-
-
-class Kept(NamedTuple):
-    """The content of the peers file."""
-
-    proven: Sequence[KeptAddress] = ()
-    heard: Sequence[HeardAddress] = ()
-
-
 class AddressBook:
     """The addresses one node knows.  Any thread may call any method."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, max_per_host: int = MAX_PER_HOST) -> None:
         self._rng = rng
+        self._max_per_host = max_per_host
         self._lock = Lock()
         # Guarded by _lock.
         self._entries: Dict[Address, Entry] = {}
+        self._by_site: Dict[str, Dict[Address, None]] = {}
+        """By ``site``, all addresses of it, the oldest first (a dict serves as a set)."""
         self._proven: Dict[str, Set[Address]] = {}
         """By nodeid, the proven addresses that can be advertised."""
         self._heard_from: Dict[str, Dict[Address, None]] = {}
-        """By peer, the unproven addresses that it named, the oldest first (a dict serves as a set)."""
+        """By peer, the unproven addresses that it named, the oldest first."""
         self._gone: OrderedDict[str, None] = OrderedDict()
         """Nodes that ``forget`` was called for, the first one first."""
         self._next_due = NEVER
@@ -172,7 +130,7 @@ class AddressBook:
         """Add the addresses of the peers file, within the same bounds."""
         with self._lock:
             for one in kept.proven:
-                if one.address not in self._entries and self._make_room_locked():
+                if one.address not in self._entries and self._make_room_locked(one.address, True):
                     entry = self._insert_locked(one.address, now)
                     self._prove_locked(entry, one.nodeid, now - one.age)
         for address, nodeid, source in kept.heard:
@@ -189,7 +147,7 @@ class AddressBook:
                 full = len(theirs) >= MAX_HEARD_PER_PEER
                 if full and not self._replace_locked(theirs, now):
                     return
-                if self._make_room_locked():
+                if self._make_room_locked(address, False):
                     entry = self._insert_locked(address, now)
                     entry.nodeid = nodeid
                     self._set_source_locked(entry, source)
@@ -458,27 +416,58 @@ class AddressBook:
 
     def _insert_locked(self, address: Address, now: float) -> Entry:
         entry = self._entries[address] = Entry(address, now)
+        self._by_site.setdefault(site(address.host), {})[address] = None
         self._look_again_locked(now)
         return entry
 
     def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
         """Return the entry of ``address``, a new one if need be; ``None`` if the book is full."""
         entry = self._entries.get(address)
-        if entry is None and self._make_room_locked():
+        if entry is None and self._make_room_locked(address, True):
             entry = self._insert_locked(address, now)
         return entry
 
-    def _make_room_locked(self) -> bool:
-        """Make one more entry fit by dropping a heard one, if need be; False if that fails."""
+    def _make_room_locked(self, address: Address, found: bool) -> bool:
+        """Make one more entry fit by dropping another one, if need be; False if that fails.
+
+        ``found`` is True for an address where a node has been found.
+        """
+        theirs = self._by_site.get(site(address.host), {})
+        if len(theirs) >= self._max_per_host and not is_loopback(address.host):
+            return self._evict_locked(theirs, found)
         if len(self._entries) < MAX_BOOK:
             return True
-        for theirs in self._heard_from.values():
-            for address in theirs:
-                entry = self._entries[address]
+        for heard in self._heard_from.values():
+            for other in heard:
+                entry = self._entries[other]
                 if not entry.dialing:
                     self._drop_locked(entry)
                     return True
-        return False
+        if not found:
+            return False
+        most = max(self._by_site.values(), key=len)
+        return len(most) > len(theirs) + 1 and self._evict_locked(most, found, proven=True)
+
+    def _evict_locked(self, addresses: Iterable[Address], found: bool, proven: bool = False) -> bool:
+        """Drop one of ``addresses``, one that fails if possible; False if none may go.
+
+        One that was only heard of goes for an address where a node has been ``found``, and so does a
+        proven one that fails; one that does not only if ``proven``.
+        """
+        best: Optional[Tuple[bool, bool]] = None
+        for address in addresses:
+            entry = self._entries[address]
+            if entry.bootstrap or entry.dialing or entry.up_at is not None:
+                continue
+            rank = (entry.proven_at is not None, entry.failing_since is None)
+            if rank > ((True, proven) if found else (False, False)):
+                continue
+            if best is None or rank < best:
+                best, evicted = rank, entry
+        if best is None:
+            return False
+        self._drop_locked(evicted)
+        return True
 
     def _replace_locked(self, theirs: Dict[Address, None], now: float) -> bool:
         """Drop the oldest of one peer's addresses if it has failed for long; return whether it had.
@@ -509,6 +498,10 @@ class AddressBook:
 
     def _drop_locked(self, entry: Entry) -> None:
         del self._entries[entry.address]
+        place = site(entry.address.host)
+        del self._by_site[place][entry.address]
+        if not self._by_site[place]:
+            del self._by_site[place]
         self._unprove_locked(entry)
         self._set_source_locked(entry, None)
 

@@ -50,6 +50,10 @@ RESERVED_DESCRIPTORS = 32
 """Descriptors that no peer gets: sixteen for dials, the others for newcomers, for files, and for
 what the program around us has open.  A node without descriptors cannot even say that it is full."""
 
+BOOKED_PER_IP = 2
+"""Addresses in the book of one host, for each connection that it may have: 64 by default.  Whoever allows
+more nodes behind one address wants to know them too; some of the ports are of nodes that have gone."""
+
 BUSY_PAUSE = 0.01
 """Seconds after which a broadcast that waits is tried again: the time of a message at the default rate."""
 
@@ -128,7 +132,7 @@ class Node:
         """Make the parts.  Whatever can fail comes before the port is taken, and that last."""
         config = self.config
         rng = random.Random()
-        self._book = AddressBook(rng)
+        self._book = AddressBook(rng, BOOKED_PER_IP * config.max_per_ip)
         if config.peers_file is not None:
             self._peers_file = PeersFile(config.peers_file, self._book, self._events)
             self._peers_file.read()

@@ -22,7 +22,8 @@ from ..common.events import WARNING, Events
 from ..common.file_lock import FileLock
 from ..common.typing import Any, Optional, Tuple
 from . import codec
-from .address_book import MAX_BOOK, AddressBook, HeardAddress, Kept, KeptAddress
+from .address_book import MAX_BOOK, AddressBook
+from .book_entries import HeardAddress, Kept, KeptAddress
 from .fields import Fields
 
 SAVE_INTERVAL = 60.0

@@ -7,9 +7,10 @@ import pytest
 from p2p_plain.common.address import Address
 from p2p_plain.node.address_book import (
     BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, DIALS_A_SECOND, DIALS_AT_ONCE, FORGET_AFTER,
-    HEARD_AGAIN_AFTER, MAX_BOOK, MAX_HEARD_PER_PEER, MINE_FOR, REPLACED_AFTER, STABLE_AFTER,
-    UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook, HeardAddress, Kept, KeptAddress,
+    HEARD_AGAIN_AFTER, MAX_BOOK, MAX_HEARD_PER_PEER, MAX_PER_HOST, MINE_FOR, REPLACED_AFTER, STABLE_AFTER,
+    UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook,
 )
+from p2p_plain.node.book_entries import HeardAddress, Kept, KeptAddress
 
 NOBODY = frozenset()
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
@@ -383,6 +384,53 @@ def test_a_full_book_drops_no_proven_address(book):
     assert len(book) == MAX_BOOK
     assert len(book.kept(0.0).proven) == MAX_BOOK
     assert book.begin(C, 0.0) is True
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "2001:db8::%x"])
+def test_one_host_cannot_fill_the_book(book, host):
+    """Whoever listens on thousands of ports, or has thousands of addresses in one /64."""
+    for number in range(500):
+        place = host % number if "%" in host else host
+        book.note_found(Address(place, 7000 + number), "node %d" % number, 0.0)
+    assert len(book) == MAX_PER_HOST
+    book.note_found(A, NODE, 0.0)
+    assert book.proven([NODE]) == [(A, NODE)]
+    assert takes(book, B)
+    assert not takes(book, Address(host % 9999 if "%" in host else host, 9999))
+
+
+def test_loopback_has_no_bound_for_one_host(book):
+    for number in range(500):
+        book.note_found(Address("127.0.0.1", 7000 + number), "node %d" % number, 0.0)
+    assert len(book) == 500
+
+
+def test_a_host_whose_nodes_move_from_port_to_port_is_found_where_it_is(book):
+    """The addresses that fail make room, those that work do not, and the oldest failure not first."""
+    ports = [Address("10.0.0.1", 7000 + number) for number in range(MAX_PER_HOST)]
+    for number, place in enumerate(ports):
+        book.note_found(place, "node %d" % number, 0.0)
+    new = Address("10.0.0.1", 9000)
+    book.note_found(new, NODE, 1.0)
+    assert book.proven([NODE]) == []
+    book.failed(ports[7], 2.0, peers=5)
+    book.note_found(new, NODE, 3.0)
+    assert book.proven([NODE]) == [(new, NODE)]
+    assert book.nodeid_at(ports[7]) is None
+    assert len(book) == MAX_PER_HOST
+
+
+def test_in_a_full_book_the_host_with_most_addresses_makes_room_for_a_proven_one(book):
+    """Many hosts of a crowd, each with many ports: another one is learned all the same."""
+    for number in range(MAX_BOOK):
+        host = "10.1.%d.1" % (number % 128)
+        book.note_found(Address(host, 7000 + number), "node %d" % number, 0.0)
+    assert len(book) == MAX_BOOK
+    assert not takes(book, B)
+    for number in range(20):
+        book.note_found(Address("10.2.0.%d" % number, 6000), "late %d" % number, 1.0)
+    assert len(book.proven(["late %d" % number for number in range(20)])) == 20
+    assert len(book) == MAX_BOOK
 
 
 def test_a_full_book_drops_neither_bootstrap_addresses_nor_those_being_dialed(book):

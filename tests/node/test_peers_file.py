@@ -14,9 +14,8 @@ from p2p_plain.common import file_lock
 from p2p_plain.common.errors import CannotStart
 from p2p_plain.common.file_lock import FileLock
 from p2p_plain.node import peers_file
-from p2p_plain.node.address_book import (
-    MAX_BOOK, MAX_HEARD_PER_PEER, AddressBook, HeardAddress, Kept, KeptAddress,
-)
+from p2p_plain.node.address_book import MAX_BOOK, MAX_HEARD_PER_PEER, AddressBook
+from p2p_plain.node.book_entries import HeardAddress, Kept, KeptAddress
 from p2p_plain.node.peers_file import MAX_FILE, SAVE_INTERVAL, load, save, sweep
 from tests.support import Program, wait_until
 

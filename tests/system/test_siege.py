@@ -11,7 +11,7 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.node import peers_file
-from p2p_plain.node.address_book import Kept, KeptAddress
+from p2p_plain.node.book_entries import Kept, KeptAddress
 from tests.support import PATIENCE, ROOT, Program, RawPeer, free_port, wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
@@ -184,7 +184,7 @@ def run_python(text, *arguments, **more):
 PEERS = """
 import os, sys
 from p2p_plain.common.address import Address
-from p2p_plain.node.address_book import Kept, KeptAddress
+from p2p_plain.node.book_entries import Kept, KeptAddress
 from p2p_plain.node.peers_file import load, save
 path = sys.argv[1]
 def peers(count):
