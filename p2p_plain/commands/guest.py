@@ -34,6 +34,7 @@ from ..node import messages
 from ..node.codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
 from ..node.connector import dial
 from ..node.messages import AnyMessage, Bye, Hello, Ping, Pong, new_uuid
+from ..node.round_trips import RoundTrip, between, this_moment
 from ..node.tcp_info import TcpInfo
 from ..node.transport import Transport
 
@@ -119,14 +120,18 @@ class Guest:
 
     # -- requests ---------------------------------------------------------------------
 
-    def ping(self, timeout: Optional[float] = None) -> float:
-        """Return the seconds from our ping to its pong."""
+    def ping(self, timeout: Optional[float] = None) -> RoundTrip:
+        """Return the round trip of our ping, as exactly as both ends' systems know it."""
         with self._request(timeout) as deadline:
-            began = time.perf_counter()
-            self._send(messages.PING, deadline)
-            while not isinstance(self._next(deadline, "pong"), Pong):
-                pass
-            return time.perf_counter() - began
+            sent = this_moment()
+            self._send(messages.TIMED_PING, deadline)
+            while True:
+                message = self._next(deadline, "pong")
+                if isinstance(message, Pong):
+                    seen = this_moment()
+                    # The kernel's stamp is that of the last line.
+                    last = not self._waiting and not self._lines.held
+                    return between(sent, self._transport.arrived if last else None, seen, message.held)
 
     def rows(self, timeout: Optional[float] = None) -> List[Links]:
         """Return every row that the node has, its own first; at most one for each node."""

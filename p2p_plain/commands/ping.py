@@ -18,6 +18,7 @@ from ..common.program import DONE, NO
 from ..common.signals import ignore_stop_signals
 from ..common.typing import Any, List, Optional, Tuple
 from ..common.words import milliseconds
+from ..node.lateness import LATE_SECONDS
 from ..node.peer import GUEST_TIMEOUT
 from .asking import parser, positive, seconds, who
 from .guest import REQUEST_TIMEOUT, Guest, in_words
@@ -73,6 +74,7 @@ class _Pings:
         """As the kernel counts them, on all connections that are closed."""
         # Sums, from which the summary is made: a run may be endless, and its memory must not grow.
         self._least, self._most, self._sum, self._squares = float("inf"), 0.0, 0.0, 0.0
+        self._held = 0.0
 
     def send(self) -> bool:
         """Ping once and print the result.  Return ``False`` if the run is over."""
@@ -85,7 +87,7 @@ class _Pings:
                 given = self._given
                 self._guest = guest = Guest(given.address, given.network, given.patience, "ping")
                 self._print_connected(guest)
-            rtt_ms = guest.ping(max(0.001, deadline - time.monotonic())) * 1000
+            trip = guest.ping(max(0.001, deadline - time.monotonic()))
         except P2PError as error:
             problem = in_words(error)
             if self.sent == 1 and self._guest is None:
@@ -95,7 +97,9 @@ class _Pings:
             reads = self._print(text, "lost", seq=self.sent, problem=problem)
             # As ping(8): a name that does not resolve at first is a mistake.
             return reads and (self.sent > 1 or getattr(error, "outcome", "") != UNKNOWN)
+        rtt_ms = trip.seconds * 1000
         self.received += 1
+        self._held += trip.held
         self._least, self._most = min(self._least, rtt_ms), max(self._most, rtt_ms)
         self._sum += rtt_ms
         self._squares += rtt_ms * rtt_ms
@@ -121,12 +125,16 @@ class _Pings:
             "%d sent, %d received, %s, time %.0f ms" % (self.sent, self.received, loss, took_ms),
         ]
         figures: Tuple[Optional[float], ...] = (None,) * 4
+        held_ms = None
         if self.received:
             mean = self._sum / self.received
             # The standard deviation, which ping(8) calls mdev.
             mdev = math.sqrt(max(0.0, self._squares / self.received - mean * mean))
             figures = (self._least, mean, self._most, mdev)
             lines.append("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms" % figures)
+            held_ms = 1000 * self._held / self.received
+            if held_ms > 1000 * LATE_SECONDS:
+                lines.append("the node answers %s late; that is not in the rtt" % milliseconds(held_ms))
         self._print(
             "\n".join(lines),
             "summary",
@@ -136,7 +144,8 @@ class _Pings:
             segments=self._segments or None,
             sent_again=self._sent_again if self._segments else None,
             time_ms=took_ms,
-            **dict(zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms", "rtt_mdev_ms"), figures))
+            **dict(zip(("rtt_min_ms", "rtt_avg_ms", "rtt_max_ms", "rtt_mdev_ms"), figures)),
+            held_avg_ms=held_ms
         )
 
     def _count_segments(self) -> None:

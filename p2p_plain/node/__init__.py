@@ -34,8 +34,8 @@ these ever blocks.
 Three kinds of code are never mixed:
 
 * *Words* (``codec``, ``fields``, ``messages``, ``myself``): no sockets, threads or clock.
-* *Judgement* (``peer``, ``peer_table``, ``lateness``, ``book_entries``, ``address_book``, ``claims``, ``discovery``,
-  ``membership``, ``talk``, ``overlay``): no sockets or threads.  Clock, randomness and ``dial`` are
+* *Judgement* (``peer``, ``round_trips``, ``peer_table``, ``lateness``, ``book_entries``, ``address_book``,
+  ``claims``, ``discovery``, ``membership``, ``talk``, ``overlay``): no sockets or threads.  Clock, randomness and ``dial`` are
   passed in, so the tests run whole networks in one thread.  (Only the library's callers wait on the
   real clock, in ``wait_for`` and ``wait_until_taken``.)
 * *Plumbing* (``transport``, ``tcp_info``, ``listener``, ``session``, ``sessions``, ``connector``, ``pinger``,
@@ -54,6 +54,7 @@ Read it in this order
 ``messages``         the vocabulary
 ``pace``             how fast broadcasts go out on one link, and whose turn it is
 ``peer``             a connection as the rules see it, and the node at its other end
+``round_trips``      what the network took, without the programs at both ends
 ``lateness``         how late this node itself runs
 ``peer_table``       the peers that are connected now; which connection a tie leaves
 ``myself``           what a node says about itself

@@ -33,6 +33,7 @@ from ..common.machine import Listening, look_up
 from ..common.tcp_server import Server
 from ..common.threads import Crew
 from ..common.typing import Any, Callable, Deque, Dict, List, Optional, Tuple
+from .transport import ask_for_stamps
 
 _Candidate = Tuple[int, str, Tuple[int, ...]]
 
@@ -88,6 +89,7 @@ class Listener(Server):
                 if failed.errno in (errno.EADDRINUSE, errno.EACCES):
                     break  # it is the right one, and listening elsewhere would hide the problem
                 continue
+            ask_for_stamps(self.socket)  # now, so that the first connections have them too
             self.listening = Listening(self.server_address[1], host if bind else "", wildcard)
             return
         assert error is not None

@@ -46,7 +46,7 @@ from . import messages
 from .discovery import Discovery
 from .failures import Failures
 from .hooks import DialEnd, Lines
-from .messages import Hello
+from .messages import Hello, Pong
 from .parts import Parts
 from .peer import (
     ADMITTED, ASKING, GUEST, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, SUPERSEDED, Link, Peer,
@@ -108,7 +108,7 @@ class Membership:
             self.lost(peer, "timeout", now)
         for peer in self._table.ping_due(now):
             self._expect_pong(peer, now)
-            peer.link.send(messages.PING, urgent=True)
+            peer.link.ping()
         with self._lock:
             due = [link for at, link in self._superseded if at <= now]
             if due:
@@ -264,16 +264,19 @@ class Membership:
         timeout = parts.config.ping_timeout + parts.tick_interval
         self._table.ping_sent(peer, now, now + interval, self._lateness.awake_clock + timeout)
 
-    def pong(self, peer: Peer) -> None:
+    def pong(self, peer: Peer, pong: Pong) -> None:
         """Note that ``peer`` has answered; a pong to no ping of ours is harmless."""
         now = self._clock()
+        measured = peer.link.round_trip(pong.held)
         first = peer.last_pong_at is None
-        seconds = self._table.pong(peer, now, self._lateness, now + SECOND_PING_AFTER)
-        if seconds is None:
+        again_at = now + SECOND_PING_AFTER
+        found = self._table.pong(peer, now, self._lateness, again_at, measured)
+        if found is None:
             return
+        seconds, counts = found
         rtt_ms = round(seconds * 1000, 3)
         self._events.emit("rtt", nodeid=peer.nodeid, name=peer.name, rtt_ms=rtt_ms)
-        if not self._lateness.excuses(seconds):
+        if counts:
             self.round_trips.add(seconds)
         if first:
             self._discovery.answered(peer, now)

@@ -80,10 +80,20 @@ class Ping(NamedTuple):
 
     pad: str = ""
     """What the pong is to repeat, so that the two are of the same size."""
+    t: bool = False
+    """True if the pong should say how long the ping was held."""
 
 
-class Pong(Bare):
+class Pong(NamedTuple):
     """The answer to a ping, at once."""
+
+    held_us: Optional[int] = None
+    """Microseconds from the ping's arrival, as the sender's kernel saw it, to this pong."""
+
+    @property
+    def held(self) -> Optional[float]:
+        """The same in seconds."""
+        return None if self.held_us is None else self.held_us / 1e6
 
 
 class GetAddr(Bare):
@@ -121,7 +131,7 @@ class Unknown(NamedTuple):
     msgtype: str
 
 
-AnyMessage = Union[Hello, Addr, AppMessage, Bye, Unknown, Bare, Tuple[Any, ...]]
+AnyMessage = Union[Hello, Ping, Pong, Addr, AppMessage, Bye, Unknown, Bare, Tuple[Any, ...]]
 """One of the classes above, or of a registered type: a named tuple or a ``Bare``."""
 
 
@@ -146,6 +156,7 @@ _BEGINNING = b'{"msgtype":"'
 
 # These never change, so they are encoded once: they are nearly all the traffic there is.
 PING = codec.encode({"msgtype": "ping"})
+TIMED_PING = codec.encode({"msgtype": "ping", "t": True})
 PONG = codec.encode({"msgtype": "pong"})
 GETADDR = codec.encode({"msgtype": "getaddr"})
 
@@ -168,9 +179,12 @@ def encode_long_ping(size: int) -> bytes:
     return codec.encode({"msgtype": "ping", "repeat": True, "pad": "x" * (size - len(least))})
 
 
-def encode_pong(ping: Ping) -> bytes:
-    """Return the answer to a ping."""
-    return codec.encode({"msgtype": "pong", "pad": ping.pad}) if ping.pad else PONG
+def encode_pong(ping: Ping, held: Optional[float] = None) -> bytes:
+    """Return the answer to a ping; ``held`` is for how many seconds we have held it, if that is known."""
+    if ping.pad:
+        return codec.encode({"msgtype": "pong", "pad": ping.pad})
+    # The clock runs: no detour by the codec.
+    return PONG if held is None else b'{"msgtype":"pong","held_us":%d}\n' % (held * 1e6)
 
 
 def encode_addr(peers: List[Tuple[Address, str]]) -> bytes:
@@ -256,11 +270,11 @@ def _read_hello(fields: Fields) -> Hello:
 
 
 def _read_ping(fields: Fields) -> Ping:
-    pad = fields.text("pad", codec.MAX_LINE) or ""
+    ping = Ping(fields.text("pad", codec.MAX_LINE) or "", fields.flag("t"))
     if not fields.flag("repeat") or len(fields.line) >= codec.MAX_FIRST_LINE:
-        return Ping()
+        return ping._replace(pad="")
     # Some characters are longer as we write them, but nobody gets more bytes from us than he has sent.
-    return Ping(pad) if len(encode_pong(Ping(pad))) <= len(fields.line) else Ping()
+    return ping if len(encode_pong(ping)) <= len(fields.line) else ping._replace(pad="")
 
 
 def _read_addr(fields: Fields) -> Addr:
@@ -300,7 +314,7 @@ def _read_bye(fields: Fields) -> Bye:
 _READERS: Dict[str, Callable[[Fields], AnyMessage]] = {
     "hello": _read_hello,
     "ping": _read_ping,
-    "pong": lambda fields: Pong(),
+    "pong": lambda fields: Pong(fields.integer("held_us")),
     "getaddr": lambda fields: GetAddr(),
     "addr": _read_addr,
     "message": _read_message,
@@ -316,10 +330,13 @@ REGISTERED: Set[type] = set()
 """The classes of further types, which ``register`` has added."""
 
 A_PING = Ping()
+A_TIMED_PING = Ping(t=True)
 
 FREQUENT: Dict[bytes, AnyMessage] = {
     b'{"msgtype":"ping"}': A_PING,
     b'{"msgtype": "ping"}': A_PING,
+    b'{"msgtype":"ping","t":true}': A_TIMED_PING,
+    b'{"msgtype": "ping", "t": true}': A_TIMED_PING,
     b'{"msgtype":"pong"}': Pong(),
     b'{"msgtype": "pong"}': Pong(),
     b'{"msgtype":"getaddr"}': GetAddr(),
@@ -328,4 +345,5 @@ FREQUENT: Dict[bytes, AnyMessage] = {
 """Nearly all the lines there are, in the two usual spellings of JSON, without their newlines.  (Measured:
 24 ns to look one up, 1,300 to decode and check it.)"""
 
-PING_LINES = frozenset(line + b"\n" for line, message in FREQUENT.items() if message is A_PING)
+PINGS = {line + b"\n": message.t for line, message in FREQUENT.items() if isinstance(message, Ping)}
+"""Pings with their newlines, and whether each asks how long it was held."""

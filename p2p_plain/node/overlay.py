@@ -68,13 +68,13 @@ class Overlay:
         if confirms and self.membership.confirmed(link):
             self.talk.peer_is_up(link)
         if isinstance(message, Ping):
-            return (messages.encode_pong(message),)
+            return (messages.encode_pong(message, link.held() if message.t else None),)
         if link.questions is not None and kind is Pong:
             return _next(link.questions.answered(link, self._clock()))
         peer = link.peer
         if peer is not None:  # else a guest: a probe that stays to ask
-            if kind is Pong:
-                self.membership.pong(peer)
+            if isinstance(message, Pong):
+                self.membership.pong(peer, message)
             elif kind is GetAddr:
                 return (self.discovery.addresses_for(link, self._clock()),)
             elif isinstance(message, Addr):

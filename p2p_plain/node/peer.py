@@ -4,12 +4,11 @@
 of their own, so the rules speak of a ``Link`` only.
 """
 
-from collections import deque
-
 from ..common.address import Address
-from ..common.typing import TYPE_CHECKING, Callable, Deque, NamedTuple, Optional, Sequence, Tuple
-from .messages import Hello
+from ..common.typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Sequence, Tuple
+from .messages import TIMED_PING, Hello
 from .pace import Pace
+from .round_trips import RoundTrip, RoundTrips
 
 if TYPE_CHECKING:
     from .tcp_info import TcpInfo
@@ -33,13 +32,6 @@ for each read, one byte every nine seconds would hold a thread for half a day (s
 
 GUEST_TIMEOUT = 60.0
 """Seconds for which a guest may be silent."""
-
-RTT_SAMPLES = 120
-"""Round trips remembered for each connection: two hours at one a minute."""
-
-MEDIAN_FROM = 3
-"""Round trips from which on there is a median.  The first two are measured within a second of the
-start, when a whole network may be starting, and say more about that."""
 
 
 class Order(NamedTuple):
@@ -151,6 +143,21 @@ class Link:
         """Return how many bytes wait to be sent.  Any thread."""
         return 0
 
+    def ping(self) -> None:
+        """Send a ping whose round trip is to be measured as exactly as possible.  Pinger thread only."""
+        self.send(TIMED_PING, urgent=True)
+
+    def held(self) -> Optional[float]:
+        """Return the seconds since the line that is answered arrived, if known.  Reader thread only."""
+        return None
+
+    def round_trip(self, held: Optional[float]) -> Optional[RoundTrip]:
+        """Return the round trip that the pong just received ends, if this link has measured it itself.
+
+        ``held`` is the seconds that the pong says.  Reader thread only.
+        """
+        return None
+
     def hold(self, line: bytes) -> None:
         """Send one encoded line, together with the next one if that is better.  Never blocks."""
         self.send(line, urgent=True)
@@ -211,8 +218,7 @@ class Peer:
         self.ping_every = float("inf")
         """Most seconds from one ping to the next, where that is less than the node's interval."""
         self.last_pong_at: Optional[float] = None
-        self.rtts: Deque[float] = deque(maxlen=RTT_SAMPLES)
-        """Round trips in seconds, the latest last."""
+        self.round_trips = RoundTrips()
 
     @property
     def name(self) -> str:
@@ -247,15 +253,15 @@ class PeerInfo(NamedTuple):
 _Ms = Optional[float]
 
 
-def spread(rtts: Sequence[float]) -> Tuple[_Ms, _Ms, _Ms, _Ms]:
+def spread(rtts: Sequence[float], has_median: bool) -> Tuple[_Ms, _Ms, _Ms, _Ms]:
     """Return the last round trip, the median, the maximum and the jitter: ``PeerInfo`` has them so.
 
-    ``rtts`` are seconds in the order of their measurement.
+    ``rtts`` are seconds in the order of their measurement; for ``has_median`` see ``RoundTrips``.
     """
     if not rtts:
         return (None, None, None, None)
     ordered = sorted(rtts)
-    median = ordered[len(ordered) // 2] if len(ordered) >= MEDIAN_FROM else None
+    median = ordered[len(ordered) // 2] if has_median else None
     steps = [abs(later - earlier) for earlier, later in zip(rtts, rtts[1:])]
     jitter = sum(steps) / len(steps) if steps else 0.0
     return in_ms(rtts[-1]), in_ms(median), in_ms(ordered[-1]), in_ms(jitter)

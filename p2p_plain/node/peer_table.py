@@ -18,6 +18,7 @@ from ..common.outcomes import UNKNOWN
 from ..common.typing import Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Tuple
 from .lateness import Lateness
 from .peer import HANDSHAKE_TIMEOUT, OUTBOUND, SUPERSEDED, UP, Peer, PeerInfo, in_ms, spread
+from .round_trips import BY_PROGRAM, RoundTrip
 
 TIE_WINDOW = HANDSHAKE_TIMEOUT
 """Seconds from one hello to the other in which two connections may have been dialed at once."""
@@ -183,23 +184,30 @@ class PeerTable:
             peer.next_ping_at = min(peer.next_ping_at, now + seconds)
 
     def pong(
-        self, peer: Peer, now: float, lateness: Lateness, again_at: float = float("inf")
-    ) -> Optional[float]:
-        """Return the round trip in seconds that this pong ends; None if no ping was outstanding.
+        self,
+        peer: Peer,
+        now: float,
+        lateness: Lateness,
+        again_at: float = float("inf"),
+        measured: Optional[RoundTrip] = None,
+    ) -> Optional[Tuple[float, bool]]:
+        """Return the round trip in seconds that this pong ends, and whether it counts.
 
-        The round trip is not remembered if this node itself ran late meanwhile.  Then, if none is
-        remembered yet, the next ping is due at ``again_at``.
+        None if no ping was outstanding, or if there are more exact ones.  ``measured`` is what the link
+        has measured, if it can.  Without the kernel's help a round trip does not count if this node
+        itself ran late meanwhile; then, if none is remembered yet, the next ping is due at ``again_at``.
         """
         with self._lock:
             sent_at, peer.ping_sent_at = peer.ping_sent_at, None
             if sent_at is None:
                 return None
             peer.last_pong_at = now
-            if not lateness.excuses(now - sent_at):
-                peer.rtts.append(now - sent_at)
-            elif not peer.rtts:
-                peer.next_ping_at = min(peer.next_ping_at, again_at)
-            return now - sent_at
+            trip = measured or RoundTrip(now - sent_at)
+            if trip.kind == BY_PROGRAM and lateness.excuses(trip.seconds):
+                if not peer.round_trips.seconds:
+                    peer.next_ping_at = min(peer.next_ping_at, again_at)
+                return trip.seconds, False
+            return (trip.seconds, True) if peer.round_trips.add(trip) else None
 
     def silent(self, awake_now: float) -> List[Peer]:
         """Return the peers whose ping has timed out by ``awake_now`` on ``Lateness.awake_clock``."""
@@ -284,9 +292,10 @@ class PeerTable:
         """
         with self._lock:
             now = self._clock()
-            peers = [(peer, list(peer.rtts)) for peer in self._peers.values() if peer.up]
+            trips = [(peer, peer.round_trips) for peer in self._peers.values() if peer.up]
+            peers = [(peer, spread(list(one.seconds), one.has_median)) for peer, one in trips]
         found = []
-        for peer, rtts in sorted(peers, key=lambda pair: pair[0].greeted_at):
+        for peer, figures in sorted(peers, key=lambda pair: pair[0].greeted_at):
             dial, seconds = dials.get(peer.nodeid, (UNKNOWN, None))
             found.append(
                 PeerInfo(
@@ -294,7 +303,7 @@ class PeerTable:
                     peer.name,
                     str(peer.address),
                     peer.link.direction,
-                    *spread(rtts),
+                    *figures,
                     up_seconds=round(now - peer.greeted_at, 3),
                     dial=dial,
                     dial_ms=in_ms(seconds),

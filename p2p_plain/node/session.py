@@ -38,6 +38,7 @@ from .pace import BYTES_PER_TOKEN
 from .peer import (
     ADMITTED, GREETING, GUEST, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, UP, Link, Order, Questions,
 )
+from .round_trips import Moment, RoundTrip, between, since, this_moment
 from .tcp_info import TcpInfo
 from .transport import RECEIVE_BYTES, Transport
 
@@ -92,6 +93,8 @@ class Session(Link):
         self.traffic = Traffic()
         # Reader thread only.
         self._lines = LineSplitter(MAX_FIRST_LINE)
+        self._ends_chunk = False
+        """True if the line that is answered is the last one of the bytes received last."""
         self._bucket = TokenBucket(config.max_rate, 2 * config.max_rate, time.monotonic())
 
         # Held for one non-blocking send at the longest, so nobody waits behind a slow peer.  It keeps
@@ -99,6 +102,9 @@ class Session(Link):
         self._send_lock = Lock()
         # Written under _send_lock.  Read without it, too: an old value costs one more round.
         self._unsent = bytearray()
+        self._pinged: Optional[Moment] = None
+        """When the ping left that waits for its pong; ``None`` if it had to wait.  The pong, which may come
+        before ``send`` returns, is what the reader thread waits for: so it finds it here."""
         self._marked = 0
         """How many bytes of ``_unsent`` must be gone by ``_late_at``."""
         self._late_at = float("inf")
@@ -178,6 +184,15 @@ class Session(Link):
 
     # -- the pinger's thread --------------------------------------------------------------
 
+    def ping(self) -> None:
+        """Send a ping that asks how long it is held, and note when it leaves."""
+        with self._send_lock:
+            if self._ending is None:
+                self._count_locked(messages.TIMED_PING)
+                self._pinged = this_moment()
+                if not self._offer_locked(messages.TIMED_PING):
+                    self._pinged = None  # nobody knows when it leaves
+
     def tick(self, now: float) -> None:
         """Send what waits; close if the other end is too slow to read, cut if too slow to close."""
         if self._unsent:
@@ -188,6 +203,21 @@ class Session(Link):
             self._transport.cut()
 
     # -- the session's own thread, its reader ----------------------------------------------
+
+    def held(self) -> Optional[float]:
+        """Return the seconds since the line that is answered arrived, if known.
+
+        The kernel's stamp is that of the last segment of a chunk, so it is known of the last line only.
+        """
+        return since(self._transport.arrived) if self._ends_chunk else None
+
+    def round_trip(self, held: Optional[float]) -> Optional[RoundTrip]:
+        """Return the round trip that the pong just received ends, if we know when its ping left."""
+        seen = this_moment()
+        sent, self._pinged = self._pinged, None
+        if sent is None:
+            return None
+        return between(sent, self._transport.arrived if self._ends_chunk else None, seen, held)
 
     def local(self) -> Address:
         """Return our end of the socket.  Raises ``OSError``."""
@@ -288,13 +318,16 @@ class Session(Link):
         Return the number of messages that the chunk counts as where the rate is limited.
         """
         received, overlay, trace = self.traffic.received, self._overlay, self._trace
-        plain = self.state == UP and trace is None
-        if plain and chunk in messages.PING_LINES and not self._lines.held:
+        plain = trace is None and (self.state == UP or self.state == GUEST)
+        if plain and chunk in messages.PINGS and not self._lines.held:
             # One ping and nothing else is most of the traffic of a quiet network.  Measured without
             # the kernel's part, its answer takes 2 us instead of 4 this way.
             received["ping"] = received.get("ping", 0) + 1
             self.line_at = overlay.lateness.awake_clock
-            self._reply(messages.PONG)
+            if messages.PINGS[chunk]:
+                self._pong()
+            else:
+                self._reply(messages.PONG)
             return 1
         unparsed_prefix = overlay.hooks.unparsed_prefix
         lines = self._lines.feed(chunk)
@@ -323,6 +356,7 @@ class Session(Link):
                     continue
                 if message is None:
                     message = messages.parse(line)
+                self._ends_chunk = line is lines[-1] and not self._lines.held
                 name = messages.name_of(message)
                 received[name] = received.get(name, 0) + 1
                 for answer in overlay.receive(self, message):
@@ -338,6 +372,15 @@ class Session(Link):
             elif self._unsent:
                 self._flush()
         return max(len(lines), len(chunk) / BYTES_PER_TOKEN, answer_bytes / ANSWERED_PER_TOKEN)
+
+    def _pong(self) -> None:
+        """Answer a ping that came alone and asks how long it is held: to just before it is sent."""
+        arrived = self._transport.arrived
+        with self._send_lock:
+            if self._ending is None:
+                pong = messages.encode_pong(messages.A_TIMED_PING, since(arrived))
+                self._offer_locked(pong)
+                self._count_locked(pong)
 
     def _reply(self, data: bytes) -> None:
         """Send, and wait while the other end does not read the answers that it has asked for."""
@@ -366,6 +409,22 @@ class Session(Link):
             left = end - time.monotonic()
             if left <= 0 or any(self._transport.wait(False, False, left)):
                 return
+
+    def _offer_locked(self, line: bytes) -> bool:
+        """Send a line after all that waits; True if the kernel has it now."""
+        if not self._unsent:
+            try:
+                sent = self._transport.send(line)
+            except OSError:
+                return False  # broken; the reader finds that out too, and ends the session
+            if sent == len(line):
+                return True
+            self._unsent += line[sent:]
+            self._mark_locked()
+            return False
+        self._unsent += line
+        self._push_locked()
+        return False
 
     def _flush(self) -> None:
         with self._send_lock:

@@ -85,6 +85,11 @@ def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and value >= 0
 
 
+def is_count(value: object) -> bool:
+    """True for a whole number of 0 or more."""
+    return type(value) is int and value >= 0
+
+
 def is_address(value: object) -> bool:
     """True for ``"ip:port"``, an IPv6 address in brackets."""
     found = ADDRESS.match(value) if isinstance(value, str) else None
@@ -136,13 +141,15 @@ FIELDS: Dict[str, Dict[str, Callable[[object], bool]]] = {
         "port": is_port,
         "name": is_name,
         "network": is_text(64),
-        "version": lambda version: type(version) is int and version >= 0,
+        "version": is_count,
         "agent": is_text(64),
         "probe": is_bool,
         "observed": is_address,
         "http": is_port,
         "token": is_text(64),
     },
+    "ping": {"t": is_bool},
+    "pong": {"held_us": is_count},
     "addr": {"peers!": is_list(100, is_addr_entry)},
     "links": {
         "nodeid!": is_uuid,
@@ -152,7 +159,7 @@ FIELDS: Dict[str, Dict[str, Callable[[object], bool]]] = {
         "end": is_bool,
         "stale_after": is_number,
         "probe_interval": is_number,
-        "changes": lambda changes: type(changes) is int and changes >= 0,
+        "changes": is_count,
         "links!": is_list(256, is_link),
     },
     "message": {"id!": is_uuid, "from!": is_uuid, "body!": lambda body: True, "to": is_uuid},

@@ -103,7 +103,12 @@ class Grammar:
             return message
         if kind == "unknown":
             return {"msgtype": "from 2036" + rng.choice(NASTY), "x": self.value()}
-        return {"msgtype": kind}
+        message = {"msgtype": kind}
+        if kind == "ping" and rng.random() < 0.5:
+            message["t"] = rng.random() < 0.9
+        if kind == "pong" and rng.random() < 0.5:
+            message["held_us"] = rng.choice((0, 250, 10 ** 19))
+        return message
 
     def hello(self, kind: str) -> Dict[str, Any]:
         """Return a hello of that kind.

@@ -244,10 +244,10 @@ def test_the_longest_row_fits_a_line():
 
 def test_what_a_few_round_trips_have_in_common():
     """The last one, the median of three or more, the longest, the mean step; in milliseconds."""
-    assert spread([]) == (None, None, None, None)
-    assert spread([0.5]) == (500.0, None, 500.0, 0.0)
-    assert spread([0.5, 0.7, 0.6])[1] == 600.0
-    assert spread([1.0, 2.0, 1.0, 4.0, 1.0]) == (1000.0, 1000.0, 4000.0, 2000.0)
+    assert spread([], False) == (None, None, None, None)
+    assert spread([0.5], False) == (500.0, None, 500.0, 0.0)
+    assert spread([0.5, 0.7, 0.6], True)[1] == 600.0
+    assert spread([1.0, 2.0, 1.0, 4.0, 1.0], True) == (1000.0, 1000.0, 4000.0, 2000.0)
 
 
 def late(*delays):

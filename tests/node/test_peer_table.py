@@ -193,11 +193,11 @@ def test_a_ping_is_due_once_the_last_one_is_answered(events):
     assert table.ping_due(0.0) == [peer]
     table.ping_sent(peer, 1.0, 10.0, expires_at=5.0)
     assert table.ping_due(20.0) == []  # outstanding
-    assert table.pong(peer, 1.5, ON_TIME) == 0.5
+    assert table.pong(peer, 1.5, ON_TIME) == (0.5, True)
     assert table.ping_due(9.9) == []
     assert table.ping_due(10.0) == [peer]
     assert table.pong(peer, 11.0, ON_TIME) is None  # to no ping of ours
-    assert list(peer.rtts) == [0.5]
+    assert list(peer.round_trips.seconds) == [0.5]
 
 
 def test_a_ping_times_out_on_the_clock_that_stands_still_with_us(events):
