@@ -24,8 +24,8 @@ from ..node.overlay import Overlay
 from ..node.tcp_info import is_counted
 from ..node.peer import UP, Link, Peer, PeerInfo, Questions, in_ms
 from .holes import STUCK, Climb, Holes
-from .losses import LOST_SYN, NOT_LOST, Losses
-from .packet_loss import PacketLoss
+from .losses import NOT_LOST, Losses
+from .packet_loss import PacketLoss, begins_with_loss
 from .reach import Reach
 from .restarts import Life, find_replaced
 from .row_messages import (
@@ -164,8 +164,6 @@ class Survey(Hooks):
         self.reach.ended(end, now, self.packet_loss.is_seen(end.nodeid))
         if end.outcome is not None:
             self.losses.dialed(end.nodeid, end.outcome, end.seconds)
-        if end.seconds is not None and end.seconds > LOST_SYN:
-            self.packet_loss.suspect(end.nodeid, seen=True)
         if end.probe:
             if end.outcome not in (OK, None):
                 peer = self._table.get(end.nodeid)
@@ -179,8 +177,8 @@ class Survey(Hooks):
         info = link.tcp_info()
         if info is None:
             return None
-        if info.sent_again > info.duplicates:
-            self.packet_loss.suspect(nodeid, seen=True)  # a SYN, or the hello
+        if begins_with_loss(info):
+            self.packet_loss.suspect(nodeid, seen=True)
         wrong = self.packet_loss.looks_wrong(nodeid) or self.holes.in_doubt(nodeid)
         if not self._trains.begin(nodeid, wrong):
             return None

@@ -82,7 +82,7 @@ def test_where_both_ways_lose_each_is_measured():
 
 def test_what_arrived_twice_was_not_lost():
     """On a slow line TCP sends again what is only late, and the report comes later still."""
-    infos = [info(10 * n, 3 * n, 3 * (n - 1)) for n in range(1, 200)]
+    infos = [info(10 * n, 3 * (n // 5), 3 * ((n - 1) // 5)) for n in range(1, 200)]
     assert metered(infos)[0].lost == 0
 
 
@@ -217,6 +217,16 @@ def test_a_lost_syn_says_that_packets_are_lost_and_a_broken_connection_does_not(
     for _ in range(4):
         pong(loss, peer, CALM)
     assert not loss.is_seen(N)
+
+
+@pytest.mark.parametrize("again, round_trip, wrong", [(0, 0.001, False), (1, 0.001, True), (1, 0.8, False)])
+def test_a_syn_is_lost_only_where_its_answer_could_have_been_there(loss, again, round_trip, wrong):
+    """On a slow line each SYN is sent again, and trains would make the line slower still."""
+    peer = peer_of()
+    peer.link.info = info(1, again)._replace(min_rtt=round_trip)
+    peer.last_pong_at = 1.0
+    loss.look_at([peer])
+    assert loss.is_seen(N) is wrong
 
 
 def test_what_looks_wrong_is_looked_at_more_closely_until_enough_has_passed(loss):
