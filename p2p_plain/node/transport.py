@@ -96,7 +96,11 @@ class Transport:
                 readable, _ = self.wait(True, False, timeout)
             if not readable:
                 raise socket.timeout("timed out")
-        return self._receive(0)
+        if not self._stamps:
+            return self._receive(0)
+        # As _receive() does it, without the call: most bytes come this way.
+        size, self._ancillary, _, _ = self._sock.recvmsg_into(self._rooms, _ANCILLARY_BYTES)
+        return self._room[:size].tobytes()
 
     def _receive(self, flags: int) -> bytes:
         if self._stamps:  # (measured: 0.4 us longer)
