@@ -22,6 +22,8 @@ Cases:
 ``start-up``     from the start of the process to its answer to hello
 ``discovery``    8, 16 and 32 processes that start with the address of one, until each has all
 ``fairness``     a polite peer beside one that floods and fifty that never read
+``accuracy``     how near a node's round trips are to the network's own, idle and with all
+                 processors busy: against ICMP on a virtual cable (five minutes; Linux)
 ``siege``        a good peer's round trip beside six kinds of attack, against a quiet node
 
 The contestants take turns, a fresh process each time.  A line shows the medians of the rounds, and
@@ -32,22 +34,31 @@ Everything talks to 127.0.0.1.
 """
 
 import argparse
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
 import time
-from typing import List
+from typing import Any, Callable, List
 
+from benchmark.accuracy import accuracy
 from benchmark.cases import CASES, Settings
 from benchmark.processes import OURS, allow_descriptors
 from benchmark.results import as_json, compare, measure, report_if_busy, show
 from benchmark.siege import siege
 from benchmark.targets import figures
+from laboratory.errors import CannotBuild
+from laboratory.private_world import enter_private_world
+from laboratory.programs import ip
+
+
+BY_NAME = ("accuracy", "siege")
+"""Cases that run only if they are named."""
 
 
 def main(argv: List[str]) -> int:
-    """Run the cases that are named, or all but siege.  Returns the exit code."""
+    """Run the cases that are named, or all but accuracy and siege.  Returns the exit code."""
     options = parse(argv)
     settings = Settings(options.python, options.seconds, options.peers, options.nodes)
     began = time.monotonic()
@@ -62,6 +73,9 @@ def main(argv: List[str]) -> int:
     for case in options.cases or CASES:
         if case == "siege":
             siege(settings, options.rounds)
+            continue
+        if case == "accuracy":
+            in_private_world(accuracy, settings, options.json, ip)
             continue
         found = measure(case, settings, options.rounds)
         for figure in figures(options.nodes):
@@ -83,7 +97,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", metavar="CASE", nargs="*", help="default: all but siege")
+    parser.add_argument("cases", metavar="CASE", nargs="*", help="default: all but accuracy and siege")
     parser.add_argument("--python", default=sys.executable, help="the contestants' interpreter")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (3)")
     parser.add_argument("--seconds", type=float, default=0.6, help="the unit of time (0.6)")
@@ -91,7 +105,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     parser.add_argument("--nodes", default="8,16,32", help="processes in discovery (8,16,32)")
     parser.add_argument("--json", action="store_true", help="one object for each comparison")
     options = parser.parse_args(argv)
-    wrong = [case for case in options.cases if case not in CASES and case != "siege"]
+    wrong = [case for case in options.cases if case not in CASES and case not in BY_NAME]
     if wrong:
         parser.error("no case is called %s; see --help" % wrong[0])
     if options.rounds < 1 or not 0.05 <= options.seconds <= 60:
@@ -105,6 +119,21 @@ def parse(argv: List[str]) -> argparse.Namespace:
     if not allow_descriptors(options.peers):
         parser.error("too few descriptors for --peers %d: see ulimit -n" % options.peers)
     return options
+
+
+def in_private_world(function: Callable[..., None], *args: Any) -> None:
+    """Run a case in network namespaces of its own; where there are none, print why it is skipped."""
+    inside = multiprocessing.Process(target=_enter, args=(function, *args))
+    inside.start()
+    inside.join()
+
+
+def _enter(function: Callable[..., None], *args: Any) -> None:
+    try:
+        enter_private_world()
+        function(*args)
+    except CannotBuild as reason:
+        print("skipped: %s" % reason)
 
 
 def machine(python: str) -> str:

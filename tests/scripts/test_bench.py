@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from scripts.benchmark import load
+from scripts.benchmark import accuracy, load
 from scripts.benchmark.processes import ASYNCIO, OURS, RAW, Contestant, read_ps_time
 from scripts.benchmark.results import WITHOUT_RAW, as_json, compare, report_if_busy
 from scripts.benchmark.targets import Figure, at_least, at_most, figures
@@ -75,7 +75,8 @@ def test_commands_of_the_document_run():
     """All that ``BENCHMARK.rst`` shows, in small; the first is tried by the test of every case."""
     with open(os.path.join(ROOT, "scripts", "BENCHMARK.rst"), encoding="utf-8") as file:
         commands = re.findall(r"^    python3 scripts/bench\.py ?(.*)$", file.read(), re.M)
-    assert commands[0] == "" and len(commands) == 4
+    assert commands[0] == "" and len(commands) == 5
+    assert commands.pop(-2) == "accuracy"  # which has a test of its own
     small = ["--rounds", "1", "--seconds", "0.05", "--nodes", "2"]
     for command in commands[1:-1]:
         assert run_bench(*command.split(), *small)
@@ -84,6 +85,19 @@ def test_commands_of_the_document_run():
     assert len(table) == 7
     assert table[0].startswith("nothing")
     assert all(line.endswith("x") for line in table[1:])
+
+
+@needs_linux
+def test_accuracy_compares_with_the_network_or_says_why_not():
+    _, _, *lines, _ = run_bench("accuracy", "--seconds", "0.05")
+    if lines[0].startswith("skipped: "):
+        pytest.skip(lines[0])
+    assert [line[:38].strip() for line in lines] == [
+        "%s: %s" % (how, what)
+        for how in ("idle", "busy")
+        for what in ("p50 against ICMP", "p99 against ICMP", "p50 of both ends")
+    ]
+    assert all(re.search(r"<= \d+ us  (met|NOT MET)", line) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +147,16 @@ def test_target_is_missed_if_a_baseline_did_nothing():
     found = {OURS: [{"x": 5.0}], RAW: [{"x": 0.0}]}
     (result,) = compare(Figure("case", "x", "label", "/s", raw=at_most(3)), found)
     assert result["met"] is False
+
+
+def test_accuracy_is_that_of_the_end_that_is_further_off():
+    found = accuracy.Found(
+        icmp=[50e-6] * 3, bare=[120e-6] * 3, nodes=[[60e-6] * 3, [60e-6, 60e-6, 300e-6]], p50=[80e-6, 30e-6]
+    )
+    p50, p99, ends = accuracy.compare("idle", found)
+    assert (p50["p2p_plain"], p50["other"], p50["met"]) == (80e-6, 50e-6, True)
+    assert (p99["p2p_plain"], p99["bare"], p99["met"]) == (300e-6, 120e-6, False)
+    assert round(ends["off"] * 1e6) == 50 and not ends["met"]
 
 
 def test_infinity_is_null_in_json():
