@@ -117,6 +117,13 @@ def is_loopback(host: str) -> bool:
 
 
 @_ASKED_AGAIN
+def is_link_local(host: str) -> bool:
+    """Return whether ``host`` is reached on its own link only: 169.254.0.0/16 and fe80::/10."""
+    ip = _ip(host)
+    return ip is not None and bool(ip.is_link_local)
+
+
+@_ASKED_AGAIN
 def site(host: str) -> str:
     """Return the host as bounds count it: an IPv6 address by its /64, any other as it is.
 

@@ -332,6 +332,15 @@ class Reach:
                 self._under_way.append(begun[-1])
             return begun
 
+    def put_off(self, probe: Probe, at: float) -> None:
+        """Begin a probe that was due at that time instead."""
+        with self._lock:
+            self._under_way.remove(probe)
+            met = self._met.get(probe.nodeid)
+            if met is not None and met.probing == probe.address:
+                met.probing, met.next_probe_at = None, at
+                met.round.insert(0, probe.address)
+
     def ended(self, end: DialEnd, now: float, lossy: bool = False) -> None:
         """A dial or a probe of a node has ended.  The way there may be ``lossy``.
 

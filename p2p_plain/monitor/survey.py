@@ -10,7 +10,7 @@ No sockets and no threads.  Any thread may call any method, unless it says other
 from random import Random
 from threading import Lock
 
-from ..common.address import Address, is_loopback, is_shareable
+from ..common.address import Address, is_link_local, is_loopback, is_shareable
 from ..common.config import Config
 from ..common.errors import PeerMisbehaved
 from ..common.events import INFO, Events
@@ -18,6 +18,7 @@ from ..common.outcomes import OK, WRONG_PEER
 from ..common.typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
 from ..common.words import duration
 from ..node.hooks import DialEnd, Hooks, Lines
+from ..node.knocks import KNOCK_PAUSE
 from ..node.lateness import LATE_SECONDS
 from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
@@ -386,7 +387,8 @@ class Survey(Hooks):
         if strangers:
             links = [row for row in map(self._read, rows_about(rows, strangers)) if row is not None]
             for nodeid, name, addresses in described(links, strangers, self._is_here):
-                self.reach.heard_of(nodeid, name, addresses, now)
+                usual = [where for where in addresses if self._may_be_dialed(where)]
+                self.reach.heard_of(nodeid, name, usual, now)
 
     def _is_here(self, nodeid: str) -> bool:
         """True if a node is on this machine: it knows the others here by their loopback addresses."""
@@ -456,6 +458,10 @@ class Survey(Hooks):
         lives += [life._replace(dead=life.dead and life.nodeid not in alive) for life in met.values()]
         return lives
 
+    def _may_be_dialed(self, address: Address) -> bool:
+        """True if strangers may name ``address``: see ``Discovery.may_name``."""
+        return not is_link_local(address.host) and self._discovery.has_usual_port(address)
+
     def _probe(self, now: float) -> None:
         while not self._discovery.stopping():
             probes = self.reach.due(now, self._table.nodeids())
@@ -466,6 +472,8 @@ class Survey(Hooks):
                     self.reach.ended(DialEnd(nodeid, address, None, None, True), now)
                 elif self._book.knows_as_mine(address):
                     self.reach.ended(DialEnd(nodeid, address, WRONG_PEER, None, True), now)
+                elif probe.heard and not self._discovery.may_knock(address.host, now):
+                    self.reach.put_off(probe, now + KNOCK_PAUSE)
                 else:
                     self._discovery.probe(address, nodeid)
             if not probes:

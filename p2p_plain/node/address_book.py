@@ -5,7 +5,8 @@ There are three kinds:
 
 * **bootstrap**: our user gave it; it is never forgotten.
 * **proven**: we dialed it, and a node said hello.
-* **heard**: a peer named it, and that may be a lie.
+* **heard**: a peer named it, and that may be a lie.  It goes when that peer goes, and is dialed no more
+  after a few failures, at most once a second for each host.
 
 A heard address never displaces a proven one, and one peer owns at most ``MAX_HEARD_PER_PEER`` heard
 ones, so a liar cannot fill the book.  In a full book a newly proven address takes the place of one of
@@ -26,6 +27,7 @@ from ..common.address import Address, is_loopback, is_shareable, site
 from ..common.token_bucket import TokenBucket
 from ..common.typing import Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
 from .book_entries import Entry, HeardAddress, Kept, KeptAddress
+from .knocks import Knocks
 
 MAX_BOOK = 4096
 """Addresses in the book.  Each takes about half a kilobyte, so strangers can fill 2 MiB."""
@@ -40,7 +42,7 @@ MAX_HEARD_PER_PEER = 64
 
 REPLACED_AFTER = 60.0
 """Seconds of failure after which an address that a peer named makes room for another one from the
-same peer.  So a peer may name a hundred new addresses a line: we dial at most 64 of them a minute.
+same peer, and may be tried again if it is named again.  So a peer may name a hundred new addresses a line: we dial at most 64 of them a minute.
 (Bitcoin Core takes one a second from each peer, after the first thousand, since 2021.)"""
 
 BACKOFF_FIRST = 1.0
@@ -72,6 +74,9 @@ UNPROVEN_AT_ONCE = 256
 """Pace of dials of unproven addresses: those that peers name, and those that they claim (``claims``),
 each.  A network that starts has its burst; a crowd of liars cannot have us knock at other people's
 doors faster."""
+
+HEARD_TRIES = 3
+"""Failures after which an address that was only heard of is dialed no more."""
 
 HEARD_AGAIN_AFTER = 10.0
 """Seconds between two dials that do not wait for the backoff: when a peer names the address again, or
@@ -115,6 +120,12 @@ class AddressBook:
         self._pace = TokenBucket(DIALS_A_SECOND, DIALS_AT_ONCE, float("-inf"))
         self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
         """The pace of dials of heard addresses, besides ``_pace``."""
+        self._knocks = Knocks()
+
+    def exempt(self, hosts: Iterable[str]) -> None:
+        """Let unproven addresses of our own hosts be dialed without a pause."""
+        with self._lock:
+            self._knocks.exempt = frozenset(hosts)
 
     # -- what we learn ------------------------------------------------------------
 
@@ -156,6 +167,10 @@ class AddressBook:
                 return
             # Peers advertise only addresses that answered them lately, so another try is worth it.
             if entry.left:
+                if entry.gave_up_at is not None and now - entry.gave_up_at < REPLACED_AFTER:
+                    return
+                if entry.gave_up_at is not None:
+                    entry.failures, entry.failing_since, entry.gave_up_at = 0, None, None
                 entry.left = False
                 self._due_locked(entry, now)
             elif entry.failures:
@@ -179,7 +194,7 @@ class AddressBook:
                 entry.failures = min(entry.failures, 1)
                 self._due_locked(entry, now)
             self._gone.pop(nodeid, None)
-            entry.failing_since = None
+            entry.failing_since = entry.gave_up_at = None
             entry.left = False
             if entry.mine_at is not None:
                 entry.mine_at = None
@@ -258,6 +273,8 @@ class AddressBook:
                 elif now - entry.failing_since > FORGET_AFTER and not entry.bootstrap:
                     self._drop_locked(entry)
                     return
+                if entry.source is not None and entry.failures >= HEARD_TRIES:
+                    entry.left, entry.gave_up_at = True, now
             if entry.mine_at is not None and not (entry.bootstrap and peers < ENOUGH_PEERS):
                 delay = MINE_FOR
             entry.next_try_at = now + delay * (1.0 + self._rng.random() / 2.0)
@@ -271,7 +288,8 @@ class AddressBook:
                 if entry.nodeid != nodeid:
                     continue
                 up_at, entry.up_at = entry.up_at, None
-                entry.left = stopping and not entry.bootstrap
+                if entry.gave_up_at is None:
+                    entry.left = stopping and not entry.bootstrap
                 if entry.left or entry.proven_at is None:
                     continue
                 if up_at is None or now - up_at >= STABLE_AFTER:
@@ -281,6 +299,13 @@ class AddressBook:
                 # Both ends dial again; randomness keeps them from doing so at once.
                 delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
                 self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
+
+    def forget_heard(self, source: str) -> None:
+        """Drop the unproven addresses that the peer ``source`` named: it is gone."""
+        with self._lock:
+            for address in list(self._heard_from.get(source, ())):
+                if not self._entries[address].dialing:
+                    self._drop_locked(self._entries[address])
 
     def forget(self, nodeid: str) -> List[Address]:
         """Drop the addresses of a node that will not be back; return them.  Hearsay of it is ignored."""
@@ -311,6 +336,11 @@ class AddressBook:
                     else:
                         at = entry.tried_at + HEARD_AGAIN_AFTER
                     self._due_locked(entry, min(entry.next_try_at, at))
+
+    def may_knock(self, host: str, now: float) -> bool:
+        """Return whether an unproven address of ``host`` may be dialed now, and note that if so."""
+        with self._lock:
+            return self._knocks.may(host, now)
 
     # -- what we answer -------------------------------------------------------------
 
@@ -372,11 +402,11 @@ class AddressBook:
             entry = self._entries.get(address)
             return entry is not None and entry.mine_at is not None
 
-    def is_proven(self, address: Address) -> bool:
-        """Return whether a node was found at ``address``, the last time that anything answered there."""
+    def trusts(self, address: Address) -> bool:
+        """Return whether our user gave ``address``, or a node was found there."""
         with self._lock:
             entry = self._entries.get(address)
-            return entry is not None and entry.proven_at is not None
+            return entry is not None and (entry.bootstrap or entry.proven_at is not None)
 
     def nodeid_at(self, address: Address) -> Optional[str]:
         """Return the node that was found, or is said to be, at ``address``."""
@@ -489,8 +519,11 @@ class AddressBook:
         """Return whether the pace allows a dial of ``entry``, and count it if so."""
         if entry.bootstrap:
             return True
-        buckets = [self._pace] if entry.source is None else [self._pace, self._hearsay]
+        heard = entry.source is not None
+        buckets = [self._pace, self._hearsay] if heard else [self._pace]
         if not all(bucket.spare(now) for bucket in buckets):
+            return False
+        if heard and not self._knocks.may(entry.address.host, now):
             return False
         for bucket in buckets:
             bucket.spend(1, now)

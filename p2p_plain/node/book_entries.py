@@ -16,7 +16,9 @@ class Entry:
         self.mine_at: Optional[float] = None
         """When it last led to this node, if it did so the last time."""
         self.left = False
-        """True if its node said that it stops: not dialed until it is heard of again."""
+        """True if its node said that it stops, or if we gave up: not dialed until it is heard of again."""
+        self.gave_up_at: Optional[float] = None
+        """When it had failed so often that we gave it up, if it was only heard of."""
         self.dialing = False
         self.nodeid: Optional[str] = None
         """The node found there if proven, otherwise the one said to be there."""

@@ -29,11 +29,12 @@ CLAIM_AGAIN_AFTER = 15.0
 """A peer with four claims may replace its oldest one, once in so many seconds."""
 
 AT_ONCE = 4
-"""Claims that are probed at the same time; a hundred peers behind firewalls must leave threads for the
-dials that make peers."""
+"""Claims that have their first probe at the same time.  The second ones must not keep newcomers waiting,
+so they have places of their own."""
 
-PATIENT_AT_ONCE = 1
-"""How many of these may be second probes, which may take 15 s each."""
+PATIENT_AT_ONCE = 3
+"""Second probes at the same time, which may take 15 s each; a hundred peers behind firewalls must leave
+threads for the dials that make peers."""
 
 QUICK_TIMEOUT = 1.0
 """Seconds for the connect and the hello of a first probe.  With 5 s for the connect alone, 40 liars that
@@ -73,8 +74,8 @@ class Claimant:
         self.addresses: Dict[Address, float] = {}
         """At most ``CLAIMS_A_PEER``, the oldest first, and from when on each may be probed; never again
         (infinity) once it was."""
-        self.late: Dict[Address, None] = {}
-        """Those that are to have a second probe."""
+        self.late: Dict[Address, float] = {}
+        """Those that are to have a second probe, and from when on."""
         self.claimed_at = float("-inf")
         self.served = 0
         """The number of the turn in which one of its claims was last probed."""
@@ -119,7 +120,7 @@ class Claims:
         """
         with self._lock:
             begun: List[Claim] = []
-            while len(self._under_way) < AT_ONCE and self._pace.spare(now) >= 1:
+            while self._pace.spare(now) >= 1:
                 ready = list(self._ready_locked(now))
                 if not ready:
                     break
@@ -129,13 +130,24 @@ class Claims:
                 begun.append(claim)
             return begun
 
+    def again_at(self, claim: Claim, at: float) -> None:
+        """Have a claim that was due probed later instead."""
+        with self._lock:
+            self._under_way.pop((claim.nodeid, claim.address), None)
+            claimant = self._claimants.get(claim.nodeid)
+            if claimant is not None and claim.address in claimant.addresses:
+                if claim.patient:
+                    claimant.late[claim.address] = at
+                else:
+                    claimant.addresses[claim.address] = at
+
     def over(self, nodeid: str, address: Address, late: bool = False) -> None:
         """The probe of a claim has ended, if there was one; ``late`` if it was quick and timed out."""
         with self._lock:
             claim = self._under_way.pop((nodeid, address), None)
             claimant = self._claimants.get(nodeid)
             if late and claim is not None and claimant is not None and address in claimant.addresses:
-                claimant.late[address] = None
+                claimant.late[address] = float("-inf")
 
     def forget(self, nodeid: str) -> None:
         """The peer is gone, and its claims with it."""
@@ -145,16 +157,18 @@ class Claims:
     def _ready_locked(self, now: float) -> Iterator[Tuple[bool, int, int, float, Claim]]:
         """Generate what may be probed now; the smallest comes first."""
         patient = sum(claim.patient for claim in self._under_way.values())
+        quick = len(self._under_way) - patient
         for nodeid, claimant in self._claimants.items():
             turn = self._served.get(site(claimant.host), 0)
             for address, at in claimant.addresses.items():
-                if at <= now:
+                if at <= now and quick < AT_ONCE:
                     claim = Claim(nodeid, address, claimant.host)
                     yield False, turn, claimant.served, at, claim
                     break
-            if claimant.late and patient < PATIENT_AT_ONCE:
-                claim = Claim(nodeid, next(iter(claimant.late)), claimant.host, True)
-                yield True, turn, claimant.served, now, claim
+            for address, at in claimant.late.items():
+                if at <= now and patient < PATIENT_AT_ONCE:
+                    yield True, turn, claimant.served, at, Claim(nodeid, address, claimant.host, True)
+                    break
 
     def _begin_locked(self, claim: Claim) -> None:
         self._under_way[claim.nodeid, claim.address] = claim

@@ -21,13 +21,14 @@ threads.  Any thread may call any method.
 from collections import OrderedDict, deque
 from threading import Lock
 
-from ..common.address import Address, is_loopback, is_shareable
+from ..common.address import Address, is_link_local, is_loopback, is_shareable
 from ..common.outcomes import TIMEOUT
 from ..common.typing import Deque, Iterable, List, Optional, Set, Tuple
 from . import messages
 from .address_book import ENOUGH_PEERS
 from .claims import Claim, Claims
 from .hooks import DialEnd
+from .knocks import KNOCK_PAUSE
 from .messages import MAX_ADDRESSES, Addr
 from .parts import Parts
 from .peer import INBOUND, Link, Order, Peer
@@ -43,6 +44,9 @@ ping intervals, as the article says."""
 ADVERTISED_AT_ONCE = 8
 """Peers that hear of a newly proven address at once; they advertise it further.  With eight random
 neighbours a network of 1,000 survives the death of half of it in 18 of 20 runs; with four in none."""
+
+UNPRIVILEGED_FROM = 1024
+"""Ports below it belong to the system's services.  A node listens there only if its user wants it so."""
 
 NEW_FOR = 30.0
 """Seconds for which a peer counts as a newcomer: until its address is proven and advertised."""
@@ -61,6 +65,8 @@ class Discovery:
         self._nodeid, self._rng, self._dial = parts.myself.nodeid, parts.rng, parts.dial
         self._table, self._book, self._hooks = parts.table, parts.book, parts.hooks
         self._claims = Claims(parts.rng)
+        self._privileged = parts.myself.port < UNPRIVILEGED_FROM
+        self._book.exempt(address.host for address in parts.myself.addresses)
 
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
@@ -109,7 +115,7 @@ class Discovery:
         alive = self._table.answered_since(now - ADDRESS_FRESH)
         if link.peer is not None:
             alive.pop(link.peer.nodeid, None)
-        known = _without_loopback(link, self._book.proven(alive))
+        known = _meant_for(link, self._book.proven(alive))
         if len(known) > MAX_ADDRESSES:
             known = self._rng.sample(known, MAX_ADDRESSES)
         if link.peer is not None:
@@ -120,16 +126,39 @@ class Discovery:
         """Note the addresses that ``peer`` names, and dial what is new."""
         self._knows(peer.nodeid, [nodeid for _, nodeid in message.peers if nodeid])
         for address, nodeid in message.peers:
-            if nodeid == self._nodeid or not is_shareable(address):
+            if nodeid == self._nodeid or not self.may_name(peer.link, address):
                 continue
-            if is_loopback(address.host) and not is_loopback(peer.link.remote.host):
-                continue  # the peer's own machine, not ours
             # A program that knows only the article gives no nodeids; a single address is its own.
             if nodeid == peer.nodeid or (nodeid is None and len(message.peers) == 1):
                 self._claimed(peer, address, now)
             else:
                 self._book.note_heard(address, nodeid, peer.nodeid, now)
         self.dial_more(now)
+
+    def may_name(self, link: Link, address: Address) -> bool:
+        """True if we may dial ``address``, unproven, because the peer at the other end of ``link`` names it.
+
+        Otherwise strangers could have us knock at services that never were nodes: of our own machine, of
+        our own link (where clouds keep their secrets), or with well-known ports.
+        """
+        remote = link.remote.host
+        if not is_shareable(address):
+            return False
+        if is_loopback(address.host):
+            return is_loopback(remote)  # else it is the peer's own machine, not ours
+        if is_link_local(address.host) and not is_link_local(remote):
+            return False
+        return self.has_usual_port(address)
+
+    def has_usual_port(self, address: Address) -> bool:
+        """True if a node may well listen on that port; see ``UNPRIVILEGED_FROM``."""
+        if address.port >= UNPRIVILEGED_FROM or self._privileged:
+            return True
+        return self._book.trusts(address) or address.host in self._table.callers()
+
+    def may_knock(self, host: str, now: float) -> bool:
+        """True if an unproven address of ``host`` may be dialed now, which is noted then."""
+        return self._book.may_knock(host, now)
 
     # -- peers come and go --------------------------------------------------------------
 
@@ -146,6 +175,7 @@ class Discovery:
         with self._lock:
             self._newcomers.pop(peer.nodeid, None)
         self._claims.forget(peer.nodeid)
+        self._book.forget_heard(peer.nodeid)
         self._book.lost(peer.nodeid, now, stopping=reason == "stopping")
         self._hooks.lost(peer, reason, now)
         again = self._table.holder(peer.nodeid)
@@ -253,7 +283,7 @@ class Discovery:
         self._dial(Order(address, False, nodeid, mss))
 
     def _claimed(self, peer: Peer, address: Address, now: float, at_leisure: bool = False) -> None:
-        if not is_shareable(address) or self._book.knows_as_mine(address):
+        if not self.may_name(peer.link, address) or self._book.knows_as_mine(address):
             return
         self._hooks.claimed(peer, address, now)
         if (address, peer.nodeid) not in self._book.proven([peer.nodeid]):
@@ -266,6 +296,8 @@ class Discovery:
         for claim in self._claims.due(now):
             if self._book.knows_as_mine(claim.address):
                 self._claims.over(claim.nodeid, claim.address)
+            elif claim.address.host != claim.host and not self.may_knock(claim.address.host, now):
+                self._claims.again_at(claim, now + KNOCK_PAUSE)
             else:
                 self.probe(claim.address, claim.nodeid, claim.timeout)
 
@@ -318,7 +350,7 @@ class Discovery:
                 if nodeid != peer.nodeid
                 and peer.nodeid not in self._newcomers.get(nodeid, (0.0, ()))[1]
             ]
-        entries = _without_loopback(peer.link, self._book.proven(new))
+        entries = _meant_for(peer.link, self._book.proven(new))
         if not entries:
             return False
         entries = self._rng.sample(entries, min(len(entries), MAX_ADDRESSES))
@@ -327,8 +359,14 @@ class Discovery:
         return True
 
 
-def _without_loopback(link: Link, entries: List[Tuple[Address, str]]) -> List[Tuple[Address, str]]:
-    """Leave out loopback addresses unless ``link`` leads to this machine: only there they mean us."""
-    if is_loopback(link.remote.host):
+def _meant_for(link: Link, entries: List[Tuple[Address, str]]) -> List[Tuple[Address, str]]:
+    """Leave out addresses that mean something else to the other end, or nothing: see ``may_name``."""
+    remote = link.remote.host
+    if is_loopback(remote):
         return entries
-    return [entry for entry in entries if not is_loopback(entry[0].host)]
+    near = is_link_local(remote)
+    return [
+        (address, nodeid)
+        for address, nodeid in entries
+        if not is_loopback(address.host) and (near or not is_link_local(address.host))
+    ]

@@ -130,7 +130,7 @@ class Membership:
             return ()
         self._check(hello)
         now = self._clock()
-        max_rate, is_known = self._parts.config.max_rate, self._parts.book.is_proven
+        max_rate, is_known = self._parts.config.max_rate, self._parts.book.trusts
         link.peer = peer = Peer(link, hello, now, max_rate, is_known)
         link.state = ADMITTED
         self._expect_pong(peer, now)

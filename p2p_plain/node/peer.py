@@ -186,7 +186,7 @@ class Peer:
     ) -> None:
         """``max_rate`` is how many messages a second the node reads; 0 means no limit.
 
-        ``is_known`` is true for addresses where a node has been found.
+        ``is_known`` is true for addresses that our user gave, and where a node has been found.
         """
         # Immutable.
         self.link = link
@@ -205,7 +205,7 @@ class Peer:
         self.address = self.claimed or link.remote
         """The address that people are shown."""
         self.known = self.claimed is not None and is_known(self.claimed)
-        """True if a node had been found at its address before it connected."""
+        """True if our user gave its address, or a node had been found there, before it connected."""
         # Guarded by the table's lock.
         self.up = False
         self.advertised = False

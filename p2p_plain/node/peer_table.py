@@ -257,6 +257,12 @@ class PeerTable:
         with self._lock:
             return frozenset(self._peers)
 
+    def callers(self) -> FrozenSet[str]:
+        """Return the hosts of the peers that have dialed us."""
+        with self._lock:
+            links = [peer.link for peer in self._peers.values()]
+        return frozenset(link.remote.host for link in links if link.direction != OUTBOUND)
+
     def count(self) -> int:
         """Return how many peers are up: the figure that people see."""
         with self._lock:

@@ -7,7 +7,7 @@ import pytest
 from p2p_plain.common.address import Address
 from p2p_plain.node.address_book import (
     BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, DIALS_A_SECOND, DIALS_AT_ONCE, FORGET_AFTER,
-    HEARD_AGAIN_AFTER, MAX_BOOK, MAX_HEARD_PER_PEER, MAX_PER_HOST, MINE_FOR, REPLACED_AFTER, STABLE_AFTER,
+    HEARD_AGAIN_AFTER, HEARD_TRIES, MAX_BOOK, MAX_HEARD_PER_PEER, MAX_PER_HOST, MINE_FOR, REPLACED_AFTER, STABLE_AFTER,
     UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook,
 )
 from p2p_plain.node.book_entries import HeardAddress, Kept, KeptAddress
@@ -467,7 +467,7 @@ def test_a_peer_may_name_the_node_of_an_unproven_address(book):
 
 
 def test_an_address_named_again_is_retried_but_not_more_often_than_every_ten_seconds(book):
-    book.note_heard(A, None, TELLER, 0.0)
+    book.note_found(A, NODE, 0.0)
     for _ in range(10):
         book.failed(A, 0.0, peers=5)
     for second in range(5):
@@ -476,11 +476,69 @@ def test_an_address_named_again_is_retried_but_not_more_often_than_every_ten_sec
 
 
 def test_an_address_that_failed_long_ago_is_retried_at_once_when_named_again(book):
-    book.note_heard(A, None, TELLER, 0.0)
+    book.note_found(A, NODE, 0.0)
     for _ in range(10):
         book.failed(A, 0.0, peers=5)
     book.note_heard(A, None, TELLER, 100.0)
     assert due(book, 100.0) == [A]
+
+
+def test_what_was_only_heard_of_is_given_up_after_three_failures(book):
+    """However often it is named again: a liar's words do not have us knock for hours."""
+    book.note_heard(A, None, TELLER, 0.0)
+    tried, now = 0, 0.0
+    while now < REPLACED_AFTER:
+        for found in due(book, now):
+            tried += 1
+            book.failed(found, now, peers=5)
+        book.note_heard(A, None, TELLER, now)
+        now += 0.25
+    assert tried == HEARD_TRIES
+    now += REPLACED_AFTER
+    book.note_heard(A, None, TELLER, now)
+    assert due(book, now) == [A]
+
+
+def test_a_lone_node_gives_up_no_address(book):
+    book.note_heard(A, None, TELLER, 0.0)
+    for _ in range(20):
+        book.failed(A, 0.0, peers=0)
+    assert due(book, LATER) == [A]
+
+
+def test_what_a_peer_has_named_goes_when_it_goes_unless_it_was_found(book):
+    book.note_heard(A, NODE, TELLER, 0.0)
+    book.note_heard(B, OTHER, TELLER, 0.0)
+    book.note_heard(C, None, OTHER, 0.0)
+    book.note_found(B, OTHER, 0.0)
+    book.forget_heard(TELLER)
+    assert sorted(due(book, 1.0)) == [B, C]
+
+
+@pytest.mark.parametrize("tellers", [1, 50])
+def test_one_host_is_knocked_at_once_a_second_whoever_names_it_and_whatever_the_ports(book, tellers):
+    for number in range(50):
+        teller = "%08d-0000-4000-8000-000000000009" % (number % tellers)
+        book.note_heard(Address("192.0.2.7", 6000 + number), None, teller, 0.0)
+    book.note_heard(A, NODE, TELLER, 0.0)
+    dialed, now = [], 0.0
+    while now < 10.0:
+        for found in due(book, now):
+            dialed.append(found)
+            book.failed(found, now, peers=5)
+        now += 0.125
+    assert dialed.count(A) == HEARD_TRIES
+    assert 8 <= len(dialed) - dialed.count(A) <= 10
+
+
+def test_loopback_our_own_host_and_what_was_found_are_dialed_at_once(book):
+    book.exempt(["192.0.2.8"])
+    for number in range(20):
+        book.note_heard(Address("127.0.0.1", 6000 + number), None, TELLER, 0.0)
+        book.note_heard(Address("192.0.2.8", 6000 + number), None, TELLER, 0.0)
+        book.note_found(Address("192.0.2.7", 6000 + number), "node %d" % number, 0.0)
+        book.add_bootstrap([Address("192.0.2.6", 6000 + number)], 0.0)
+    assert len(due(book, 0.0)) == 80
 
 
 def test_naming_an_address_again_never_delays_its_dial(book):
@@ -634,7 +692,7 @@ def test_an_address_of_our_own_is_dialed_once_another_node_is_found_there(book):
 
 def fail_often(book):
     book.add_bootstrap([A], 0.0)
-    book.note_heard(B, None, TELLER, 0.0)
+    book.note_found(B, NODE, 0.0)
     due(book, 0.0)
     for tried in (A, B):
         for _ in range(10):

@@ -384,6 +384,65 @@ def test_one_peer_cannot_make_us_knock_at_a_whole_street():
     assert all(probe for _, _, probe in node.dials)
 
 
+VICTIM = "10.0.8.1"
+
+
+@pytest.mark.parametrize("claims", [False, True])
+def test_a_crowd_cannot_have_us_scan_the_ports_of_a_host(claims):
+    """Neither by hearsay nor by claims: one dial a second, and none when the crowd has gone."""
+    world = World(8)
+    node = world.node(1)
+    links = []
+    for number in range(20):
+        liar = new_id()
+        links.append(raw_link(node, liar, host="10.0.7.%d" % number))
+        for port in range(4):
+            where = "%s:%d" % (VICTIM, 5000 + 10 * number + port)
+            say(links[-1], msgtype="addr", peers=[[where, liar if claims else new_id()]])
+    began = world.now
+    world.run(10.0)
+    dials = [at for at, address, _ in node.dials if address.host == VICTIM]
+    assert 5 <= len(dials) <= 11
+    for link in links:
+        link.end("closed")
+    world.run(20.0)
+    assert len([at for at, address, _ in node.dials if address.host == VICTIM]) <= len(dials) + 1
+    assert began < dials[-1]
+
+
+@pytest.mark.parametrize(
+    "named, host, believed",
+    [
+        ("10.0.8.1:22", "10.0.0.77", False),
+        ("10.0.8.1:1024", "10.0.0.77", True),
+        ("10.0.0.77:443", "10.0.0.77", True),
+        ("169.254.169.254:6000", "10.0.0.77", False),
+        ("169.254.3.4:6000", "169.254.1.2", True),
+        ("127.0.0.1:7000", "10.0.0.77", False),
+        ("127.0.0.1:7000", "127.0.0.1", True),
+        ("[fe80::1]:6000", "fe80::2%eth0", False),
+    ],
+)
+@pytest.mark.parametrize("claimed", [False, True])
+def test_what_a_stranger_may_have_us_dial(named, host, believed, claimed):
+    world = World(9)
+    node = world.node(1)
+    liar = new_id()
+    link = raw_link(node, liar, host=host)
+    say(link, msgtype="addr", peers=[[named, liar if claimed else new_id()]])
+    world.run(5.0)
+    assert bool(node.dials) is believed
+
+
+def test_a_node_on_a_well_known_port_believes_in_others():
+    world = World(9)
+    node = world.node(1, port=443)
+    say(raw_link(node, new_id()), msgtype="addr", peers=[["10.0.8.1:80", new_id()]])
+    assert node.dials
+    user = world.node(2, bootstrap=["10.0.8.1:80"])
+    assert user.dials
+
+
 def test_silent_addresses_of_forty_liars_leave_a_newcomers_claim_unproven_for_seconds():
     """Not for a minute and more, whichever addresses the liars connect from."""
     world = World(7)
