@@ -25,7 +25,7 @@ def holes(view: View) -> List[Verdict]:
     }
     if not found:
         return []
-    up = {pair for pair, direction in view.directions.items() if direction.state == State.UP}
+    up = {pair for pair, d in view.directions.items() if d.state == State.UP or d.connected}
     if len(view.live) > 2 and len(found) == len(view.live) * (len(view.live) - 1):
         text = "%s do not pass between any two nodes (MTU?)" % _packets(found.values())
         return [Verdict(Kind.HOLE, tuple(sorted(view.live)), text)]

@@ -437,14 +437,18 @@ class View:
         return found
 
     def _add_holes(self, found: Dict[Pair, Direction]) -> None:
-        """Add what either end has measured.  Of two sizes that have passed, the larger one counts."""
+        """Add what either end has measured.  Of two sizes that have passed, the larger one counts.
+
+        One that cannot dial the other end any more has measured that before.
+        """
         for source in self.current - self.late.keys():
             for target, entry in self._entries[source].items():
+                if target in self.late or entry.dial != OK:
+                    continue
                 for pair, hole in ((source, target), entry.hole), ((target, source), entry.hole_back):
                     known = found.get(pair)
-                    if hole is None or known is None or known.state == State.DOWN or target in self.late:
-                        continue
-                    found[pair] = known._replace(hole=max(hole, known.hole or 0))
+                    if hole is not None and known is not None:
+                        found[pair] = known._replace(hole=max(hole, known.hole or 0))
 
     def _add_loss(self, found: Dict[Pair, Direction]) -> None:
         for source in self.current:

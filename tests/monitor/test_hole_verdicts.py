@@ -132,6 +132,18 @@ def test_where_nothing_passes_the_size_is_of_no_interest():
     assert Kind.HOLE not in {kind for kind, _ in world.kinds()}
 
 
+def test_a_host_that_cannot_be_dialed_tells_how_it_is_sent_to():
+    """It is behind a NAT, say: it dials, and large packets do not come back to it."""
+    world = World(4)
+    world.block_inbound(3)
+    hole(world, 0, 3, field="back")
+    assert sorted(world.kinds()) == [(Kind.HOLE, [0, 3]), (Kind.INBOUND_BLOCKED, [3])]
+    assert "packets over 1,400 bytes do not pass n0 -> n3 (MTU?)" in world.sentences()
+    for other in 1, 2:
+        hole(world, other, 3, field="back")
+    assert "packets over 1,400 bytes do not reach n3 (MTU?)" in world.sentences()
+
+
 @pytest.mark.parametrize("late", [2, 5])
 def test_a_late_node_is_no_witness_and_not_accused(late):
     world = World(6)
