@@ -10,6 +10,7 @@ from p2p_plain.monitor.row_messages import MAX_LINKS
 from p2p_plain.monitor.train import InTurn, Train
 from p2p_plain.node import messages
 from p2p_plain.node.tcp_info import TcpInfo
+from tests.support.simulation import lonely_pair
 
 HEADERS = 52
 """Of IPv4 and of TCP with timestamps."""
@@ -30,13 +31,16 @@ class Path:
         """How often the kernel has tried."""
         self.reset = False
         self.asked = []
+        self.needless = True
+        """Where a pong is lost, TCP sends the ping once more.  True if that was needless."""
         self._sent = self._acknowledged = self._tries = 0
+        self._unanswered = False
 
     def tcp_info(self):
         again = self.lost_again if self._sent > 10 else 0
-        return TcpInfo(
-            self._sent, again, 0, self._acknowledged, self._tries, 0.001, self.mss, self.timestamps
-        )
+        again, duplicates = (again + 1, int(self.needless)) if self._unanswered else (again, 0)
+        counts = self._sent, again, duplicates, self._acknowledged, self._tries
+        return TcpInfo(*counts, 0.001, self.mss, self.timestamps)
 
     def end_with_reset(self):
         self.reset = True
@@ -52,7 +56,8 @@ class Path:
         self._sent += 1
         self._acknowledged += len(line)
         pong = messages.encode_pong(messages.parse(line[:-1]))
-        return len(line) < self.deaf_from and self.passes(len(pong), self.back)
+        self._unanswered = len(line) >= self.deaf_from or not self.passes(len(pong), self.back)
+        return not self._unanswered
 
 
 def probe(holes, path, nodeid="n"):
@@ -205,6 +210,13 @@ def test_a_node_that_freezes_is_no_hole(holes):
     assert not holes.in_doubt("n") and holes.about("n") == {}
 
 
+def test_a_ping_that_was_lost_and_arrived_late_says_nothing_of_its_pong(holes):
+    """On a way that loses packets."""
+    path = Path(back=1400)
+    path.needless = False
+    assert not probe(holes, path) and not holes.in_doubt("n")
+
+
 def test_where_many_small_packets_are_lost_nothing_is_said_of_large_ones(holes):
     for _ in range(5):
         path = Path(there=1400)
@@ -274,3 +286,59 @@ def test_every_ping_fits_the_line_of_a_guest():
     for size in LADDER:
         line = messages.encode_long_ping(size)
         assert len(line) == size <= 4096 and json.loads(line.decode())["repeat"] is True
+
+
+# -- what a node does about it --------------------------------------------------------------------
+
+
+def test_the_next_connection_has_small_segments_and_probes_have_large_ones():
+    """Or they could not see the hole."""
+    world, first, second = lonely_pair()
+    orders = []
+    for node in first, second:
+        node.connect = lambda order, connect=node.connect: (orders.append(order), connect(order))
+        node.survey.holes.mss = lambda nodeid: 500
+    second.table.get(first.nodeid).link.end("closed")
+    world.run(200)
+    assert {(order.probe, order.mss) for order in orders} == {(False, 500), (True, None)}
+
+
+def test_a_connection_that_is_stuck_is_looked_at_and_ended_once_the_hole_is_known():
+    """The kernel would go on for a quarter of an hour."""
+    world, first, second = lonely_pair()
+    stuck = first.table.get(second.nodeid).link
+    stuck.tcp_info = lambda: TcpInfo(9, 3, 0, 9, 3, 0.001)
+    begun = len(first.dials)
+    world.run(2)
+    assert first.survey.holes.in_doubt(second.nodeid) and stuck.open
+    assert any(probe for _, _, probe in first.dials[begun:])
+    first.survey.holes.known = lambda nodeid: True
+    world.run(2)
+    assert not stuck.open and ("peer_down", "timeout") in [
+        (event, fields.get("reason")) for event, fields in first.told
+    ]
+    world.run(10)
+    assert first.peers() == {second.nodeid}
+
+
+def test_losses_before_the_hole_was_known_are_explained_by_it():
+    """A pair is not named as unstable as well, neither now nor after the repair."""
+    world, first, second = lonely_pair(ping_interval=8.0, ping_timeout=2.0, probe_interval=8.0)
+    for _ in range(3):
+        first.table.get(second.nodeid).link.reset()
+        world.run(30)
+    assert "lost" in first.survey.own_row().links[0]
+    for _ in range(2):
+        path = Path(there=700)
+        train = Train(second.nodeid)
+        climb = Climb(train, first.survey.holes.begin(second.nodeid))
+        train.begin(path, 0.0)
+        while train.answered(path, 0.0) is not None:
+            pass
+        lines = climb.begin(path, 0.0)
+        while lines:
+            lines = (climb.answered if path.answers(lines[0]) else climb.unanswered)(path, 0.0)
+        first.survey._asked(train.report, climb)  # as the probe's end does
+    link = first.survey.own_row().links[0]
+    assert link["big"] == "lost" and "lost" not in link
+    assert first.survey.losses.counts() == {second.nodeid: {"closed": 3}}
