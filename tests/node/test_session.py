@@ -492,6 +492,7 @@ def test_the_refusal_of_a_crowded_address_names_the_option(make_node, no_loopbac
     crowd = [RawPeer.dial(node) for _ in range(2)]
     for peer in crowd:
         peer.become_peer()
+    wait_until(lambda: len(node.peers()) == 2)  # a peer that comes up may be refused anew
     for _ in range(3):
         with RawPeer.dial(node) as late:
             late.hello()  # unread when the node closes, and yet the bye arrives
