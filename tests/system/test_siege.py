@@ -120,7 +120,7 @@ def test_with_few_descriptors_a_node_says_that_it_is_full_while_it_still_can(sta
         else:
             reasons.append(words)
             peer.sock.close()
-    assert len(inside) == 28  # of 32 seats four are kept from strangers
+    assert len(inside) == 32
     assert all(words == ["addr", "bye"] for words in reasons)
     assert all(peer.answers_ping() for peer in inside)
     for peer in inside:
@@ -132,7 +132,7 @@ def test_of_few_descriptors_most_are_for_peers_and_the_page_is_served_all_the_sa
     port = free_port()
     program = start("--http", str(port), prefix=WITH_64_DESCRIPTORS)
     inside = []
-    while len(inside) < 21:  # of 24 seats three are kept from strangers
+    while len(inside) < 24:
         peer = RawPeer.dial(program.port)
         peer.become_peer(network=str(tmp_path)[-60:])
         inside.append(peer)
