@@ -64,6 +64,7 @@ def judge(view: View, summary: Summary) -> List[Verdict]:
     found += stability.unstable(view, found)
     found += lossy.lossy_paths(view)
     found += slowness.slow_nodes_and_pairs(view)
+    found += slowness.tardy_nodes(view)
     return _shortened(view, found) if found else [_nothing_wrong(view, summary)]
 
 

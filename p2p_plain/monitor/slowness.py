@@ -76,6 +76,30 @@ def slow_nodes_and_pairs(view: View) -> List[Verdict]:
     return found + _slow_pairs(view, p50, steady, suspects)
 
 
+def tardy_nodes(view: View) -> List[Verdict]:
+    """Return a verdict for each node that holds pings much longer than others do, by most accounts.
+
+    The round trips do not contain it; its applications and its peers wait for it all the same.
+    """
+    held: Dict[str, List[float]] = {}
+    p50: Dict[str, List[float]] = {}
+    for (_, target), direction in view.directions.items():
+        if direction.p50_ms is not None:
+            held.setdefault(target, []).append(direction.held_ms)
+            p50.setdefault(target, []).append(direction.p50_ms)
+    if len(held) < 3:
+        return []  # nothing to compare with
+    late = {nodeid: median(times) for nodeid, times in held.items()}
+    usual = median(late.values())
+    found = []
+    for nodeid in sorted(late, key=lambda n: (-late[n], n)):
+        if is_slow(late[nodeid], usual):
+            figures = (view.label[nodeid], brief_ms(late[nodeid]), brief_ms(median(p50[nodeid])))
+            text = "%s: itself slow (answers %s late; the network takes %s)" % figures
+            found.append(Verdict(Kind.LATE, (nodeid,), text))
+    return found
+
+
 def _round_trips(view: View) -> Tuple[Times, Times, Times]:
     """Return ``p50_ms``, ``sure_ms`` and ``steady_ms``: of the two ends' values the smaller.
 

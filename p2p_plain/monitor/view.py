@@ -116,6 +116,8 @@ class Direction(NamedTuple):
     trip, minus the lateness of both nodes.  0 while there are too few for a median."""
     steady_ms: float = 0.0
     """``sure_ms`` minus the jitter."""
+    held_ms: float = 0.0
+    """How long the target holds the source's pings, which is not in the above; 0 if that is normal."""
     why: str = ""
     """A key of ``outcomes.WHYS`` where more is known of a failed dial; perhaps one of another version."""
     loss_pct: float = 0.0
@@ -477,7 +479,7 @@ class View:
             now_ms = entry.p50_ms if entry.last_ms is None else min(entry.p50_ms, entry.last_ms)
             sure_ms = max(0.0, now_ms - self._lag_ms(source) - self._lag_ms(target))
             steady_ms = max(0.0, sure_ms - entry.jitter_ms)
-        measured = (entry.p50_ms, sure_ms, steady_ms)
+        measured = (entry.p50_ms, sure_ms, steady_ms, entry.held_ms)
         return Direction(source, target, state, dial, connected, *measured, why=entry.why)
 
     def _lag_ms(self, nodeid: str) -> float:
@@ -515,6 +517,7 @@ class _Entry:
         self.has_median = median is not None
         self.p50_ms = None if not self.direction else self.last_ms if median is None else median
         self.jitter_ms: float = link.get("jitter_ms") or 0.0
+        self.held_ms: float = link.get("held_ms") or 0.0
         self.loss_pct: float = min(link.get("loss_pct") or 0.0, 100.0)
         self.loss_segs: float = link.get("loss_segs") or 0.0
         self.hole, self.hole_back = _hole(link, THERE), _hole(link, BACK)

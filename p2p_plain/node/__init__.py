@@ -54,8 +54,8 @@ Read it in this order
 ``messages``         the vocabulary
 ``pace``             how fast broadcasts go out on one link, and whose turn it is
 ``peer``             a connection as the rules see it, and the node at its other end
-``round_trips``      what the network took, without the programs at both ends
 ``lateness``         how late this node itself runs
+``round_trips``      what the network took, without the programs at both ends
 ``peer_table``       the peers that are connected now; which connection a tie leaves
 ``myself``           what a node says about itself
 ``book_entries``     what the address book holds, and what the peers file keeps

@@ -248,6 +248,9 @@ class PeerInfo(NamedTuple):
     """The outcome of the last probe: a word of ``common.outcomes``."""
     dial_ms: Optional[float]
     """The time that its TCP connect took, if the outcome was ``ok``."""
+    held_ms: Optional[float] = None
+    """How long it holds our pings before it answers, in the median, if that is not normal.  The round
+    trips do not contain it."""
 
 
 _Ms = Optional[float]

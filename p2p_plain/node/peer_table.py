@@ -302,9 +302,9 @@ class PeerTable:
         with self._lock:
             now = self._clock()
             trips = [(peer, peer.round_trips) for peer in self._peers.values() if peer.up]
-            peers = [(peer, spread(list(one.seconds), one.has_median)) for peer, one in trips]
+            peers = [(peer, spread(list(one.seconds), one.has_median), one.held) for peer, one in trips]
         found = []
-        for peer, figures in sorted(peers, key=lambda pair: pair[0].greeted_at):
+        for peer, figures, held in sorted(peers, key=lambda pair: pair[0].greeted_at):
             dial, seconds = dials.get(peer.nodeid, (UNKNOWN, None))
             found.append(
                 PeerInfo(
@@ -316,6 +316,7 @@ class PeerTable:
                     up_seconds=round(now - peer.greeted_at, 3),
                     dial=dial,
                     dial_ms=in_ms(seconds),
+                    held_ms=in_ms(held),
                 )
             )
         return found

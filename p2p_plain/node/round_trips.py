@@ -16,6 +16,8 @@ asked for it (the ping's ``t``) says how long it held the ping (the pong's ``hel
 The kernel's stamps are on the wall clock, which somebody may set meanwhile.  So each moment is noted on
 both clocks, and a round trip in which they have not advanced alike is measured by the steady one alone.
 
+What is taken out is each end's lateness; that of the other end is reported if it is not normal.
+
 ``session`` calls this, and ``guest`` in ``commands``.  No sockets, no threads.
 """
 
@@ -23,6 +25,7 @@ import time
 from collections import deque
 
 from ..common.typing import Deque, NamedTuple, Optional
+from .lateness import LATE_SECONDS
 
 BY_PROGRAM, ARRIVAL, NETWORK = range(3)
 """What a round trip contains: both ends' programs; the other end's (its pongs do not say ``held_us``);
@@ -32,8 +35,14 @@ STEP = 20e-6
 """Seconds by which the clocks may differ over one round trip.  Both run at the same speed on Linux, so
 what remains is the time from reading one to reading the other."""
 
+PROMPT = 150e-6
+"""Seconds in which a ``send`` that nothing interrupts is over, on a slow machine too."""
+
 RTT_SAMPLES = 120
 """Round trips remembered for each connection: two hours at one a minute."""
+
+HELD_SAMPLES = 15
+"""Pings of which we remember how long the other end held them: it may be late now, and not in an hour."""
 
 MEDIAN_FROM = 3
 """Round trips from which on there is a median.  The first two are measured within a second of the
@@ -81,12 +90,17 @@ class RoundTrip(NamedTuple):
 
 
 def between(
-    sent: Moment, arrived: Optional[float], seen: Moment, held: Optional[float]
+    sent: Moment,
+    arrived: Optional[float],
+    seen: Moment,
+    held: Optional[float],
+    sending: float = 0.0,
 ) -> RoundTrip:
     """Return the round trip of a ping sent at ``sent`` whose pong our program saw at ``seen``.
 
     ``arrived`` is the kernel's stamp of the pong, ``held`` the seconds that the pong says; ``None`` if
     unknown.  What cannot be is ignored: so a liar can make its own figure wrong, but never less than 0.
+    ``sending`` is how many seconds it took from ``sent`` until ``send`` returned.
     """
     whole = seen.steady - sent.steady
     if arrived is None or abs(seen.wall - sent.wall - whole) > STEP:
@@ -96,7 +110,12 @@ def between(
         return RoundTrip(whole)
     if held is None or held > stamped:
         return RoundTrip(stamped, ARRIVAL)
-    return RoundTrip(stamped - held, NETWORK, held)
+    network = stamped - held
+    if sending > PROMPT and network / 4 < sending < network + PROMPT:
+        # On a busy machine three sends in ten are interrupted, nearly all after the packet has left.
+        # If this one was interrupted before, that is most of the round trip.
+        return RoundTrip(network, ARRIVAL, held)
+    return RoundTrip(network, NETWORK, held)
 
 
 class RoundTrips:
@@ -105,6 +124,7 @@ class RoundTrips:
     def __init__(self) -> None:
         self.seconds: Deque[float] = deque(maxlen=RTT_SAMPLES)
         """The latest last."""
+        self._held: Deque[float] = deque(maxlen=HELD_SAMPLES)
         self._kind = BY_PROGRAM
         self._counted = 0
         self._left_out = 0
@@ -115,8 +135,17 @@ class RoundTrips:
         """True if there were enough for a median."""
         return self._counted >= MEDIAN_FROM
 
+    @property
+    def held(self) -> Optional[float]:
+        """For how many seconds the other end usually holds a ping; ``None`` if that is normal."""
+        held = sorted(self._held)
+        usual = held[len(held) // 2] if len(held) >= MEDIAN_FROM else 0.0
+        return usual if usual > LATE_SECONDS else None
+
     def add(self, trip: RoundTrip) -> bool:
         """Remember a round trip; False if it is left out because there are more exact ones."""
+        if trip.kind == NETWORK or trip.held:
+            self._held.append(trip.held)
         self._left_out = self._left_out + 1 if trip.kind < self._kind else 0
         too_long_without = self._left_out > MOST_LEFT_OUT
         if self._left_out and trip.seconds < EXCUSED and not too_long_without:

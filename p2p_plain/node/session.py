@@ -103,8 +103,10 @@ class Session(Link):
         # Written under _send_lock.  Read without it, too: an old value costs one more round.
         self._unsent = bytearray()
         self._pinged: Optional[Moment] = None
-        """When the ping left that waits for its pong; ``None`` if it had to wait.  The pong, which may come
-        before ``send`` returns, is what the reader thread waits for: so it finds it here."""
+        """When the ping left that waits for its pong; ``None`` if it had to wait.  The reader thread takes it,
+        perhaps before ``send`` returns.  Always under _send_lock."""
+        self._sending = 0.0
+        """Seconds that its ``send`` took."""
         self._marked = 0
         """How many bytes of ``_unsent`` must be gone by ``_late_at``."""
         self._late_at = float("inf")
@@ -192,6 +194,8 @@ class Session(Link):
                 self._pinged = this_moment()
                 if not self._offer_locked(messages.TIMED_PING):
                     self._pinged = None  # nobody knows when it leaves
+                else:
+                    self._sending = time.monotonic() - self._pinged.steady
 
     def tick(self, now: float) -> None:
         """Send what waits; close if the other end is too slow to read, cut if too slow to close."""
@@ -214,10 +218,13 @@ class Session(Link):
     def round_trip(self, held: Optional[float]) -> Optional[RoundTrip]:
         """Return the round trip that the pong just received ends, if we know when its ping left."""
         seen = this_moment()
-        sent, self._pinged = self._pinged, None
+        with self._send_lock:  # perhaps ``send`` has not returned yet
+            sent, self._pinged = self._pinged, None
+            sending = self._sending
         if sent is None:
             return None
-        return between(sent, self._transport.arrived if self._ends_chunk else None, seen, held)
+        arrived = self._transport.arrived if self._ends_chunk else None
+        return between(sent, arrived, seen, held, sending)
 
     def local(self) -> Address:
         """Return our end of the socket.  Raises ``OSError``."""

@@ -138,6 +138,39 @@ def test_one_more_switch_on_the_way_is_not_slow():
 # -- late nodes ------------------------------------------------------------------------
 
 
+def holding(world, held_ms):
+    """The rows, in which everyone says of some nodes how long they hold pings."""
+    rows = world.rows()
+    for row in rows:
+        for link in row.links:
+            for number, ms in held_ms.items():
+                if link["nodeid"] == world.ids[number]:
+                    link["held_ms"] = ms
+    return rows
+
+
+def test_a_node_that_holds_pings_is_slow_itself_and_not_the_network():
+    world = World(6)
+    world.rtt = dict.fromkeys(world.rtt, 0.1)
+    sentences = world.sentences(holding(world, {2: 12.0}))
+    assert sentences == ["n2: itself slow (answers 12 ms late; the network takes 0.1 ms)"]
+
+
+def test_where_all_hold_pings_alike_nobody_is_named():
+    """Many nodes on one busy machine."""
+    world = World(6)
+    assert world.kinds(holding(world, dict.fromkeys(range(6), 30.0))) == WELL
+
+
+def test_one_account_of_a_held_ping_names_nobody():
+    world = World(6)
+    rows = holding(world, {2: 12.0})
+    for row in rows[1:]:
+        for link in row.links:
+            link.pop("held_ms", None)
+    assert world.kinds(rows) == WELL
+
+
 def test_a_late_observer_blames_nobody():
     world = World(6)
     be_late(world, 2)

@@ -87,6 +87,32 @@ def test_a_stamp_from_before_the_ping_or_after_now_is_not_used(arrived):
     assert in_ms(between(SENT, arrived, SEEN, 0.0)) == (50.0, BY_PROGRAM, 0.0)
 
 
+@pytest.mark.parametrize(
+    "sending, kind",
+    [
+        (0.0001, NETWORK),  # as usual
+        (0.0005, NETWORK),  # interrupted, but that matters little
+        (0.0030, ARRIVAL),  # perhaps that is the whole round trip
+        (0.0200, NETWORK),  # interrupted for longer than it took: the packet had left
+    ],
+)
+def test_a_ping_whose_program_was_interrupted_before_it_left_does_not_count(sending, kind):
+    """The round trip is 3 ms, and it took so long until ``send`` had returned."""
+    assert between(SENT, 5000.010, SEEN, 0.007, sending).kind == kind
+
+
+def test_how_long_the_other_end_holds_pings_is_known_if_it_is_not_normal():
+    trips = RoundTrips()
+    for held in 0.012, 0.011:
+        trips.add(RoundTrip(0.0001, NETWORK, held))
+        assert trips.held is None
+    trips.add(RoundTrip(0.0001, NETWORK, 0.0001))
+    assert trips.held == 0.011
+    for _ in range(10):
+        trips.add(RoundTrip(0.0001, NETWORK, 0.0001))
+    assert trips.held is None
+
+
 def test_a_time_held_is_never_negative():
     """Somebody may set the clock back while we hold a ping."""
     assert since(time.time() + 60) is None
