@@ -35,8 +35,11 @@ OLDEST = (3, 6)
 
 SLOWEST = [
     "tests/scripts/test_lab.py",
+    "tests/scripts/test_lab_unstable.py",
+    "tests/system/test_lossy_host.py",
     "tests/scripts/test_lab_faults.py",
     "tests/scripts/test_lab_paths.py",
+    "tests/system/test_impostors.py",
     "tests/scripts/test_bench.py",
     "tests/scripts/test_fuzz.py",
     "tests/scripts/test_lessons.py",
@@ -45,6 +48,8 @@ SLOWEST = [
     "tests/scripts/test_onefile.py",
     "tests/scripts/test_build.py",
     "tests/scripts/test_lab_document.py",
+    "tests/monitor/test_unmet.py",
+    "tests/monitor/test_restarts.py",
     "tests/system/test_documents.py",
     "tests/scripts/test_test.py",
     "tests/node/test_overlay.py",

@@ -74,8 +74,11 @@ with Lab(4, node_options=options.split(), pythons={"": python}) as lab:
 """
 
 
-@pytest.mark.parametrize("python", [sys.executable, oldest_python()], ids=["newest", "oldest"])
-@pytest.mark.parametrize("way, phrase", [("in", "it is sent"), ("out", "it sends")])
+@pytest.mark.parametrize(
+    "way, phrase, python",
+    [("in", "it is sent", sys.executable), ("out", "it sends", oldest_python())],
+    ids=["in", "out"],
+)
 def test_a_host_that_loses_20_percent_is_named_and_cleared(way, phrase, python):
     run = subprocess.run(
         [sys.executable, "-c", PLAY, way, phrase, OPTIONS, python],

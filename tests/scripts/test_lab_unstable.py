@@ -1,0 +1,53 @@
+"""Connections that keep breaking, in the laboratory: named with number, reason and interval; and healed."""
+
+import re
+
+import pytest
+
+from tests.scripts.test_lab import oldest_python, play
+from tests.support import reason_for_no_lab
+
+SLOWER = "--ping-interval 8 --ping-timeout 2 --probe-interval 8"
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab()),
+]
+
+
+@pytest.mark.parametrize("answer", ["", " with tcp-reset"], ids=["drops", "resets"])
+def test_firewall_that_forgets_idle_connections_is_named_and_then_they_are_kept_busy(answer):
+    """The pair is named with the number, the reason and the interval, by all nodes; then it heals."""
+    played = play(
+        *("--node", SLOWER, "--python", "h2=" + oldest_python(), "--hosts", "2", "--no-nodes"),
+        *("forget 3 h2" + answer, "start", "mesh"),
+        *("agree unstable about h1,h2 saying idle within 90", "open h1", "wait 15"),
+        *("never peer_down on h1", "never peer_down on h2"),
+    )
+    (said,) = played.results("said", "said")
+    pattern = (
+        r"h1 <-> h2 lost their connection [34] times in ten minutes, each time after \d\.\d s "
+        r"without traffic \((timed out|closed)\): something on the way forgets idle connections; "
+        r"kept busy every [12]\.\d s since$"
+    )
+    sentences = [one for host in said.values() for one in host["verdicts"]]
+    # On a busy machine a node may run late besides, and says so.
+    assert all(re.match(pattern, one) for one in sentences if "itself slow" not in one), sentences
+
+
+def test_cable_that_is_loose_is_named_as_one_unstable_node():
+    flap = ["unplug h3", "apart", "plug h3", "mesh"]
+    played = play("--hosts", "3", "mesh", *(3 * flap), "agree unstable about h3")
+    (said,) = played.results("said", "said")
+    (sentence,) = said["h1"]["verdicts"]
+    assert sentence == "h3: lost its connections to h1, h2 3 times in ten minutes (timed out)"
+
+
+def test_firewall_that_forgets_can_be_told_to_remember():
+    played = play(
+        *("--node", SLOWER, "--hosts", "2", "forget 3 h2", "remember h2", "mesh", "wait 20"),
+    )
+    assert played.events("peer_down") == []
+
+
+# -- what the laboratory promises ---------------------------------------------------------
