@@ -36,6 +36,7 @@ OLDEST = (3, 6)
 SLOWEST = [
     "tests/scripts/test_lab.py",
     "tests/scripts/test_lab_unstable.py",
+    "tests/scripts/test_lab_steps.py",
     "tests/system/test_lossy_host.py",
     "tests/scripts/test_lab_faults.py",
     "tests/scripts/test_lab_paths.py",

@@ -16,6 +16,8 @@ from tests.support import ROOT, reason_for_no_lab
 
 in_the_laboratory = pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
 
+pytestmark = pytest.mark.long
+
 COUNT = 4000
 """Packets that ``loss`` counts."""
 
@@ -144,7 +146,6 @@ def test_hole_swallows_a_long_text_over_tcp_whose_segments_are_too_large():
 
 
 @in_the_laboratory
-@pytest.mark.long
 @pytest.mark.parametrize(
     "step, exchange, shortest, longest",
     [

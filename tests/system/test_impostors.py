@@ -12,6 +12,8 @@ from p2p_plain.monitor.verdict import Kind
 from p2p_plain.node.peer import HANDSHAKE_TIMEOUT
 from tests.support import PATIENCE, Program, free_port, wait_until
 
+pytestmark = pytest.mark.long
+
 QUICK = {"ping_interval": 1.0, "ping_timeout": 1.0, "probe_interval": 1.0}
 
 
