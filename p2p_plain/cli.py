@@ -12,8 +12,6 @@ from importlib import import_module
 
 from .common.errors import UsageError
 from .common.options import Parser, add_node_options, add_output_options, number, program
-from .common.output import let_go
-from .common.program import NO
 from .common.program import main as run_program
 from .common.signals import undisturbed
 from .common.typing import Any, List, Optional
@@ -84,11 +82,7 @@ def _run(words: List[str]) -> int:
     if command not in COMMANDS:
         known = ", ".join(COMMANDS)
         raise UsageError("", "there is no command %r; the commands are %s" % (command, known))
-    try:
-        return int(_imported(COMMANDS[command])(words[1:]))
-    except KeyboardInterrupt:
-        let_go(sys.stdout)  # it may be stdout that blocked
-        return NO  # the question has no answer
+    return int(_imported(COMMANDS[command])(words[1:]))
 
 
 def _imported(path: str) -> Any:

@@ -42,7 +42,8 @@ def main(program: Callable[[List[str]], int], argv: List[str]) -> int:
         return CANNOT_START
     except KeyboardInterrupt:  # a stop signal before anything ran that could be stopped
         let_go(sys.stdout)
-        return DONE
+        # A node has stopped as it was told; a command's question has no answer.
+        return NO if argv and not argv[0].startswith(("-", "@")) else DONE
     finally:
         finish(sys.stdout)
 
