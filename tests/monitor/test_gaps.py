@@ -9,6 +9,8 @@ from p2p_plain.monitor.verdict import Kind
 from tests.support.faulty_network import STALE, World, be_late, random_world
 from tests.support.simulation import World as Simulation
 
+pytestmark = pytest.mark.long  # whole networks in one thread
+
 LONG = 1000.0
 PATIENCE = 2 * 60.0 + STALE
 """Seconds in the network after which a pair is overdue: two probe intervals, and the way of the rows."""

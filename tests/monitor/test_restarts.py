@@ -14,6 +14,8 @@ from tests.support import Program, run_program, wait_until
 from tests.support.faulty_network import World as FaultyNetwork
 from tests.support.simulation import World, mesh
 
+pytestmark = pytest.mark.long  # whole networks in one thread
+
 # -- lives -----------------------------------------------------------------------------
 
 

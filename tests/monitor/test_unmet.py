@@ -14,6 +14,8 @@ from p2p_plain.node.connector import DIAL_TIMEOUT
 from tests.support import new_id
 from tests.support.simulation import World, mesh, raw_link
 
+pytestmark = pytest.mark.long  # whole networks in one thread
+
 ME, NODE, OTHER, THIRD, FOURTH = (new_id() for _ in range(5))
 NOBODY = frozenset()
 

@@ -21,6 +21,8 @@ from p2p_plain.node.peer import Order
 from tests.support import new_id
 from tests.support.simulation import TICK, SimulatedLink, World, lonely_pair, mesh, raw_link, say
 
+pytestmark = pytest.mark.long  # whole networks in one thread
+
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_chain_of_twenty_becomes_a_full_mesh_within_two_seconds_and_without_a_flap(seed):
