@@ -7,7 +7,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``reach``         dials each known node again and again: which ones can be dialed now?
     ``train``         has some probes send more than a hello, so that lost packets show
     ``packet_loss``   how many packets are lost on the way to each node
-    ``holes``         has them end with a large ping, and finds the size from which on all is lost
+    ``holes``         has trains end with a large ping, and finds the size from which on all is lost
     ``losses``        remembers which connections broke, and keeps idle ones busy
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe

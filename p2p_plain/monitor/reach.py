@@ -43,7 +43,6 @@ cable is back.  A host that stays off costs four packets a minute."""
 PATIENT_WITH = 3
 """After so many failures in a row, further ones do not make a node wait longer for its turn."""
 
-
 HEARD_WAIT = 8.0
 """Seconds (``probe_interval`` if that is less) that the first probe of a node waits of which we have
 only heard.  Usually one of us is dialing the other for a peer, and then the outcome of that counts.  If

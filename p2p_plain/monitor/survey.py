@@ -262,17 +262,8 @@ class Survey(Hooks):
 
     def matrix(self) -> List[Links]:
         """Return the whole matrix as far as it is known here, this node's own row first."""
-        now = self._clock()
-        found = [self.own_row()]
-        for row in self.rows.all(now):
-            try:
-                found.append(read_row(row, now))
-            except PeerMisbehaved as error:
-                self.rows.forget(row.nodeid)  # kept unread, so it is the peer's own
-                peer = self._table.get(row.nodeid)
-                if peer is not None:
-                    peer.link.close(error.reason, str(error))
-        return found
+        rows = map(self._read, self.rows.all(self._clock()))
+        return [self.own_row(), *(row for row in rows if row is not None)]
 
     def stale_after(self) -> float:
         """Return the age in seconds from which on a row says nothing about now.
