@@ -11,7 +11,8 @@ folder, one for each Python.
 
 Most tests wait for processes and timers and leave the processor idle.  So several pytest
 processes run side by side, each with a few test files.  Ctrl-C ends them all.  With ``--all``,
-the oldest and the newest Python run everything, the others leave out the tests marked ``long``.
+only the newest Python runs everything.  The oldest leaves out the tests marked ``once``, the others
+those marked ``long``: see ``setup.cfg``.
 """
 
 import contextlib
@@ -34,30 +35,31 @@ ENVIRONMENTS = os.path.join(ROOT, ".venv-tests")
 OLDEST = (3, 6)
 
 SLOWEST = [
-    "tests/scripts/test_lab.py",
     "tests/scripts/test_lab_unstable.py",
-    "tests/scripts/test_lab_steps.py",
+    "tests/scripts/test_lab_paths.py",
     "tests/system/test_lossy_host.py",
     "tests/scripts/test_lab_faults.py",
-    "tests/scripts/test_lab_paths.py",
     "tests/system/test_impostors.py",
-    "tests/scripts/test_bench.py",
-    "tests/scripts/test_fuzz.py",
-    "tests/scripts/test_lessons.py",
-    "tests/scripts/test_soak.py",
-    "tests/scripts/test_conformance.py",
-    "tests/scripts/test_onefile.py",
-    "tests/scripts/test_build.py",
+    "tests/scripts/test_lab.py",
     "tests/scripts/test_lab_document.py",
+    "tests/scripts/test_bench.py",
+    "tests/system/test_broadcast_floods.py",
+    "tests/scripts/test_conformance.py",
+    "tests/scripts/test_soak.py",
     "tests/monitor/test_unmet.py",
-    "tests/monitor/test_restarts.py",
-    "tests/system/test_documents.py",
-    "tests/scripts/test_test.py",
     "tests/node/test_overlay.py",
     "tests/tour/test_tour.py",
+    "tests/monitor/test_restarts.py",
+    "tests/scripts/test_lab_steps.py",
+    "tests/scripts/test_lesson_scenes.py",
     "tests/system/test_main_job.py",
-    "tests/system/test_siege.py",
+    "tests/scripts/test_build.py",
+    "tests/scripts/test_test.py",
+    "tests/scripts/test_onefile.py",
+    "tests/web/test_page.py",
+    "tests/scripts/test_fuzz.py",
     "tests/node/test_session.py",
+    "tests/system/test_siege.py",
 ]
 """Files that start first, each in a process of its own.  The others share a process for each folder,
 because a process costs half a second before its first test."""
@@ -136,29 +138,37 @@ def test_files(paths: List[str]) -> List[str]:
 def grouped(files: List[str]) -> List[List[str]]:
     """Divide the files among processes, the longest first."""
     alone = [[name] for name in SLOWEST if name in files]
-    shared = {}  # type: Dict[str, List[str]]
-    for name in sorted(set(files).difference(SLOWEST)):
-        shared.setdefault(os.path.dirname(name), []).append(name)
-    return alone + sorted(shared.values(), key=len, reverse=True)
+    return alone + by_folder(sorted(set(files).difference(SLOWEST)))
+
+
+def by_folder(files: List[str]) -> List[List[str]]:
+    """Return the files of each folder, those of the fullest one first."""
+    folders = {}  # type: Dict[str, List[str]]
+    for name in files:
+        folders.setdefault(os.path.dirname(name), []).append(name)
+    return sorted(folders.values(), key=len, reverse=True)
 
 
 def jobs(pythons: Dict[Version, str], groups: List[List[str]], options: List[str]) -> List[Job]:
-    """Return each group for each Python, the longest first."""
+    """Return what each Python runs, the longest first."""
     versions = sorted(pythons)
     with ThreadPoolExecutor(AT_ONCE) as pool:  # a virtual environment takes ten seconds to make
         commands = dict(zip(versions, pool.map(pytest_command, map(pythons.get, versions))))
-    everything = (versions[0], versions[-1])
-    made = []
-    for group in groups:
-        for version in everything + tuple(versions[1:-1]) if len(versions) > 1 else versions:
-            fewer = [] if version in everything else ["-m", "not long"]
-            made.append(
-                Job(
-                    ".".join(map(str, version)),
-                    commands[version] + ["-o", "console_output_style=classic"] + fewer + options + group,
-                )
-            )
-    return made
+    oldest, newest = versions[0], versions[-1]
+    everything = {newest: []}  # type: Dict[Version, List[str]]
+    everything.setdefault(oldest, ["-m", "not once"])
+    todo = [(version, fewer, group) for group in groups for version, fewer in everything.items()]
+    # Where the long tests are left out, no file is worth a process of its own.
+    folders = by_folder([name for group in groups for name in group])
+    others = [version for version in versions if version not in everything]
+    todo += [(version, ["-m", "not long"], group) for group in folders for version in others]
+    return [
+        Job(
+            ".".join(map(str, version)),
+            commands[version] + ["-o", "console_output_style=classic"] + fewer + options + group,
+        )
+        for version, fewer, group in todo
+    ]
 
 
 def run(todo: List[Job], stop_at_first: bool) -> int:

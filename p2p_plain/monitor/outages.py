@@ -27,11 +27,10 @@ def down_nodes(view: View, failed: Failures) -> List[Verdict]:
     found = []
     single = set(view.down)
     while silent:
-        # Nodes push a row every ping interval.  Of two that vanish together, one may have pushed its
-        # last row a whole interval of its own before the other.  Half of its ``stale_after``, which is
-        # three intervals, covers that.
+        # Of two nodes that vanish together, one may have pushed its last row well before the other.
+        # While that row counted, nothing was known to be wrong with its node.
         youngest = view.age(silent[0])
-        together = [n for n in silent if view.age(n) <= youngest + view.stale_after_of(n) / 2]
+        together = [n for n in silent if view.age(n) <= youngest + view.stale_after_of(n)]
         silent = [nodeid for nodeid in silent if nodeid not in together]
         if len(together) > 1:
             found.append(_vanished_together(view, together, dials))

@@ -148,9 +148,16 @@ def test_whether_two_died_together_is_measured_in_their_own_intervals(interval):
     world = World(6)
     world.stale_after.update({2: 3 * interval, 4: 3 * interval})
     world.kill(2, since=700)
-    world.kill(4, since=800)
+    world.kill(4, since=1000)
     kinds = [kind for kind, _ in world.kinds()]
     assert kinds == ([Kind.SPLIT] if interval == 200.0 else [Kind.DOWN, Kind.DOWN])
+
+
+def test_a_node_whose_cable_is_cut_calls_itself_cut_off_however_far_apart_the_last_rows_came():
+    world = World(4)
+    world.cut([0], world.others(0))
+    world.age.update({0: 0.5, 1: 190.0, 2: 190.0, 3: 360.0})  # each row is current for 180 s
+    assert world.kinds() == [(Kind.CUT_OFF, [0])]
 
 
 def test_two_whose_hosts_refuse_are_two_verdicts_even_if_they_died_together():

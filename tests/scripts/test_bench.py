@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,9 +37,17 @@ def run_bench(*arguments):
     return run.stdout.decode().splitlines()
 
 
+@pytest.fixture(scope="module")
+def runs():
+    """All cases, and accuracy: at once, as they mostly wait and no figure counts here."""
+    with ThreadPoolExecutor(2) as pool:
+        accuracy = pool.submit(run_bench, "accuracy", "--seconds", "0.04")
+        yield {"all": pool.submit(run_bench, *TINY), "accuracy": accuracy}
+
+
 @needs_linux
-def test_every_case_has_a_line_for_each_comparison():
-    head, columns, *lines, seconds = run_bench(*TINY)
+def test_every_case_has_a_line_for_each_comparison(runs):
+    head, columns, *lines, seconds = runs["all"].result()
     assert re.search(r"\d+ cores, .*Python 3\.\d+\.\d+", head)
     assert columns.split() == ["p2p_plain", "baseline", "ratio", "target"]
     assert re.match(r"\d+ s$", seconds)
@@ -88,8 +97,8 @@ def test_commands_of_the_document_run():
 
 
 @needs_linux
-def test_accuracy_compares_with_the_network_or_says_why_not():
-    _, _, *lines, _ = run_bench("accuracy", "--seconds", "0.05")
+def test_accuracy_compares_with_the_network_or_says_why_not(runs):
+    _, _, *lines, _ = runs["accuracy"].result()
     if lines[0].startswith("skipped: "):
         pytest.skip(lines[0])
     assert [line[:38].strip() for line in lines] == [

@@ -31,6 +31,7 @@ AT_ONCE = 4
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.once,
     pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab()),
 ]
 

@@ -16,7 +16,7 @@ from tests.support import ROOT, reason_for_no_lab
 
 in_the_laboratory = pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab())
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.once]
 
 COUNT = 4000
 """Packets that ``loss`` counts."""

@@ -142,7 +142,7 @@ def test_a_broadcast_that_may_wait_goes_as_fast_as_everyone_reads(make_node):
 
 
 def test_a_broadcast_that_waits_ends_with_the_node(make_node):
-    first = make_node(max_rate=0.1)
+    first = make_node(max_rate=0.5)
     make_node(bootstrap=first)
     first.wait_for_peers(timeout=PATIENCE)
     first.broadcast("the only one for a while")

@@ -1,9 +1,11 @@
 """Somebody else on a dead node's port: the node is down, and the verdict says what answers there."""
 
 import http.client
+import itertools
 import json
 import socket
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,6 +15,9 @@ from p2p_plain.node.peer import HANDSHAKE_TIMEOUT
 from tests.support import PATIENCE, Program, free_port, wait_until
 
 pytestmark = pytest.mark.long
+
+AT_ONCE = 7
+"""Impostors in one network.  From nine on, verdicts of one kind would share a line."""
 
 QUICK = {"ping_interval": 1.0, "ping_timeout": 1.0, "probe_interval": 1.0}
 
@@ -158,20 +163,23 @@ IMPOSTORS = {
 
 
 @pytest.fixture
-def survivors_and_port(make_node):
-    """Two nodes that have just lost a third one, killed, and the port where that was."""
-    port = free_port()
-    first = make_node(name="h1", http="127.0.0.1:0", **QUICK)
-    second = make_node(name="h2", http="127.0.0.1:0", bootstrap=first, **QUICK)
-    options = ["--%s=%g" % (name.replace("_", "-"), value) for name, value in QUICK.items()]
-    place = "127.0.0.1:%d" % first.port
-    words = ["--name=h3", "--port=%d" % port, "--bind=127.0.0.1", "--bootstrap", place]
-    with Program(*words, *options) as third:
-        for node in (first, second):
-            wait_until(lambda node=node: cluster(node)[1]["up"] == 6)
-        third.process.kill()
-        third.process.wait(PATIENCE)
-    return (first, second), port
+def lose_nodes(make_node):
+    """``lose_nodes(count)``: two nodes that have just lost so many others, killed, and where these were."""
+
+    def lose(count=1):
+        first = make_node(name="h1", http="127.0.0.1:0", **QUICK)
+        second = make_node(name="h2", http="127.0.0.1:0", bootstrap=first, **QUICK)
+        options = ["--%s=%g" % (name.replace("_", "-"), value) for name, value in QUICK.items()]
+        options += ["--bind=127.0.0.1", "--bootstrap", "127.0.0.1:%d" % first.port]
+        ports = [free_port() for _ in range(count)]
+        with ExitStack() as stack:
+            for number, port in enumerate(ports, 3):
+                stack.enter_context(Program("--name=h%d" % number, "--port=%d" % port, *options))
+            for node in (first, second):
+                wait_until(lambda node=node: cluster(node)[1]["up"] == (count + 2) * (count + 1))
+        return (first, second), ports
+
+    return lose
 
 
 def cluster(node):
@@ -193,38 +201,45 @@ def verdict_on(node, kind):
     return [verdict["text"] for verdict in said["verdicts"] if verdict["kind"] == kind]
 
 
-@pytest.mark.parametrize("name", IMPOSTORS)
-def test_a_node_is_down_whatever_answers_at_its_port(name, survivors_and_port):
-    play, dial, why = IMPOSTORS[name]
-    survivors, port = survivors_and_port
-    with Impostor(port, play):
-        for node in survivors:
-            statuses = []
+@pytest.mark.parametrize("first", range(0, len(IMPOSTORS), AT_ONCE))
+def test_a_node_is_down_whatever_answers_at_its_port(first, lose_nodes):
+    names = list(IMPOSTORS)[first : first + AT_ONCE]
+    survivors, ports = lose_nodes(len(names))
+    with ExitStack() as stack:
+        for port, name in zip(ports, names):
+            stack.enter_context(Impostor(port, IMPOSTORS[name][0]))
+        for node, (number, name) in itertools.product(survivors, enumerate(names, 3)):
+            _, dial, why = IMPOSTORS[name]
+            statuses, said = [], []
 
-            def explained(node=node, statuses=statuses):
+            def explained(node=node, label="h%d: " % number, why=why, statuses=statuses, said=said):
                 statuses.append(cluster(node)[0])
-                return [t for t in verdict_on(node, Kind.DOWN) if WHYS.get(why, "before the hello") in t]
+                said[:] = [text for text in verdict_on(node, Kind.DOWN) if text.startswith(label)]
+                return [text for text in said if WHYS.get(why, "before the hello") in text]
 
-            (text,) = wait_until(explained, HANDSHAKE_TIMEOUT + PATIENCE)
-            assert text.startswith("h3: down")
-            assert statuses == sorted(statuses), "green again: %s" % statuses
-            row = node.rows()[0]
-            (link,) = [link for link in row.links if link["name"] == "h3"]
-            assert (link["dial"], link.get("why", "")) == (dial, why)
+            try:
+                wait_until(explained, HANDSHAKE_TIMEOUT + PATIENCE)
+            except AssertionError:
+                raise AssertionError("%s: %s" % (name, said)) from None
+            assert statuses == sorted(statuses), "%s: green again: %s" % (name, statuses)
+            links = {link["name"]: link for link in node.rows()[0].links}
+            link = links["h%d" % number]
+            assert (link["dial"], link.get("why", "")) == (dial, why), name
+        for node in survivors:
             assert not [e for e in node.events(timeout=0.01) if e["event"] == "self"]
 
 
-def test_a_node_is_not_down_where_another_node_has_its_port(survivors_and_port, make_node):
+def test_a_node_is_not_down_where_another_node_has_its_port(lose_nodes, make_node):
     """It was restarted.  That is no fault."""
-    survivors, port = survivors_and_port
+    survivors, (port,) = lose_nodes()
     make_node(name="h3", port=port, **QUICK)
     for node in survivors:
         wait_until(lambda node=node: (cluster(node)[0], cluster(node)[1]["up"]) == (200, 6))
 
 
-def test_a_node_is_down_where_a_node_of_another_network_has_its_port(survivors_and_port, make_node):
+def test_a_node_is_down_where_a_node_of_another_network_has_its_port(lose_nodes, make_node):
     """This network has lost it, without a goodbye."""
-    survivors, port = survivors_and_port
+    survivors, (port,) = lose_nodes()
     make_node(name="x", port=port, network="another", **QUICK)
     for node in survivors:
         wait_until(lambda node=node: [t for t in verdict_on(node, Kind.DOWN) if WHYS[FOREIGN] in t])

@@ -14,6 +14,7 @@ from tests.support import ROOT, reason_for_no_lab
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.once,
     pytest.mark.skipif(bool(reason_for_no_lab()), reason=reason_for_no_lab()),
 ]
 
