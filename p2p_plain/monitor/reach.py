@@ -23,7 +23,7 @@ from ..common.address import Address
 from ..common.events import Emit
 from ..common.outcomes import GONE, HANGS, NO_PONG, OK, RESET, TIMEOUT, UNKNOWN
 from ..common.typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set
-from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
+from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER, LEISURE
 from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
 from ..node.peer import HANDSHAKE_TIMEOUT
@@ -168,8 +168,11 @@ class Reach:
             met.last_heard = now
             met.heard_at = met.doubt = None
 
-    def claimed(self, nodeid: str, address: Address, now: float) -> None:
-        """Note an address at which the node says it can be dialed.  It is being probed already."""
+    def claimed(self, nodeid: str, address: Address, now: float, proven: bool = False) -> None:
+        """Note an address at which the node says it can be dialed.
+
+        It is being probed already, unless it is ``proven``: perhaps by a dial that ended before we met.
+        """
         with self._lock:
             met = self._met.get(nodeid)
             if met is None or address in met.addresses:
@@ -184,7 +187,10 @@ class Reach:
             if not met.addresses:
                 self._tried_locked(met, now)
             met.addresses.insert(1, address)  # behind the best one
-            met.claims.add(address)
+            if not proven:
+                met.claims.add(address)
+            elif met.dial == UNKNOWN:
+                met.next_probe_at = min(met.next_probe_at, now + self._rng.uniform(*LEISURE))
 
     def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
         """Probe a node that has lost its connection at once, where it was found.

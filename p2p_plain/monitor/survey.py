@@ -132,7 +132,8 @@ class Survey(Hooks):
 
     def claimed(self, peer: Peer, address: Address, now: float) -> None:
         """Probe the peer at ``address`` too."""
-        self.reach.claimed(peer.nodeid, address, now)
+        proven = (address, peer.nodeid) in self._book.proven([peer.nodeid])
+        self.reach.claimed(peer.nodeid, address, now, proven)
 
     def moved(self, nodeid: str, now: float) -> None:
         """Forget a node that cannot be found any more."""

@@ -408,6 +408,12 @@ class AddressBook:
             entry = self._entries.get(address)
             return entry is not None and (entry.bootstrap or entry.proven_at is not None)
 
+    def is_hearsay(self, address: Address) -> bool:
+        """Return whether only other nodes say that a node is at ``address``."""
+        with self._lock:
+            entry = self._entries.get(address)
+            return entry is not None and entry.source is not None
+
     def nodeid_at(self, address: Address) -> Optional[str]:
         """Return the node that was found, or is said to be, at ``address``."""
         with self._lock:

@@ -3,7 +3,8 @@
 An address goes through this module from hearsay to advertisement:
 
 1. **Heard.**  A peer names it in an ``addr``, or claims it as its own.  It may be a lie.
-2. **Dialed.**  The address book says when.  A peer that dialed us is probed where it claims to
+2. **Dialed.**  The address book says when, and what answers does not learn our name before it has
+   said hello (``membership``).  A peer that dialed us is probed where it claims to
    listen (``claims``): its connection does not show that others could dial it.
 3. **Proven.**  A node said hello there.  Only now can it be advertised.
 4. **Advertised.**  As an answer to ``getaddr``, and once, unasked, when it is new.
@@ -257,7 +258,7 @@ class Discovery:
         if self._book.begin(address, now):
             with self._lock:
                 self._dialing += 1
-            self._order_dial(address)
+            self._order_dial(address, hearsay=False)
 
     def dial_more(self, now: float) -> None:
         """Dial what is due, while there is room for peers that we dial (``PeerTable.room``)."""
@@ -275,12 +276,16 @@ class Discovery:
         with self._lock:
             self._dialing -= most - len(due)
         for address in due:
-            self._order_dial(address)
+            self._order_dial(address, self._book.is_hearsay(address))
 
-    def _order_dial(self, address: Address) -> None:
+    def dial_again(self, target: Address) -> None:
+        """A dial of hearsay has found a node there that does not know ``join``: tell it who we are."""
+        self._order_dial(target, hearsay=False)
+
+    def _order_dial(self, address: Address, hearsay: bool) -> None:
         nodeid = self._book.nodeid_at(address)
         mss = None if nodeid is None else self._hooks.mss(nodeid)
-        self._dial(Order(address, False, nodeid, mss))
+        self._dial(Order(address, False, nodeid, mss, hearsay=hearsay))
 
     def _claimed(self, peer: Peer, address: Address, now: float, at_leisure: bool = False) -> None:
         if not self.may_name(peer.link, address) or self._book.knows_as_mine(address):

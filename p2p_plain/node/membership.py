@@ -8,6 +8,11 @@ the welcome.  Either end announces ``peer_up`` only when it has received more th
 refused connection is a peer at neither end, not even for a millisecond.  (A newcomer that says hello
 and then nothing has its seat until the ping timeout.)
 
+**Hearsay is greeted as by a probe.**  What listens at an address that only other nodes have named may
+be anything, and is not to learn our name and network.  It hears them in a ``join``, once it has said
+the hello of a node of our network.  A node that knows no ``join`` takes us for a probe; then we dial
+again.
+
 **Which end closes the loser of a tie.**  When two nodes have dialed each other at once, both find
 by themselves that the connection dialed by the smaller nodeid stays, but not at the same moment.
 Only the node that dialed the winner closes the loser.  When that node knows of the winner, the
@@ -49,7 +54,7 @@ from .hooks import DialEnd, Lines
 from .messages import Hello, Pong
 from .parts import Parts
 from .peer import (
-    ADMITTED, ASKING, GUEST, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, SUPERSEDED, Link, Peer,
+    ADMITTED, ASKING, GREETING, GUEST, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, SUPERSEDED, Link, Peer,
 )
 
 SECOND_PING_AFTER = 1.0
@@ -124,10 +129,18 @@ class Membership:
         # Our hello must be the first line.  So it comes before the peer gets its seat: if that wins a
         # tie the peer is up at once, and other threads may forward messages to it.  But it is sent
         # together with the first words: one packet less, and one wake-up of the other end less.
-        link.hold(self._myself.hello(link))
+        link.hold(self._myself.hello(link, joins=hello.probe))
         if hello.probe:
             link.state = GUEST
             return ()
+        return self._let_in(link, hello)
+
+    def joined(self, link: Link, hello: Hello) -> Lines:
+        """Answer the ``join`` of a guest: let it in, or raise ``Refused``."""
+        link.state = GREETING
+        return self._let_in(link, hello)
+
+    def _let_in(self, link: Link, hello: Hello) -> Lines:
         self._check(hello)
         now = self._clock()
         max_rate, is_known = self._parts.config.max_rate, self._parts.book.trusts
@@ -163,7 +176,7 @@ class Membership:
         link.found_nodeid = hello.nodeid
         if hello.network != self._myself.network:
             link.why = FOREIGN
-        self._check(hello)
+        self._check(hello, discreet=link.is_discreet)
         self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:
             return self._ask(link, hello.nodeid, now)
@@ -172,10 +185,14 @@ class Membership:
             raise Refused("stopping")
         if self._table.would_lose(peer):
             raise Refused("duplicate", "we are connected already")
+        if link.is_discreet and not hello.joins:
+            link.dial_again = True
+            raise PeerLeft("closed")  # it takes us for a probe
         link.peer = peer
         link.state = ADMITTED
         self._expect_pong(peer, now)
-        return self._first_words(peer)
+        introduction = [self._myself.join(link)] if link.is_discreet else []
+        return introduction + self._first_words(peer)
 
     def _ask(self, link: Link, nodeid: str, now: float) -> Lines:
         """Continue a probe that has found ``nodeid``.  Raises ``PeerLeft`` if nothing is left to ask."""
@@ -232,13 +249,13 @@ class Membership:
         self.failures.report_again(link.target or link.remote)
         return True
 
-    def _check(self, hello: Hello) -> None:
+    def _check(self, hello: Hello, discreet: bool = False) -> None:
         """Raise ``Refused`` if that is ourselves, or a node of another network."""
         if hello.nodeid == self._myself.nodeid:
             raise Refused("self")
         if hello.network != self._myself.network:
-            detail = "network %r here, %r there" % (self._myself.network, hello.network)
-            raise Refused("network", detail)
+            here = "another one" if discreet else repr(self._myself.network)
+            raise Refused("network", "network %s here, %r there" % (here, hello.network))
 
     def _first_words(self, peer: Peer) -> List[bytes]:
         """Return what each side says after hello: where I am; whom do you know; are you there?"""

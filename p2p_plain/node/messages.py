@@ -73,6 +73,14 @@ class Hello(NamedTuple):
     """The port of its status page, if others may open it."""
     token: Optional[str] = None
     """Random digits that only the end that dials says: if they come back, the other end is an echo."""
+    joins: bool = False
+    """True if the sender lets a guest become a peer by ``join``."""
+
+
+class Join(NamedTuple):
+    """Said by a guest that wants to be a peer, with all that a hello has."""
+
+    hello: Hello
 
 
 class Ping(NamedTuple):
@@ -131,7 +139,7 @@ class Unknown(NamedTuple):
     msgtype: str
 
 
-AnyMessage = Union[Hello, Ping, Pong, Addr, AppMessage, Bye, Unknown, Bare, Tuple[Any, ...]]
+AnyMessage = Union[Hello, Join, Ping, Pong, Addr, AppMessage, Bye, Unknown, Bare, Tuple[Any, ...]]
 """One of the classes above, or of a registered type: a named tuple or a ``Bare``."""
 
 
@@ -161,10 +169,10 @@ PONG = codec.encode({"msgtype": "pong"})
 GETADDR = codec.encode({"msgtype": "getaddr"})
 
 
-def encode_hello(hello: Hello) -> bytes:
-    """Return the line of a hello; a field with its default value is left out."""
-    fields: Dict[str, Any] = {"msgtype": "hello", "nodeid": hello.nodeid, "version": VERSION}
-    for field in ("port", "name", "network", "agent", "probe", "http", "token"):
+def encode_hello(hello: Hello, msgtype: str = "hello") -> bytes:
+    """Return the line of a hello, or of a ``join``; a field with its default value is left out."""
+    fields: Dict[str, Any] = {"msgtype": msgtype, "nodeid": hello.nodeid, "version": VERSION}
+    for field in ("port", "name", "network", "agent", "probe", "http", "token", "joins"):
         value = getattr(hello, field)
         if value:
             fields[field] = value
@@ -266,6 +274,7 @@ def _read_hello(fields: Fields) -> Hello:
         observed=fields.address("observed"),
         http=fields.port("http"),
         token=fields.text("token", TOKEN_LIMIT),
+        joins=fields.flag("joins"),
     )
 
 
@@ -313,6 +322,7 @@ def _read_bye(fields: Fields) -> Bye:
 
 _READERS: Dict[str, Callable[[Fields], AnyMessage]] = {
     "hello": _read_hello,
+    "join": lambda fields: Join(_read_hello(fields)),
     "ping": _read_ping,
     "pong": lambda fields: Pong(fields.integer("held_us")),
     "getaddr": lambda fields: GetAddr(),
@@ -322,7 +332,7 @@ _READERS: Dict[str, Callable[[Fields], AnyMessage]] = {
 }
 
 _NAMES: Dict[type, str] = {
-    kind: kind.__name__.lower() for kind in (Hello, Ping, Pong, GetAddr, Addr, Bye, Unknown)
+    kind: kind.__name__.lower() for kind in (Hello, Join, Ping, Pong, GetAddr, Addr, Bye, Unknown)
 }
 _NAMES[AppMessage] = "message"
 

@@ -24,20 +24,25 @@ class Myself(NamedTuple):
     http: Optional[int] = None
     """The port of the status page, if others may open it."""
 
-    def hello(self, link: Link) -> bytes:
-        """Return our hello for ``link``; the end that dialed says it first."""
-        return encode_hello(
-            Hello(
-                nodeid=self.nodeid,
-                port=self.port,
-                name=self.name,
-                network=self.network,
-                agent=self.agent,
-                probe=link.is_our_probe,
-                observed=link.remote if is_shareable(link.remote) else None,
-                http=self.http,
-                token=link.token,
-            )
+    def hello(self, link: Link, joins: bool = False) -> bytes:
+        """Return our hello for ``link``; the end that dialed says it first.  For ``joins`` see ``Hello``."""
+        if link.is_discreet:
+            return encode_hello(Hello(nodeid=self.nodeid, probe=True, token=link.token))
+        return encode_hello(self._introduction(link)._replace(token=link.token, joins=joins))
+
+    def join(self, link: Link) -> bytes:
+        """Return what a node hears where only hearsay led us, once it has said hello."""
+        return encode_hello(self._introduction(link), "join")
+
+    def _introduction(self, link: Link) -> Hello:
+        return Hello(
+            nodeid=self.nodeid,
+            port=self.port,
+            name=self.name,
+            network=self.network,
+            agent=self.agent,
+            observed=link.remote if is_shareable(link.remote) else None,
+            http=self.http,
         )
 
     def address_for(self, link: Link) -> Optional[Address]:

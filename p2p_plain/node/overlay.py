@@ -16,9 +16,9 @@ from . import messages
 from .discovery import Discovery
 from .hooks import DialEnd, Lines
 from .membership import Membership
-from .messages import Addr, AnyMessage, AppMessage, Bye, GetAddr, Hello, Ping, Pong, Unknown
+from .messages import Addr, AnyMessage, AppMessage, Bye, GetAddr, Hello, Join, Ping, Pong, Unknown
 from .parts import Parts
-from .peer import ADMITTED, ASKING, GREETING, OUTBOUND, OVER, SUPERSEDED, UP, Link, Order
+from .peer import ADMITTED, ASKING, GREETING, GUEST, OUTBOUND, OVER, SUPERSEDED, UP, Link, Order
 from .talk import Talk
 
 
@@ -62,7 +62,7 @@ class Overlay:
         ``PeerLeft`` if the other end has said ``bye``.
         """
         kind = type(message)
-        if link.state == GREETING or isinstance(message, (Hello, Bye)):
+        if link.state == GREETING or isinstance(message, (Hello, Join, Bye)):
             return self._greet(link, message)
         confirms = link.state == ADMITTED and kind is not Addr and kind is not Unknown
         if confirms and self.membership.confirmed(link):
@@ -108,7 +108,9 @@ class Overlay:
             link.questions.over(link, now)
         unfinished = state in (GREETING, ADMITTED)
         why = self._dial_over(link, reason, now) if target is not None and unfinished else ""
-        if unfinished and not link.is_our_probe:
+        if target is not None and link.dial_again:
+            self.discovery.dial_again(target)
+        elif unfinished and not link.is_our_probe:
             if target is not None:
                 self.discovery.made_no_peer(target, now, blame=link.found_nodeid is None)
             if reason not in ("self", "duplicate"):
@@ -148,10 +150,12 @@ class Overlay:
         self.discovery.tick(now)
 
     def _greet(self, link: Link, message: AnyMessage) -> Lines:
-        """Take the first message of a link, or a hello or bye at any time."""
+        """Take the first message of a link, or a hello, join or bye at any time."""
         if isinstance(message, Bye):
             link.said_bye = True
             raise PeerLeft(message.reason, message.detail)
+        if isinstance(message, Join) and link.state == GUEST:
+            return self.membership.joined(link, message.hello)
         if link.state != GREETING:
             raise PeerMisbehaved("a second hello")
         if not isinstance(message, Hello):

@@ -21,7 +21,7 @@ GREETING = "greeting"  # waiting for the other end's hello      -hello-> ADMITTE
 ADMITTED = "admitted"  # hellos exchanged, the welcome is missing      -welcome-> UP
 UP = "up"  # a peer, and announced as one            (UP and ADMITTED) -lost a tie-> SUPERSEDED
 SUPERSEDED = "superseded"  # the end that dialed the winner will close it
-GUEST = "guest"  # its hello said ``probe``: it wants our hello, or stays to ask
+GUEST = "guest"  # its hello said ``probe``: it wants our hello, or stays to ask      -join-> ADMITTED
 ASKING = "asking"  # our probe has found the node, and asks it more (``Link.questions``)
 OVER = "over"  # ended: nothing more is sent or received
 
@@ -46,6 +46,8 @@ class Order(NamedTuple):
     """Most bytes in a segment, both ways, where larger packets are lost; ``None`` for no limit."""
     timeout: Optional[float] = None
     """Seconds for the connect, and for both hellos after it; ``None`` for the usual ones."""
+    hearsay: bool = False
+    """True if nobody but another node says that a node is there: it may be anything."""
 
 
 class Questions:
@@ -91,6 +93,8 @@ class Link:
         self.target = None if order is None else order.address
         """The address that we dialed; it may hold a name."""
         self.is_our_probe = order is not None and order.probe
+        self.is_discreet = order is not None and (order.probe or order.hearsay)
+        """True if the other end may be a stranger, who is not to learn our name and network from our hello."""
         self.connect_seconds = connect_seconds
         """The time that the TCP connect took, if we dialed."""
         # The link's reader thread only.
@@ -100,6 +104,8 @@ class Link:
         """True once a byte has come from the other end."""
         self.why = ""
         """A key of ``outcomes.WHYS``, if the rules know why our dial has led to no node."""
+        self.dial_again = False
+        """True if our dial has proven the address, and now a node is to hear who we are."""
         # Written by the link's reader thread, and by PeerTable: announce() for a peer that is
         # up, admit() for one that has lost a tie.
         self.state = GREETING

@@ -303,6 +303,8 @@ class Session(Link):
                     timeout = GUEST_TIMEOUT
                 else:
                     self._lines.limit = MAX_LINE
+            elif timeout == GUEST_TIMEOUT and self.state != GUEST:  # it has joined
+                timeout, self._lines.limit = None, MAX_LINE
             self.heard_at = now = time.monotonic()
             delay = self._bucket.spend(cost, now)
             if greeting:

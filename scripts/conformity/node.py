@@ -149,12 +149,12 @@ class Home:
         return any(self.address in (entry, entry[0]) for entry in entries)
 
     def accept(
-        self, *awake: Peer, within: Optional[float] = None, probe: bool = False
+        self, *awake: Peer, within: Optional[float] = None, probe: Optional[bool] = False
     ) -> Optional[Peer]:
         """Return the connection that the node dials, its hello read; ``None`` if it does not.
 
-        A node dials to become a peer or only to probe.  Dials of the other kind are answered, and
-        so are pings to the peers that are given: a node drops them if this takes long.
+        A node dials to become a peer or only to probe; ``None`` takes either.  Dials of the other kind
+        are answered, and so are pings to the peers that are given: a node drops them if this takes long.
         """
         deadline = time.monotonic() + (within or self.node.dial_patience)
         while time.monotonic() < deadline:
@@ -166,14 +166,14 @@ class Home:
             except socket.timeout:
                 continue
             peer = Peer(sock, self.node.patience, self.node.network, self.nodeid)
-            if bool(peer.expect("hello").get("probe")) == probe:
+            if probe in (None, bool(peer.expect("hello").get("probe"))):
                 return peer
             with peer:
                 peer.send_hello()
                 peer.half_close()
         return None
 
-    def expect(self, *awake: Peer, probe: bool = False) -> Peer:
+    def expect(self, *awake: Peer, probe: Optional[bool] = False) -> Peer:
         """Return the connection that the node dials, its hello read.  Raises ``Broken``."""
         found = self.accept(*awake, probe=probe)
         if found is None:

@@ -20,8 +20,8 @@ from scripts.conformity.outcome import BROKEN, OK, SKIPPED
 from scripts.conformity.rules import RULES
 from tests.support import ROOT, RawListener, free_port, new_id
 from tests.support.wrong_node import (
-    Between, Closed, adding, answering_for_the_client, believing, changing, closing, dialing_once,
-    doubling, dropping, pinging_once, place, repeating_addresses, winning_each_tie, without_padding,
+    Between, Closed, adding, answering_for_the_client, believing, changing, closing,
+    dialing_through, doubling, dropping, pinging_once, place, repeating_addresses, winning_each_tie, without_padding,
 )
 
 pytestmark = pytest.mark.long
@@ -138,7 +138,7 @@ def test_the_last_lesson_holds_the_core():
 
 # -- wrong nodes -------------------------------------------------------------------------------
 
-KNOWN = ("hello", "ping", "pong", "getaddr", "addr", "getlinks", "links", "message", "bye")
+KNOWN = ("hello", "join", "ping", "pong", "getaddr", "addr", "getlinks", "links", "message", "bye")
 
 
 def breaks(names, **how):
@@ -225,7 +225,15 @@ WRONG = {
     "does not dial": breaks(
         "it-dials-what-it-hears-of an-address-may-be-bare", to_node=dropping("addr")
     ),
-    "dials once": breaks("it-dials-again-who-broke-off", to_node=dialing_once),
+    "tells everyone its name": breaks(
+        "hearsay-learns-no-name",
+        to_node=dialing_through(to_node=changing("hello", name="web-07")),
+    ),
+    "lets nobody join": breaks("a-probe-may-join", to_node=dropping("join")),
+    "never joins": breaks(
+        "it-joins-where-it-may", to_node=dialing_through(to_node=dropping("join"))
+    ),
+    "dials once": breaks("it-dials-again-who-broke-off", to_node=dialing_through(once=True)),
     "dials a node that left": breaks("it-lets-go-who-left", to_node=repeating_addresses),
     "dials nowhere": breaks(
         "nobody-dials-nowhere", to_node=lambda talk, line: line.replace(b"0.0.0.0", b"127.0.0.1")
@@ -378,7 +386,7 @@ def test_the_list_has_every_rule_once_with_its_text(tmp_path):
         (rule.level, str(rule.number or ""), rule.name)
         for rule in sorted(RULES, key=lambda rule: rule.alone)
     ]
-    assert len({rule.name for rule in RULES}) == len(RULES) == 84
+    assert len({rule.name for rule in RULES}) == len(RULES) == 87
     assert all(rule.text.endswith(".") and rule.number <= 12 for rule in RULES)
 
 

@@ -244,14 +244,14 @@ def repeating_addresses(talk, line):
     return line
 
 
-def dialing_once(talk, line):
-    """Send the node to a relay that accepts a single connection."""
+def dialing_through(**how):
+    """Send the node to relays: each is a ``Between``, and the node is its client."""
 
     def relayed(entry):
         home = int(entry[0].rpartition(":")[2])
-        return [place(Between(home, once=True).port), entry[1]]
+        return [place(Between(home, **how).port), entry[1]]
 
-    return changing("addr", peers=lambda peers: [relayed(entry) for entry in peers])(talk, line)
+    return changing("addr", peers=lambda peers: [relayed(entry) for entry in peers])
 
 
 def believing():

@@ -80,6 +80,19 @@ def it_probes_where_a_peer_says_it_listens(node: Node) -> None:
             probe.expect_end()
 
 
+@rule(FULL, 7)
+def a_probe_may_join(node: Node) -> None:
+    """A probe that is answered with joins becomes a peer by join."""
+    with node.greet(probe=True) as probe:
+        if not probe.received[0].get("joins"):
+            raise Skipped("it does not say joins")
+        probe.send("join", nodeid=probe.nodeid, network=node.network)
+        for _ in probe.messages(node.patience):
+            if probe.count("getaddr") and probe.count("ping"):
+                return
+        raise Broken("getaddr and ping", probe.story(1))
+
+
 @rule(CORE, 8)
 def getaddr_gets_addr(node: Node) -> None:
     """A getaddr is answered with an addr: at most 100 pairs of an ip:port and a nodeid."""
@@ -96,6 +109,31 @@ def it_dials_what_it_hears_of(node: Node) -> None:
             if dialed.received[0]["nodeid"] != node.hello["nodeid"]:
                 raise Broken("a hello with its nodeid", json.dumps(dialed.received[0]))
             dialed.send_hello()
+            dialed.round_trip()
+
+
+@rule(FULL, 8)
+def hearsay_learns_no_name(node: Node) -> None:
+    """An address that only another peer has named is dialed with a hello without name and network."""
+    with Home(node) as home, node.join() as peer:
+        peer.send("addr", peers=[home.entry])
+        with home.expect(probe=None) as dialed:
+            if dialed.received[0].keys() & {"name", "network"}:
+                raise Broken("a hello without name and network", json.dumps(dialed.received[0]))
+
+
+@rule(FULL, 8)
+def it_joins_where_it_may(node: Node) -> None:
+    """After the hello of a probe to such an address, an answer that says joins is answered with join."""
+    with Home(node) as home, node.join() as peer:
+        peer.send("addr", peers=[home.entry])
+        with home.expect(probe=None) as dialed:
+            if not dialed.received[0].get("probe"):
+                raise Skipped("it dials with a whole hello")
+            dialed.send_hello(joins=True)
+            join = dialed.expect("join")
+            if join["nodeid"] != node.hello["nodeid"] or join.get("network", "") != node.network:
+                raise Broken("a join with its nodeid and network", json.dumps(join))
             dialed.round_trip()
 
 
