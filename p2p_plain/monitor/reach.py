@@ -105,6 +105,9 @@ class Met:
         self.claimed_at = now
         self.claims: Set[Address] = set()
         """Those of them that the node has claimed, and whose first probe has not ended."""
+        self.elsewhere: Set[Address] = set()
+        """Those of them where it was not found yet, on other hosts than it connects from.  What answers
+        there is not reported: a stranger could learn from our row which ports of a host are open."""
         self.proven = False
         """True if it has been found anywhere, ever."""
         self.heard_at: Optional[float] = None
@@ -168,10 +171,18 @@ class Reach:
             met.last_heard = now
             met.heard_at = met.doubt = None
 
-    def claimed(self, nodeid: str, address: Address, now: float, proven: bool = False) -> None:
+    def claimed(
+        self,
+        nodeid: str,
+        address: Address,
+        now: float,
+        proven: bool = False,
+        elsewhere: bool = False,
+    ) -> None:
         """Note an address at which the node says it can be dialed.
 
         It is being probed already, unless it is ``proven``: perhaps by a dial that ended before we met.
+        ``elsewhere`` is True if the node connects from another host.
         """
         with self._lock:
             met = self._met.get(nodeid)
@@ -182,6 +193,7 @@ class Reach:
                     return
                 dropped = met.addresses.pop()  # it has moved
                 met.claims.discard(dropped)
+                met.elsewhere.discard(dropped)
                 met.round = [other for other in met.round if other != dropped]
             met.claimed_at = now
             if not met.addresses:
@@ -189,6 +201,7 @@ class Reach:
             met.addresses.insert(1, address)  # behind the best one
             if not proven:
                 met.claims.add(address)
+                met.elsewhere |= {address} if elsewhere else set()
             elif met.dial == UNKNOWN:
                 met.next_probe_at = min(met.next_probe_at, now + self._rng.uniform(*LEISURE))
 
@@ -437,7 +450,8 @@ class Reach:
             return
         if end.outcome is not None and not _is_outdated(met, end, now):
             met.failures += 1
-            met.failure = met.failure or end
+            if end.address not in met.elsewhere:
+                met.failure = met.failure or end
         self._tried_locked(met, now)
         if met.round:
             met.next_probe_at = now  # go on with it as soon as there is room
@@ -453,6 +467,10 @@ class Reach:
             self._found_locked(met, end, now)
             return
         met.claims.discard(end.address)
+        if end.address in met.elsewhere:
+            if met.dial == UNKNOWN and not met.claims and met.elsewhere < set(met.addresses):
+                met.next_probe_at = now  # the others have failed before; a round finds out how
+            return
         alone = met.addresses == [end.address]
         if (alone or (met.dial == UNKNOWN and not met.claims)) and not _is_outdated(met, end, now):
             self._tried_locked(met, now)
@@ -491,6 +509,7 @@ class Reach:
         met.ok_at = now
         met.failures = 0
         met.tried_again = False
+        met.elsewhere.discard(end.address)
         met.addresses = [end.address] + [other for other in met.addresses if other != end.address]
         del met.addresses[CLAIMS_A_PEER:]
         met.round = []  # one is enough

@@ -133,7 +133,8 @@ class Survey(Hooks):
     def claimed(self, peer: Peer, address: Address, now: float) -> None:
         """Probe the peer at ``address`` too."""
         proven = (address, peer.nodeid) in self._book.proven([peer.nodeid])
-        self.reach.claimed(peer.nodeid, address, now, proven)
+        elsewhere = address.host != peer.link.remote.host
+        self.reach.claimed(peer.nodeid, address, now, proven, elsewhere)
 
     def moved(self, nodeid: str, now: float) -> None:
         """Forget a node that cannot be found any more."""

@@ -171,6 +171,31 @@ def test_the_probe_of_a_claim_is_as_good_as_a_round(reach, told):
     assert reach.all()[NODE] == Reachable("ok", 0.001, D, "a name")
 
 
+def test_what_answers_on_a_host_that_a_peer_only_claims_is_nobodys_business(reach, told):
+    """Otherwise our row would tell a stranger which ports of any host are open."""
+    reach.met(NODE, "a name", 0.0)
+    for address in (A, B):
+        reach.claimed(NODE, address, 0.0, elsewhere=True)
+    reach.ended(DialEnd(NODE, A, "refused", None, True), 1.0)
+    reach.ended(DialEnd(NODE, B, "reset", 0.1, True, "no-node"), 1.0)
+    for number in range(1, 4):
+        assert round_of(reach, 1.0 + number * INTERVAL, n1="refused", n2="timeout") == [A, B]
+    assert (reach.all()[NODE].dial, reach.all()[NODE].why, told) == ("unknown", "", [])
+    reach.ended(DialEnd(NODE, B, "ok", 0.1, True), 400.0)
+    assert round_of(reach, 400.0 + INTERVAL, n1="refused", n2="timeout") == [B, A]
+    assert (reach.all()[NODE].dial, told) == ("timeout", [("ok", "timeout", str(B))])
+
+
+def test_where_a_forwarded_port_does_not_work_the_nodes_own_host_counts(reach, told):
+    reach.met(NODE, "a name", 0.0)
+    reach.claimed(NODE, A, 0.0)
+    reach.claimed(NODE, B, 0.0, elsewhere=True)
+    reach.ended(DialEnd(NODE, A, "refused", None, True), 1.0)
+    reach.ended(DialEnd(NODE, B, "timeout", None, True), 5.0)
+    assert round_of(reach, 5.0, n1="refused", n2="timeout") == [A, B]
+    assert told == [("unknown", "refused", str(A))]
+
+
 def test_a_node_that_has_moved_often_is_probed_where_it_is_now(reach):
     for number in range(8):
         now = number * CLAIM_AGAIN_AFTER
