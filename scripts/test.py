@@ -36,12 +36,12 @@ OLDEST = (3, 6)
 
 SLOWEST = [
     "tests/scripts/test_lab_unstable.py",
-    "tests/scripts/test_lab_paths.py",
-    "tests/system/test_lossy_host.py",
+    "tests/scripts/test_lab_losses.py",
     "tests/scripts/test_lab_faults.py",
     "tests/system/test_impostors.py",
     "tests/scripts/test_lab.py",
     "tests/scripts/test_lab_document.py",
+    "tests/scripts/test_lab_paths.py",
     "tests/scripts/test_bench.py",
     "tests/system/test_broadcast_floods.py",
     "tests/scripts/test_conformance.py",

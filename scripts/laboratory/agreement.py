@@ -89,6 +89,15 @@ class Said(NamedTuple):
         found = set(self.words.values()) - {SAYS_NOTHING}
         return found.pop() if len(found) == 1 else ""
 
+    def others(self, kind: str, about: Collection[str] = ()) -> Set[Cause]:
+        """The causes in its matrix that are not of this kind, and about these nodes if any are given.
+
+        No answer is one, too.
+        """
+        names = tuple(sorted(about))
+        found = {cause for cause in self.grave() if cause != (kind, names or cause[1])}
+        return found if self.words["matrix"] != NO_ANSWER else {(NO_ANSWER, ())}
+
     def grave(self, output: str = "matrix") -> Set[Cause]:
         """The causes without minor ones, and without the remark that all is well."""
         return {cause for cause in self.causes[output] if cause[0] not in MINOR | {WELL}}
@@ -118,13 +127,12 @@ class Wish(NamedTuple):
 
 
 def understood(answers: Answers) -> Said:
-    """Return what the answers of one node say."""
+    """Return what the answers of one node say; one that was not asked for says nothing."""
     words = dict.fromkeys(OUTPUTS, SAYS_NOTHING)
     causes: Dict[str, Set[Cause]] = {"matrix": set()}
     texts: List[str] = []
     names: Dict[str, str] = {}
-    for output in OUTPUTS:
-        code, text = answers[output]
+    for output, (code, text) in answers.items():
         found: Dict[str, Any] = {"ok": _gauge(text)} if output == "/metrics" else _read(text)
         if not found:
             words[output] = SAYS_NOTHING if code == NOT_FOUND else NO_ANSWER

@@ -6,15 +6,12 @@ one fault after the other.  After each fault every surviving node must say the s
 """
 
 import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from scripts.laboratory import impostor, network, steps
-from scripts.test import find_pythons
 from tests.support import ROOT, reason_for_no_lab
+from tests.support.labs import on_oldest_and_newest, run, side_by_side, wanted
 
 LAB = os.path.join(ROOT, "scripts", "lab.py")
 QUICK = "--ping-interval 1 --ping-timeout 1.5 --probe-interval 1"
@@ -122,24 +119,16 @@ RUNS = {
 }
 
 
+def played(name):
+    """What has come of a run: the exit code and the output."""
+    options, *taken = RUNS[name]
+    return run(LAB, "--node", QUICK, *on_oldest_and_newest(), *options.split(), *taken)
+
+
 @pytest.fixture(scope="module")
 def results(request):
-    """By name, the future of the exit code and the output of each run that is wanted here."""
-    wanted = [item.callspec.params["name"] for item in request.session.items if item.function is test_fault]
-    pythons = find_pythons()
-    mixed = ["--python", "h1,h3=" + pythons[min(pythons)], "--python", pythons[max(pythons)]]
-
-    def play(name):
-        options, *taken = RUNS[name]
-        run = subprocess.run(
-            [sys.executable, LAB, "--node", QUICK, *mixed, *options.split(), *taken],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        return run.returncode, run.stdout.decode()
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        yield {name: pool.submit(play, name) for name in wanted}
+    with side_by_side(wanted(request, "name"), played, AT_ONCE) as found:
+        yield found
 
 
 @pytest.mark.parametrize("name", sorted(RUNS, key=lambda name: -len(RUNS[name])))
@@ -153,10 +142,11 @@ def test_every_fault_is_tried():
 
     A slow line is tried in the laboratory's document: here all lines would be slow at times.  Lost
     packets are tried in a file of their own: on machines without ``TCP_INFO`` nobody can see them.
+    So are firewalls that forget connections: those have to be idle for long.
     """
     words = {word for _, *taken in RUNS.values() for step in taken for word in step.split()}
-    others = {"wait", "mesh", "apart", "expect", "never", "show", "run", "ask", "partition"}
-    others |= {"narrow", "wide", "jitter", "stall", "lose", "hole", "repair"}
+    others = {"wait", "mesh", "apart", "expect", "never", "only", "show", "run", "ask", "partition"}
+    others |= {"narrow", "wide", "jitter", "stall", "lose", "hole", "repair", "forget", "remember"}
     assert steps.STEPS.keys() - others <= words
     assert network.REJECTIONS.keys() == REJECTED.keys()
     assert impostor.KINDS.keys() == ANSWERED.keys()
