@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "commands.check.check",
     "watch": "commands.watch.watch",
     "tour": "tour.tour.tour",
+    "keygen": "commands.keygen.keygen",
     "help": "commands.help.help_on",
 }
 """The function of each command.  It takes the words after the command, and returns the exit code."""
@@ -39,6 +40,9 @@ commands that ask a running node (each has --help):
   {program} matrix HOST:PORT     which can reach which, and what is wrong
   {program} check HOST:PORT      wait until all can: for scripts, cron and CI
   {program} watch HOST:PORT      the same, live
+
+for a network that keeps strangers out:
+  {program} keygen FILE          make a file with a new key
 
 to learn from:
   {program} tour                 three nodes on this machine, scene by scene

@@ -7,6 +7,7 @@ There is no need to read it first: look into a module when a name from there app
 ``address``          ``host:port``, and which addresses make sense to dial
 ``outcomes``         what can become of a dial: one word for each outcome
 ``config``           the settings of a node, each checked in one place
+``keys``             what the members of a network share, and the files that hold it
 ``threads``          how threads are started, named, and waited for at the end
 ``tcp_server``       accepts connections: the base class of both servers
 ``machine``          the addresses of this machine, its name, its limits

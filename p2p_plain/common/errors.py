@@ -2,7 +2,7 @@
 
 * **Ours** (``UsageError``, ``CannotStart``, ``NotRunning``, ``NotConnected``, ``PeerBusy``,
   ``MessageTooLong``): the caller gets it, in one line that says what to do.
-* **Theirs** (``Refused``, and ``PeerMisbehaved`` under it): the session sends the peer a ``bye``
+* **Theirs** (``Refused``, and ``PeerMisbehaved`` and ``Unauthorised`` under it): the session sends the peer a ``bye``
   that says why, and ends that connection.  Nothing else is affected.
 * **The network's** (``DialFailed``): nobody's fault; the address is tried again later.
 
@@ -74,6 +74,17 @@ class PeerMisbehaved(Refused):
 
     def __init__(self, detail: str) -> None:
         super().__init__("protocol", detail)
+
+
+class Unauthorised(Refused):
+    """The other end has not shown that it has our network's key.
+
+    ``why`` is a key of ``outcomes.WHYS``; ``detail`` is for our own log and never goes out.
+    """
+
+    def __init__(self, why: str, detail: str) -> None:
+        super().__init__("unauthorised", detail)
+        self.why = why
 
 
 class PeerLeft(P2PError):

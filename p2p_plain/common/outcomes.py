@@ -53,6 +53,9 @@ ECHO = "echo"
 NO_PONG = "no-pong"
 GONE = "gone"
 FOREIGN = "foreign"
+NO_KEY = "no-key"
+UNKNOWN_KEY = "unknown-key"
+WRONG_KEY = "wrong-key"
 
 WHYS = {
     REJECTED: "rejected by a firewall, or no route",
@@ -63,6 +66,9 @@ WHYS = {
     NO_PONG: "it does not answer pings",
     GONE: "its connection has ended, and nobody knows where to dial it",
     FOREIGN: "a node of another network answers there",
+    NO_KEY: "it does not have the secret of our network",
+    UNKNOWN_KEY: "it has the secret of another network",
+    WRONG_KEY: "its proof of the secret is wrong",
 }
 """What is known beyond a failure's word, where it is: a row carries the key in ``why``.  Programs of
 other versions may send keys that are not here; those are ignored."""

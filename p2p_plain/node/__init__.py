@@ -33,7 +33,7 @@ these ever blocks.
 
 Three kinds of code are never mixed:
 
-* *Words* (``codec``, ``fields``, ``messages``, ``myself``): no sockets, threads or clock.
+* *Words* (``codec``, ``fields``, ``messages``, ``myself``, ``seal``, ``handshake``): no sockets, threads or clock.
 * *Judgement* (``peer``, ``round_trips``, ``peer_table``, ``lateness``, ``book_entries``, ``knocks``,
   ``address_book``, ``claims``, ``discovery``, ``membership``, ``talk``, ``overlay``): no sockets or threads.  Clock,
   randomness and ``dial`` are passed in, so the tests run whole networks in one thread.  (Only the
@@ -52,6 +52,8 @@ Read it in this order
 ``session``          one connection's life, from the first byte to the closed socket
 ``fields``           a message's fields, each checked on arrival
 ``messages``         the vocabulary
+``seal``             what keeps others from changing what members say
+``handshake``        how two members show each other that they have the key
 ``pace``             how fast broadcasts go out on one link, and whose turn it is
 ``peer``             a connection as the rules see it, and the node at its other end
 ``lateness``         how late this node itself runs
