@@ -17,6 +17,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``view``          puts the rows together: which nodes there are, and the state of each direction
     ``labels``        what to call the nodes, given names that strangers chose
     ``verdict``       what a verdict is, and the phrases it is made of
+    ``grouping``      what many pairs of nodes have in common
     ``gaps``          directions of which nothing is known, and verdicts on those that stay open
     ``summary``       the network in one line
     ``outages``       verdicts on nodes that are down or cut off, and on splits

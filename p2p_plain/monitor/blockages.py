@@ -4,17 +4,13 @@
 that a small one is never reported for what a large one did.
 """
 
-from collections import Counter
-
 from ..common.outcomes import (
     IN_WORDS, OK, REFUSED, REJECTED, TIMEOUT, UNREACHABLE, WHYS, WRONG_PEER, explain, is_silent,
 )
-from ..common.typing import Dict, List, Set, Tuple
+from ..common.typing import Dict, List, Set
+from .grouping import Cause, drop_needless, largest_group
 from .verdict import Failures, Kind, Verdict, names_of, set_of, tally, tally_with_why, usual_why
 from .view import Pair, State, View
-
-Cause = Tuple[str, str]
-"""``INBOUND_BLOCKED`` or ``OUTBOUND_BLOCKED``, and the nodeid that this would be true of."""
 
 MOST_GROUPS = 16
 """Groups of failures looked for.  A liar's row can make many, and each costs a search."""
@@ -108,19 +104,6 @@ def _nodes(view: View, failed: Failures, known: _Known) -> List[Verdict]:
     return found
 
 
-def drop_needless(causes: Dict[Cause, Set[Pair]]) -> None:
-    """Remove each cause whose failures the other causes explain without it.
-
-    If a, b and c can all dial nobody, then nobody can dial d, but nothing is wrong with d.  Two
-    causes may explain each other's failures.  So those that explain the fewest go first, and among
-    equals a blocked outbound goes before a blocked inbound.
-    """
-    explained = Counter(pair for pairs in causes.values() for pair in pairs)
-    for cause in sorted(causes, key=lambda c: (len(causes[c]), c[0] == Kind.INBOUND_BLOCKED, c)):
-        if all(explained[pair] > 1 for pair in causes[cause]):
-            explained.subtract(causes.pop(cause))
-
-
 def _share(some: int, total: int, of_known: str, all_of_them: str, some_of_them: str) -> str:
     if not total:
         return ""
@@ -175,27 +158,6 @@ def _group_text(
     fine = all(_is_still_up(view, t, s) for s in sources for t in targets)
     other_way = ", the other way fine" if fine else ""
     return "%s -> %s: every dial fails (%s)%s" % (left, right, outcomes, other_way)
-
-
-def largest_group(failed: Failures) -> Tuple[Set[str], Set[str]]:
-    """Return sources and targets between which all dials failed: as many pairs as can be found.
-
-    Finding the very largest is a hard problem.  Beginning with the eight sources and the eight
-    targets that fail most finds what a firewall between two groups makes.
-    """
-    targets_of: Dict[str, Set[str]] = {}
-    sources_of: Dict[str, Set[str]] = {}
-    for source, target in failed:
-        targets_of.setdefault(source, set()).add(target)
-        sources_of.setdefault(target, set()).add(source)
-    best: Tuple[Set[str], Set[str]] = (set(), set())
-    for by_source, one, other in ((True, targets_of, sources_of), (False, sources_of, targets_of)):
-        for nodeid in sorted(one, key=lambda nodeid: (-len(one[nodeid]), nodeid))[:8]:
-            there = one[nodeid]
-            here = set.intersection(*(other[far] for far in there))  # all that fail with all of them
-            if len(here) * len(there) > len(best[0]) * len(best[1]):
-                best = (here, there) if by_source else (there, here)
-    return best
 
 
 # -- pairs -----------------------------------------------------------------------------

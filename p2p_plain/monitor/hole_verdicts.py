@@ -8,7 +8,7 @@ No sockets, threads or clock.
 
 from ..common.typing import Collection, Dict, List, Set
 from ..common.words import natural
-from .blockages import Cause, drop_needless, largest_group
+from .grouping import Cause, both_ways, drop_needless, largest_group
 from .verdict import Kind, Verdict, set_of
 from .view import Pair, State, View
 
@@ -58,7 +58,7 @@ def _groups(view: View, holes: _Holes) -> List[Verdict]:
     """Return verdicts on groups: whatever leads from one to the other has a hole."""
     found = []
     while holes:
-        sources, targets = largest_group(dict.fromkeys(holes, ""))
+        sources, targets = largest_group(holes)
         if len(sources) * len(targets) < 3:
             break
         pairs = {(source, target) for source in sources for target in targets}
@@ -76,12 +76,9 @@ def _groups(view: View, holes: _Holes) -> List[Verdict]:
 def _pairs(view: View, holes: _Holes) -> List[Verdict]:
     """Return a verdict for each pair that is left, both directions in one."""
     found = []
-    for source, target in sorted(holes, key=lambda pair: [natural(view.label[end]) for end in pair]):
-        sizes = [holes.pop(pair) for pair in ((source, target), (target, source)) if pair in holes]
-        if sizes:
-            arrow = view.arrow(source, target, "->" if len(sizes) == 1 else "<->")
-            text = "%s do not pass %s (MTU?)" % (_packets(sizes), arrow)
-            found.append(Verdict(Kind.HOLE, (source, target), text))
+    for arrow, ways in both_ways(view, holes):
+        text = "%s do not pass %s (MTU?)" % (_packets([holes[way] for way in ways]), arrow)
+        found.append(Verdict(Kind.HOLE, ways[0], text))
     return found
 
 

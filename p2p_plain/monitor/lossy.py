@@ -7,8 +7,9 @@ verdict: a host whose cable is bad, or a switch that fails for everyone.
 No sockets, threads or clock.
 """
 
-from ..common.typing import Collection, Dict, Iterable, List, NamedTuple, Set, Tuple
-from ..common.words import natural, percent
+from ..common.typing import Collection, Dict, Iterable, List, NamedTuple, Tuple
+from ..common.words import percent
+from .grouping import between_large, both_ways, names_of_parts, near_live, parts_without
 from .verdict import Kind, Verdict, names_of, set_of
 from .view import Pair, View
 
@@ -63,37 +64,12 @@ def _between_parts(view: View, losses: Losses) -> List[Cause]:
 
     Take what it explains out of ``losses``.
     """
-    part_of = _parts(view, losses)
-    parts = {min(part): part for part in part_of.values() if len(part) > 1}
-    between = [
-        pair
-        for pair in losses
-        if part_of[pair[0]] is not part_of[pair[1]] and all(len(part_of[n]) > 1 for n in pair)
-    ]
+    between, parts = between_large(parts_without(view, losses), losses)
     if not between:
         return []
     found = [losses.pop(pair) for pair in between]
-    names = " | ".join(set_of(view, parts[first]) for first in sorted(parts))
-    nodes = tuple(sorted(set().union(*parts.values())))
-    text = "%s: packets between them are lost, %s" % (names, _rate(found))
-    return [Cause(nodes, text, _mean(found))]
-
-
-def _parts(view: View, losses: Losses) -> Dict[str, Set[str]]:
-    """Return the live nodes, each with those that connections without loss hold together with it."""
-    part_of: Dict[str, Set[str]] = {}
-    for start in sorted(view.live):
-        if start in part_of:
-            continue
-        part: Set[str] = set()
-        ahead = {start}
-        while ahead:
-            nodeid = ahead.pop()
-            part.add(nodeid)
-            part_of[nodeid] = part
-            near = (view.neighbours.get(nodeid, set()) & view.live) - part
-            ahead |= {n for n in near if (nodeid, n) not in losses and (n, nodeid) not in losses}
-    return part_of
+    text = "%s: packets between them are lost, %s" % (names_of_parts(view, parts), _rate(found))
+    return [Cause(tuple(sorted(set().union(*parts))), text, _mean(found))]
 
 
 def _nodes(view: View, losses: Losses) -> List[Cause]:
@@ -114,7 +90,7 @@ def _nodes(view: View, losses: Losses) -> List[Cause]:
             break
         of = [losses.pop(pair) for pair in pairs]
         others = {pair[1 - end] for pair in pairs}
-        known = len(view.neighbours.get(node, set()) & view.live)
+        known = len(near_live(view, node))
         all_of_it = "it is sent" if end else "it sends"
         if 2 * len(others) <= known:
             names = names_of(view, others)
@@ -134,18 +110,10 @@ def _nodes(view: View, losses: Losses) -> List[Cause]:
 def _pairs(view: View, losses: Losses) -> List[Cause]:
     """Return what is left, each pair of nodes as a cause."""
     found = []
-    for pair in sorted({_sorted(view, *pair) for pair in losses}):
-        ways = [way for way in (pair, pair[::-1]) if way in losses]
-        sign = "->" if len(ways) == 1 else "<->"
+    for arrow, ways in both_ways(view, losses):
         of = [losses[way] for way in ways]
-        text = "%s loses %s" % (view.arrow(*ways[0], sign=sign), _rate(of))
-        found.append(Cause(tuple(pair), text, _mean(of)))
+        found.append(Cause(ways[0], "%s loses %s" % (arrow, _rate(of)), _mean(of)))
     return found
-
-
-def _sorted(view: View, one: str, other: str) -> Pair:
-    first, second = sorted((one, other), key=lambda nodeid: natural(view.label[nodeid]))
-    return first, second
 
 
 def _mean(losses: Iterable[Loss]) -> float:

@@ -1,8 +1,9 @@
 """Nodes that are gone: down, cut off from the others, or on the other side of a split."""
 
 from ..common.outcomes import FAILURES, OK, explain, is_silent
-from ..common.typing import Dict, List, Set
+from ..common.typing import Dict, List
 from ..common.words import ago
+from .grouping import Parts, names_of_parts, near_live, parts_of
 from .verdict import Failures, Kind, Verdict, set_of, tally, tally_with_why, usual_why
 from .view import View
 
@@ -69,7 +70,7 @@ def separate_parts(view: View, failed: Failures) -> List[Verdict]:
 
     Larger parts make one verdict together, and each node that is alone makes one of its own.
     """
-    part_of = {nodeid: part for part in _parts(view) for nodeid in part}
+    part_of = _parts(view)
     between = {
         pair for pair in failed if pair[0] in part_of and part_of[pair[0]] is not part_of[pair[1]]
     }
@@ -84,38 +85,25 @@ def separate_parts(view: View, failed: Failures) -> List[Verdict]:
     found = [_cut_off(view, failed, nodeid) for nodeid in sorted(alone)]
     if len(large) > 1:
         large.sort(key=lambda part: (len(part), sorted(part)))
-        text = "split: %s" % " | ".join(set_of(view, part) for part in large)
+        text = "split: " + names_of_parts(view, large)
         found.append(Verdict(Kind.SPLIT, tuple(nodeid for part in large for nodeid in part), text))
     for pair in between:
         del failed[pair]
     return found
 
 
-def _parts(view: View) -> List[Set[str]]:
-    """Return the live nodes in groups that connections and successful dials hold together.
+def _parts(view: View) -> Parts:
+    """Return the live nodes in parts that connections and successful dials hold together.
 
     A dial counts if its row is not older than that of the node that was dialed.
     """
-    near: Dict[str, Set[str]] = {
-        nodeid: view.neighbours.get(nodeid, set()) & view.live for nodeid in view.live
-    }
+    near = {nodeid: near_live(view, nodeid) for nodeid in view.live}
     for (a, b), direction in view.directions.items():
         alive = a in near and b in near
         if alive and direction.dial == OK and (b not in view.current or view.age(a) <= view.age(b)):
             near[a].add(b)
             near[b].add(a)
-    parts = []
-    rest = set(view.live)
-    while rest:
-        part: Set[str] = set()
-        ahead = {min(rest)}
-        while ahead:
-            nodeid = ahead.pop()
-            part.add(nodeid)
-            ahead |= near[nodeid] - part
-        rest -= part
-        parts.append(part)
-    return parts
+    return parts_of(near)
 
 
 def _cut_off(view: View, failed: Failures, nodeid: str) -> Verdict:

@@ -9,6 +9,7 @@ from collections import Counter
 
 from ..common.typing import Dict, List, NamedTuple, Optional, Set, Tuple
 from ..common.words import duration, natural
+from .grouping import Parts, between_large, names_of_parts, parts_without
 from .losses import MOST_COUNTED, UNSTABLE_FROM
 from .row_messages import Link
 from .verdict import Kind, Verdict, names_of, set_of
@@ -46,7 +47,7 @@ def unstable(view: View, graver: List[Verdict]) -> List[Verdict]:
     pairs = _lost_lately(view, graver)
     if all(lost.times < UNSTABLE_FROM for lost in pairs.values()):
         return []
-    part_of = _parts(view, pairs)
+    part_of = parts_without(view, pairs)
     causes = _torn(view, pairs, part_of) + _nodes(view, pairs, part_of)
     named = {_pair(*verdict.nodes) for verdict in graver if verdict.kind == Kind.PAIR}
     for pair in sorted(pairs.keys() - named, key=lambda pair: (-pairs[pair].times, pair)):
@@ -113,37 +114,17 @@ def _put_together(links: List[Link]) -> Lost:
 # -- one cause for many pairs ----------------------------------------------------------------
 
 
-def _parts(view: View, pairs: Pairs) -> Dict[str, Set[str]]:
-    """Return the live nodes, each with those that stable connections hold together with it."""
-    part_of: Dict[str, Set[str]] = {}
-    for start in sorted(view.live):
-        if start in part_of:
-            continue
-        part: Set[str] = set()
-        ahead = {start}
-        while ahead:
-            nodeid = ahead.pop()
-            part.add(nodeid)
-            part_of[nodeid] = part
-            near = view.neighbours.get(nodeid, set()) & view.live
-            ahead |= {other for other in near - part if _pair(nodeid, other) not in pairs}
-    return part_of
-
-
-def _torn(view: View, pairs: Pairs, part_of: Dict[str, Set[str]]) -> List[Cause]:
+def _torn(view: View, pairs: Pairs, part_of: Parts) -> List[Cause]:
     """Return large parts without a stable connection between them, or everyone, as a cause.
 
     Take what it explains out of ``pairs``.
     """
-    between = [pair for pair in pairs if part_of[pair[0]] is not part_of[pair[1]]]
-    large = [pair for pair in between if all(len(part_of[nodeid]) > 1 for nodeid in pair)]
-    between = large or between
-    nodes = {nodeid for pair in between for nodeid in pair}
-    if large:
-        parts = {min(part_of[nodeid]): part_of[nodeid] for nodeid in nodes}
-        nodes = set().union(*parts.values())
-        name = " | ".join(set_of(view, parts[first]) for first in sorted(parts))
-    else:
+    between, parts = between_large(part_of, pairs)
+    nodes = set().union(*parts)
+    name = names_of_parts(view, parts)
+    if not between:
+        between = [pair for pair in pairs if part_of[pair[0]] is not part_of[pair[1]]]
+        nodes = {nodeid for pair in between for nodeid in pair}
         name = set_of(view, nodes)
         some = any(len(part_of[nodeid]) > 1 for nodeid in nodes)
         if not between or some or any(all(n in pair for pair in between) for n in nodes):
@@ -152,7 +133,7 @@ def _torn(view: View, pairs: Pairs, part_of: Dict[str, Set[str]]) -> List[Cause]
     return [Cause(tuple(sorted(nodes)), text, [pairs.pop(pair) for pair in between])]
 
 
-def _nodes(view: View, pairs: Pairs, part_of: Dict[str, Set[str]]) -> List[Cause]:
+def _nodes(view: View, pairs: Pairs, part_of: Parts) -> List[Cause]:
     """Return nodes with many unstable pairs, or with no stable one, as causes.
 
     Take what they explain out of ``pairs``.
