@@ -161,7 +161,7 @@ class Node(node.Node):
     def rows(self) -> List[Links]:
         """Return the matrix as far as it is known here: each node's row, this node's own first."""
         self._started()
-        return self._survey.matrix()
+        return self._survey.exchange.matrix()
 
     def matrix(self) -> List[Dict[str, Any]]:
         """Return the rows as dicts with ``nodeid``, ``name``, ``age``, ``lag_ms``, ``stale_after``,
@@ -216,4 +216,4 @@ class Node(node.Node):
     def stale_after(self) -> float:
         """Return the age in seconds from which on a row of this node says nothing about now."""
         self._started()
-        return self._survey.stale_after()
+        return self._survey.exchange.stale_after()

@@ -28,7 +28,7 @@ from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
 from ..common.escape import printable
 from ..common.outcomes import HANGS, IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
 from ..common.typing import Dict, Iterator, List, NamedTuple, Optional
-from ..monitor.row_messages import GETLINKS, LINK_FIELDS, Links
+from ..monitor.row_messages import GETLINKS, Links
 from ..monitor.rows import MAX_ROWS, STALE_AFTER_INTERVALS
 from ..node import messages
 from ..node.codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
@@ -44,9 +44,9 @@ REQUEST_TIMEOUT = 5.0
 STALE_AFTER = STALE_AFTER_INTERVALS * 60.0
 """Seconds after which a row is too old, for a node that does not say: the default ping interval's."""
 
-MAX_ANSWER = 64 * 1024 * 1024
-"""Most bytes received for one request.  A hundred nodes that know each other send 3 MB.  As many
-rows as a node keeps, each as long as a line can be, are half of this."""
+MAX_ANSWER = 32 * 1024 * 1024
+"""Most bytes received for one request.  A hundred nodes that know each other send 3 MB, 256 of them with
+the longest rows 16."""
 
 ROWS = "answer to getlinks"
 
@@ -147,7 +147,7 @@ class Guest:
                     return list(found.values())
                 if len(found) > MAX_ROWS:  # those that it keeps, and its own
                     raise PeerMisbehaved("more than %d rows" % MAX_ROWS)
-                found.setdefault(message.nodeid, _lean(message))
+                found.setdefault(message.nodeid, message._replace(line=b""))
 
     # -- inside -------------------------------------------------------------------------
 
@@ -236,12 +236,6 @@ class Guest:
         if self._room < 0:
             raise PeerMisbehaved("more than %d bytes for one answer" % MAX_ANSWER)
         self._waiting = self._lines.feed(chunk)[::-1]
-
-
-def _lean(row: Links) -> Links:
-    """Return the row without unknown fields, which have no bound in memory."""
-    known = ({field: link[field] for field in LINK_FIELDS if field in link} for link in row.links)
-    return row._replace(links=tuple(known), line=b"")
 
 
 class Snapshot(NamedTuple):

@@ -11,6 +11,7 @@ what comes out.  Read it in the order in which a measurement travels:
     ``losses``        remembers which connections broke, and keeps idle ones busy
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe
+    ``row_exchange``  sends and asks for rows, and answers those who ask
     ``unmet``         which nodes exist that this one has not met, by the rows of others
     ``survey``        all of that on the hooks of one node: what it measures, sends and hears
     ``restarts``      which nodes crashed and were started again, under another nodeid

@@ -7,12 +7,16 @@ Together the rows are the matrix, and any node that is asked (``getlinks``) answ
 A row about one of our peers is believed only if it comes from that peer itself.  Rows of nodes
 that are not our peers come second-hand, and the one measured last wins.
 
-Rows are kept as the bytes that came: as Python objects they would take ten times the room.  Most are
-kept unread.  Every node sends its row to everyone, few of them are ever looked at, and reading them
+Rows are kept as bytes: as Python objects they would take ten times the room.  What was read is kept as
+this program would have written it, and goes out like that to everyone who asks.  Most are kept unread.  Every node sends its row to everyone, few of them are ever looked at, and reading them
 all took half of the processor time of 64 nodes.  So the first row of each peer is read when it comes,
 and after that one now and then, and one after each change in whom that peer is connected to: a row
 has a number for that in its first bytes.  Errors in those are reported to the sender.  The others are
 read when somebody asks.
+
+**Rows are no bombs.**  A peer tells of as many nodes as it likes, and each could be new.  So the rows of
+nodes that are no peers have a budget, in bytes and in number.  Where it is used up, a row goes of the
+teller that has most of them.  So a liar displaces its own rows, and not what others say.
 """
 
 from collections import OrderedDict
@@ -22,11 +26,17 @@ from ..common.address import Address, parse_wire
 from ..common.errors import PeerMisbehaved
 from ..common.typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Set, Tuple
 from ..node import messages
-from .row_messages import Links, beginning_of_row, is_connected
+from .row_messages import Links, author_in, beginning_of_row, encode_kept, is_connected
 
 MAX_ROWS = 512
-"""Rows kept, those of nodes that are gone included.  At the longest (64 KiB) they take 32 MiB; a
-network of 64 takes one."""
+"""Rows kept, those of nodes that are gone included."""
+
+FORWARDED_BYTES = 4 * 1024 * 1024
+"""Bytes of the rows of nodes that are no peers: a hundred of a network of 128.  (The rows of peers have
+one line each.)"""
+
+TOLD_BY_ONE = 256
+"""Rows of other nodes that are kept from one peer: as many as it has peers itself."""
 
 FORGET_AFTER = 24 * 3600.0
 """Seconds after which a row is dropped: its node has been gone for a day."""
@@ -68,6 +78,7 @@ class Row(NamedTuple):
 
     nodeid: str
     line: bytes
+    """As ``encode_kept`` made it, or, if it is unread, as it came."""
     measured_at: float
     """On the clock of this node."""
     connected: FrozenSet[str] = frozenset()
@@ -87,6 +98,8 @@ class Row(NamedTuple):
     """True if it cannot be found any more."""
     replaced_by: str = ""
     """The node that has replaced this one, as far as this node can tell; empty if none has."""
+    teller: str = ""
+    """The peer that it came from, if that is not its author."""
 
     def is_unchanged(self, line: bytes) -> bool:
         """True if a new row of the same node says what was read, as to whom it is connected to.
@@ -128,24 +141,28 @@ class Rows:
             news_from = known.measured_at + FORWARDED_WITHIN if known is not None else measured_at
             if measured_at < news_from and row.nodeid != source:
                 return False
-            if known is None and len(self._rows) >= MAX_ROWS and not self._make_room_locked(peers):
-                return False
             self._changed.discard(row.nodeid)
-            known = known or Row(row.nodeid, row.line, measured_at)
-            known = known._replace(line=row.line, measured_at=measured_at, unread=False)
+            line = encode_kept(row)
+            known = known or Row(row.nodeid, line, measured_at)
+            known = known._replace(line=line, measured_at=measured_at, unread=False, teller=source)
             if row.nodeid == source:
-                known = known._replace(gone=False, replaced_by="")
+                known = known._replace(gone=False, replaced_by="", teller="")
             self._rows[row.nodeid] = _read(known, row, now)
+            self._keep_to_budget_locked(peers)
+            if row.nodeid not in self._rows:
+                return False
             self._note_places_locked(row)
             return True
 
-    def keep(self, line: bytes, source: str, now: float) -> bool:
-        """Keep a line unread if it is the own row of peer ``source``, and it is not time to read one.
+    def keep(self, line: bytes, source: str, peers: FrozenSet[str], now: float) -> bool:
+        """Take a line from the peer ``source`` that need not be read; False if it must be.
 
-        Return False if it was not kept.
+        The peer's own row is kept unread if it is not time to read one.  A row that would not be
+        believed is dropped: in an answer to ``getlinks`` nearly all are those of our own peers.
         """
         if not line.startswith(beginning_of_row(source)):
-            return False
+            author = author_in(line)
+            return author != source and (author == self._nodeid or author in peers)
         with self._lock:
             known = self._rows.get(source)
             if known is None or now - known.read_at >= known.unread_for:
@@ -178,6 +195,18 @@ class Rows:
                 if known.is_unchanged(known.line):
                     self._changed.discard(row.nodeid)
                 self._note_places_locked(row)
+
+    def get(self, nodeid: str) -> Optional[Row]:
+        """Return the row of a node, if there is one."""
+        with self._lock:
+            return self._rows.get(nodeid)
+
+    def cleaned(self, row: Row, line: bytes) -> None:
+        """Keep ``line`` instead of a row that has been read, unless a newer one has come meanwhile."""
+        with self._lock:
+            known = self._rows.get(row.nodeid)
+            if known is not None and known.line is row.line:
+                self._rows[row.nodeid] = known._replace(line=line, unread=False)
 
     def forget(self, nodeid: str) -> None:
         """Drop the row of a node."""
@@ -254,13 +283,28 @@ class Rows:
                 found.setdefault(nodeid, []).extend([source] if source in peers else [])
         return found
 
-    def _make_room_locked(self, peers: FrozenSet[str]) -> bool:
-        """Drop the oldest row of a node that is no peer."""
-        others = [nodeid for nodeid in self._rows if nodeid not in peers]
-        if not others:
-            return False
-        self._drop_locked(min(others, key=lambda nodeid: self._rows[nodeid].measured_at))
-        return True
+    def _keep_to_budget_locked(self, peers: FrozenSet[str]) -> None:
+        """Drop rows of nodes that are no peers: the oldest of the teller that has most of them.
+
+        Rows of those that are peers no more, and rows that they have told, count as of one teller.
+        """
+        told: Dict[str, List[Row]] = {}
+        for row in self._rows.values():
+            if row.nodeid not in peers:
+                told.setdefault(row.teller if row.teller in peers else "", []).append(row)
+        sizes = {teller: sum(len(row.line) for row in rows) for teller, rows in told.items()}
+        while told:
+            most = max(told, key=lambda teller: len(told[teller]))
+            if sum(sizes.values()) > FORWARDED_BYTES:
+                most = max(sizes, key=lambda teller: sizes[teller])
+            elif len(told[most]) <= TOLD_BY_ONE and len(self._rows) <= MAX_ROWS:
+                return
+            oldest = min(told[most], key=lambda row: row.measured_at)
+            told[most].remove(oldest)
+            sizes[most] -= len(oldest.line)
+            self._drop_locked(oldest.nodeid)
+            if not told[most]:
+                del told[most], sizes[most]
 
     def _bury_locked(self, nodeid: str, now: float, replaced_by: str = "") -> None:
         self._drop_locked(nodeid)

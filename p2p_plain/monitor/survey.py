@@ -1,8 +1,9 @@
 """What one node measures, and what it hears of the measurements of others.
 
 Built on the hooks of ``node``: peers that come and go are probed for as long as they may be found
-(``reach``), and so are nodes that only others have met (``unmet``); what was measured becomes this node's own row, which goes to every peer; and the rows of
-others are kept (``rows``), so that any node can answer ``getlinks`` with the whole matrix.
+(``reach``), and so are nodes that only others have met (``unmet``); what was measured becomes this
+node's own row, which goes to every peer; and the rows of others are kept, so that any node can answer
+``getlinks`` with the whole matrix (``row_exchange``).
 
 No sockets and no threads.  Any thread may call any method, unless it says otherwise.
 """
@@ -12,14 +13,12 @@ from threading import Lock
 
 from ..common.address import Address, is_link_local, is_loopback, is_shareable
 from ..common.config import Config
-from ..common.errors import PeerMisbehaved
 from ..common.events import INFO, Events
 from ..common.outcomes import OK, WRONG_PEER
-from ..common.typing import Any, Callable, Dict, FrozenSet, List, Optional, Tuple
+from ..common.typing import Any, Callable, Dict, FrozenSet, List, Optional
 from ..common.words import duration
-from ..node.hooks import DialEnd, Hooks, Lines
+from ..node.hooks import DialEnd, Hooks, Lines, LongAnswer
 from ..node.knocks import KNOCK_PAUSE
-from ..node.lateness import LATE_SECONDS
 from ..node.messages import AnyMessage
 from ..node.overlay import Overlay
 from ..node.tcp_info import is_counted
@@ -29,21 +28,13 @@ from .losses import NOT_LOST, Losses
 from .packet_loss import PacketLoss, begins_with_loss
 from .reach import Reach
 from .restarts import Life, find_replaced
-from .row_messages import (
-    BEGINNING, GETLINKS, LATE_MS, LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_end_of_links,
-    encode_links,
-)
-from .rows import ANSWER_FRESH, MAX_ROWS, ROWS_A_SECOND, STALE_AFTER_INTERVALS, Row, Rows, read_row
+from .row_exchange import RowExchange
+from .row_messages import BEGINNING, LATE_MS, LINK_FIELDS, MAX_LINKS, GetLinks, Links
+from .rows import MAX_ROWS, Row
 from .train import InTurn, Report, Train, Trains
 from .unmet import described, rows_about, unmet_nodes
 
 _OF_PEER = tuple(field for field in LINK_FIELDS if field in PeerInfo._fields)
-
-ROW_AFTER_CHANGE = 1.0
-"""Least seconds between two rows of ours: changes of one moment go out in one row."""
-
-READ_A_TICK = 4
-"""Rows that the pinger reads in one tick: as many as come in one (``ROWS_A_SECOND``)."""
 
 LOOK_EVERY = 1.0
 """Seconds from one look at which nodes exist that we have not met, or at stuck connections, to the next."""
@@ -53,9 +44,6 @@ AGAIN_AFTER = 1.0
 
 LOOK_BACK_EVERY = 1.0
 """Seconds from one search for nodes that were replaced to the next."""
-
-PATIENT_WHEN_LATE = 4
-"""A late node sends its rows at most so many times less often: many nodes may share its core."""
 
 
 class Survey(Hooks):
@@ -76,20 +64,14 @@ class Survey(Hooks):
         self._clock = clock
         self._rng = rng
         # The pinger's thread only.
-        self._ask_at = clock() + config.ping_interval
         self._look_at = self._stuck_at = clock()
         self._look_back_at = clock()
-        self._row_at = clock()
-        self._row_changes = 0
-        """When our row last went to everyone, and how many changes there had been by then."""
         self._started_at = clock()
         # Written by the pinger's thread.
         self._replaced: Dict[str, str] = {}
         """See ``Links.replaced``."""
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
-        self._answer: Tuple[float, List[bytes]] = (float("-inf"), [])
-        """The last answer to ``getlinks``, and when it was made."""
         self._gone: Dict[str, float] = {}
         """By nodeid, the one that left first first: since when what others say of it counts again.
         They notice it a little later than we do."""
@@ -101,7 +83,10 @@ class Survey(Hooks):
         self._book = overlay.book
         self._discovery = overlay.discovery
         self._nodeid = overlay.myself.nodeid
-        self.rows = Rows(overlay.myself.nodeid)
+        self.exchange = RowExchange(
+            self._nodeid, self._config, self._table, overlay.lateness, self._clock, self._rng, self.own_row
+        )
+        self.rows = self.exchange.rows
 
     # -- hooks ----------------------------------------------------------------------------
 
@@ -109,16 +94,14 @@ class Survey(Hooks):
         """Keep most rows unread."""
         if link.state != UP or link.peer is None:
             return False
-        return self.rows.keep(line, link.peer.nodeid, self._clock())
+        return self.exchange.take_unparsed(link, line)
 
     def received(self, link: Link, message: AnyMessage) -> Lines:
         """Note a row, or answer ``getlinks``."""
         if isinstance(message, GetLinks):
-            return self._all_rows()
+            return LongAnswer(self.exchange.answer())
         if isinstance(message, Links) and link.peer is not None and not message.end:
-            if message.wrong and message.nodeid == link.peer.nodeid:
-                raise PeerMisbehaved(message.wrong)
-            self.rows.heard(message, link.peer.nodeid, self._table.nodeids(), self._clock())
+            self.exchange.received(link, message)
         return ()
 
     def met(self, peer: Peer, now: float) -> None:
@@ -195,19 +178,19 @@ class Survey(Hooks):
 
     def ticked(self, now: float) -> None:
         """Look for nodes, probe what is due, ask for rows, send our own.  The pinger's thread."""
-        self._read_changed(now)
+        self.exchange.read_changed(now)
         self._look_around(now)
         self._look_for_the_stuck(now)
         self.losses.ticked(now)
         self.packet_loss.look_at(self._table.up())
         self._probe(now)
-        if now >= self._ask_at:
-            self._ask_at = now + self._config.ping_interval
-            self._ask_for_rows()
+        self.exchange.ask(now)
         if now >= self._look_back_at:
             self._look_back_at = now + LOOK_BACK_EVERY
             self._forget_the_replaced(now)
-        self._send_row(now)
+        changes = self._table.changes() + self.reach.changes()
+        changes += self.packet_loss.changes() + self.holes.changes()
+        self.exchange.send_row(now, changes)
 
     # -- what the library asks ------------------------------------------------------------
 
@@ -250,7 +233,7 @@ class Survey(Hooks):
             nodeid=self._nodeid,
             name=self._overlay.myself.name,
             lag_ms=in_ms(self._overlay.lateness.usual),
-            stale_after=round(self.stale_after(), 1),
+            stale_after=round(self.exchange.stale_after(), 1),
             probe_interval=self._config.probe_interval,
             changes=changes,
             up_s=round(self._clock() - self._started_at, 1),
@@ -261,18 +244,6 @@ class Survey(Hooks):
                 for link in links
             ),
         )
-
-    def matrix(self) -> List[Links]:
-        """Return the whole matrix as far as it is known here, this node's own row first."""
-        rows = map(self._read, self.rows.all(self._clock()))
-        return [self.own_row(), *(row for row in rows if row is not None)]
-
-    def stale_after(self) -> float:
-        """Return the age in seconds from which on a row says nothing about now.
-
-        Three times the time between two rows of a node that is set as this one is.
-        """
-        return STALE_AFTER_INTERVALS * max(self._config.ping_interval, self._least_row_interval())
 
     # -- inside ---------------------------------------------------------------------------
 
@@ -293,37 +264,6 @@ class Survey(Hooks):
             **self.packet_loss.about(nodeid),
             **self.holes.about(nodeid),
         }
-
-    def _read(self, row: Row) -> Optional[Links]:
-        """Return a kept row as an object; if its author broke a rule, drop it, and that peer."""
-        try:
-            return read_row(row, self._clock())
-        except PeerMisbehaved as error:
-            self.rows.forget(row.nodeid)  # kept unread, so it is the peer's own
-            peer = self._table.get(row.nodeid)
-            if peer is not None:
-                peer.link.close(error.reason, str(error))
-            return None
-
-    def _read_changed(self, now: float) -> None:
-        """Read rows that came too soon after the last ones, a few at a time."""
-        for row in self.rows.overdue(self._table.nodeids(), now)[:READ_A_TICK]:
-            links = self._read(row)
-            if links is not None:
-                self.rows.read(links, now)
-
-    def _ask_for_rows(self) -> None:
-        """Ask a peer for its rows if the network is larger than our peers.
-
-        It is one that is connected to a node that we are not: that one has a row from the node itself.
-        All others may have an old one.
-        """
-        beyond = self.rows.witnesses(self._table.nodeids())
-        peers = self._table.up()
-        if beyond and peers:
-            near = beyond[self._rng.choice(sorted(beyond))]
-            asked = [peer for peer in peers if peer.nodeid in near]
-            self._rng.choice(asked or peers).link.send(GETLINKS)
 
     def _forget(self, nodeid: str, until: float) -> None:
         """Drop a node, and ignore what others say of it ``until`` then."""
@@ -378,7 +318,7 @@ class Survey(Hooks):
             self._ignore(nodeid, now)  # where there are more hands, older rows of it may still come
         strangers = self.reach.strangers(existing, now)
         if strangers:
-            links = [row for row in map(self._read, rows_about(rows, strangers)) if row is not None]
+            links = [row for row in map(self.exchange.read, rows_about(rows, strangers)) if row is not None]
             for nodeid, name, addresses in described(links, strangers, self._is_here):
                 usual = [where for where in addresses if self._may_be_dialed(where)]
                 self.reach.heard_of(nodeid, name, usual, now)
@@ -439,7 +379,7 @@ class Survey(Hooks):
                 places.get(row.nodeid, nowhere),
                 row.started_at,
                 row.measured_at,
-                row.nodeid not in alive and (row.gone or now - row.measured_at > self.stale_after()),
+                row.nodeid not in alive and (row.gone or now - row.measured_at > self.exchange.stale_after()),
             )
             if known is not None:
                 life = life._replace(  # ``heard`` stays: a row goes to all peers in the same moment
@@ -483,40 +423,3 @@ class Survey(Hooks):
             pace = self.losses.pace(peer.nodeid) or 0.0
             times = (duration(seconds) for seconds in (found.every, found.quiet, pace))
             self._events.log(INFO, text, peer.name, peer.address, *times)
-
-    def _all_rows(self) -> List[bytes]:
-        """Return the answer to ``getlinks``; a new one twice a second at the most."""
-        now = self._clock()
-        with self._lock:
-            made_at, lines = self._answer
-        if now - made_at >= ANSWER_FRESH:
-            lines = [encode_links(row) for row in self.matrix()]
-            lines.append(encode_end_of_links(self._nodeid, self.stale_after()))
-            with self._lock:
-                self._answer = (now, lines)
-        return lines
-
-    def _send_row(self, now: float) -> None:
-        """Send our row to everyone each ``ping_interval``, and a second after a change in it."""
-        changes = self._table.changes() + self.reach.changes()
-        changes += self.packet_loss.changes() + self.holes.changes()
-        interval = self._config.ping_interval
-        if changes != self._row_changes:
-            interval = min(interval, ROW_AFTER_CHANGE)
-        interval = max(interval, self._least_row_interval())
-        if self._overlay.lateness.usual > LATE_SECONDS:  # we cannot keep up: do not make it worse
-            # But not so long that the last row would be taken for an old one.
-            interval = min(interval * PATIENT_WHEN_LATE, self.stale_after() * 2 / 3)
-        if now - self._row_at < interval:
-            return
-        self._row_at = now
-        self._row_changes = changes
-        # Nodes that know only the article give no version, and would ignore it.
-        readers = [peer for peer in self._table.up() if peer.hello.version is not None]
-        if readers:
-            line = encode_links(self.own_row())
-            for peer in readers:
-                peer.link.send(line)
-
-    def _least_row_interval(self) -> float:
-        return self._table.occupied() / ROWS_A_SECOND

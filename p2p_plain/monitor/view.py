@@ -504,6 +504,11 @@ def _hole(link: Dict[str, Any], field: str) -> Optional[int]:
 class _Entry:
     """One link of a row, with a default for each field that is missing."""
 
+    __slots__ = (  # a tenth of the memory of a page where liars name 50,000 nodes
+        "address", "dial", "direction", "has_median", "held_ms", "hole", "hole_back", "jitter_ms",
+        "last_ms", "loss_pct", "loss_segs", "name", "p50_ms", "why",
+    )
+
     def __init__(self, link: Dict[str, Any]) -> None:
         self.dial: str = link.get("dial", UNKNOWN)
         self.why: str = link.get("why", "") if self.dial in FAILURES else ""

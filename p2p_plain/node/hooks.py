@@ -9,7 +9,7 @@ clock.
 """
 
 from ..common.address import Address
-from ..common.typing import TYPE_CHECKING, Iterable, NamedTuple, Optional
+from ..common.typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional
 from .messages import AnyMessage
 from .peer import Link, Peer, Questions
 
@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 
 Lines = Iterable[bytes]
 """Encoded lines, each with its newline."""
+
+
+class LongAnswer:
+    """Lines that may be megabytes: each is made when the other end has taken those before."""
+
+    def __init__(self, lines: Iterator[bytes]) -> None:
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return the lines, once."""
+        return self._lines
 
 
 class DialEnd(NamedTuple):
@@ -50,7 +61,7 @@ class Hooks:
         return False
 
     def received(self, link: Link, message: AnyMessage) -> Lines:
-        """Return the answer to a message of a registered type.  ``link.peer`` is None for guests."""
+        """Return the answer to a message of a registered type, perhaps a ``LongAnswer``.  ``link.peer`` is None for guests."""
         return ()
 
     def met(self, peer: Peer, now: float) -> None:

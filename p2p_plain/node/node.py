@@ -457,7 +457,8 @@ class Node:
     ) -> None:
         try:
             session = Session(
-                sock, self._overlay, self.config, self._trace, remote, order, connect_seconds
+                sock, self._overlay, self.config, self._trace, remote, order, connect_seconds,
+                self._sessions.backlog,
             )
         except OSError as error:  # gone before we looked
             sock.close()

@@ -145,6 +145,13 @@ class Link:
         """
         raise NotImplementedError
 
+    def ask(self, line: bytes, size: int) -> bool:
+        """Send a question whose answer, registered messages of up to ``size`` bytes, is read at full speed.
+
+        Any thread.
+        """
+        return self.send(line)
+
     def behind(self) -> int:
         """Return how many bytes wait to be sent.  Any thread."""
         return 0

@@ -8,8 +8,8 @@ All other threads (the pinger, a connection that forwards a message, the library
 
 Slow readers
 ------------
-``send`` gives the kernel what it takes at once.  The rest is kept, up to a bound, and goes out when
-there is room.  The session's own thread watches for that while it waits for bytes; where that
+``send`` gives the kernel what it takes at once.  The rest is kept (``outbox``), up to a bound, and goes
+out when there is room.  The session's own thread watches for that while it waits for bytes; where that
 thread is already blocked in ``recv``, the pinger does it (``tick``).  If something waits longer
 than ``ping_timeout``, the other end does not keep up, and the connection is closed.  We finish a
 line before we begin the next.
@@ -32,7 +32,10 @@ from ..common.errors import PeerLeft, Refused, why
 from ..common.token_bucket import TokenBucket
 from ..common.typing import Callable, List, Optional, Tuple
 from . import messages
+from .answers import Answers
 from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
+from .hooks import LongAnswer
+from .outbox import Backlog, Outbox
 from .overlay import Overlay
 from .pace import BYTES_PER_TOKEN
 from .peer import (
@@ -44,14 +47,6 @@ from .transport import RECEIVE_BYTES, Transport
 
 Trace = Callable[[str, "Session", bytes], None]
 """``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
-
-MAX_UNSENT = 1024 * 1024
-"""Bytes that wait for one slow reader, besides those that the kernel holds: a few of the longest
-lines.  Without a bound every broadcast would pile up in our memory while one peer stands still."""
-
-HIGH_WATER = 256 * 1024
-"""Unsent bytes from which on a connection is not read until fewer are left.  A peer that asks without
-reading the answers slows down only itself."""
 
 ANSWERED_PER_TOKEN = 16 * 1024
 """Bytes of answers that count as one message.  22 bytes (``getlinks``) can ask for a megabyte."""
@@ -76,16 +71,16 @@ class Session(Link):
         remote: Optional[Address] = None,
         order: Optional[Order] = None,
         connect_seconds: Optional[float] = None,
+        backlog: Optional[Backlog] = None,
     ) -> None:
         """``remote`` is the other end, if that is known already.  For the rest see ``Link``.
 
-        Raises ``OSError``.
+        ``backlog`` is what waits on all connections of the node.  Raises ``OSError``.
         """
         super().__init__(remote or from_sockaddr(sock.getpeername()), order, connect_seconds)
         # Immutable.
         self._transport = Transport(sock)
         self._overlay = overlay
-        self._ping_timeout = config.ping_timeout
         self._trace = trace
         self._greet_timeout = HANDSHAKE_TIMEOUT
         if order is not None and order.timeout is not None:
@@ -96,21 +91,21 @@ class Session(Link):
         self._ends_chunk = False
         """True if the line that is answered is the last one of the bytes received last."""
         self._bucket = TokenBucket(config.max_rate, 2 * config.max_rate, time.monotonic())
-
+        self._answers = Answers()
         # Held for one non-blocking send at the longest, so nobody waits behind a slow peer.  It keeps
         # the lines of two threads from mixing.
         self._send_lock = Lock()
+        # Guarded by _send_lock, but for the length of the outbox.
+        lateness = overlay.lateness
+        self._outbox = Outbox(self._transport, backlog or Backlog(), lateness, config.ping_timeout)
+        self._expected = 0
+        """Bytes that may still come of an answer that we have asked for."""
         # Written under _send_lock.  Read without it, too: an old value costs one more round.
-        self._unsent = bytearray()
         self._pinged: Optional[Moment] = None
         """When the ping left that waits for its pong; ``None`` if it had to wait.  The reader thread takes it,
         perhaps before ``send`` returns.  Always under _send_lock."""
         self._sending = 0.0
         """Seconds that its ``send`` took."""
-        self._marked = 0
-        """How many bytes of ``_unsent`` must be gone by ``_late_at``."""
-        self._late_at = float("inf")
-        """On ``Lateness.awake_clock``."""
         self._ending: Optional[Tuple[str, str]] = None
         """Reason and detail, once there is one: the first wins."""
         self._cut_at = float("inf")
@@ -123,33 +118,31 @@ class Session(Link):
         with self._send_lock:
             if self._ending is not None:
                 return False
-            if not urgent and len(self._unsent) + len(line) > MAX_UNSENT:
+            if not urgent and not self._outbox.has_room(len(line)):
                 return False
             self._count_locked(line)
-            if self._unsent:
-                self._unsent += line
-                self._push_locked()
-                return True
             try:
-                sent = self._transport.send(line)
+                self._outbox.offer(line)
             except OSError:
                 return False  # broken; the reader finds that out too, and ends the session
-            if sent < len(line):
-                self._unsent += line[sent:]
-                self._mark_locked()
             return True
+
+    def ask(self, line: bytes, size: int) -> bool:
+        """Send a question, and read up to ``size`` bytes of rows at full speed."""
+        with self._send_lock:
+            self._expected = size
+        return self.send(line)
 
     def behind(self) -> int:
         """Return how many bytes wait, besides those that the kernel holds."""
-        return len(self._unsent)
+        return len(self._outbox)
 
     def hold(self, line: bytes) -> None:
         """Send it with the next line, or when all that was received is answered.  Never blocks."""
         with self._send_lock:
             if self._ending is None:
                 self._count_locked(line)
-                self._unsent += line
-                self._mark_locked()
+                self._outbox.keep(line)
 
     def close(self, reason: str, detail: str = "") -> None:
         """Say ``bye`` and begin to end.  Never blocks."""
@@ -161,16 +154,16 @@ class Session(Link):
             self._cut_at = time.monotonic() + LINGER
             self._count_locked(bye)
             # After the rest of a line that was begun; the thread that sends the last byte finishes.
-            self._unsent += bye
+            self._outbox.keep(bye)
             self._push_locked()
 
     def untaken(self) -> int:
         """Return how many bytes wait that hold a message of an application; 0 if they hold none."""
         with self._send_lock:
-            lines = bytes(self._unsent).splitlines()
-            waiting = len(self._unsent)
+            waiting = self._outbox.copy()
+        lines = waiting.splitlines()
         # The first line may be the rest of one, and the last one is the bye.
-        return waiting if any(messages.msgtype_in(line) == "message" for line in lines[:-1]) else 0
+        return len(waiting) if any(messages.msgtype_in(line) == "message" for line in lines[:-1]) else 0
 
     def tcp_info(self) -> Optional[TcpInfo]:
         """Return the kernel's counts of this connection, if it has any."""
@@ -199,9 +192,9 @@ class Session(Link):
 
     def tick(self, now: float) -> None:
         """Send what waits; close if the other end is too slow to read, cut if too slow to close."""
-        if self._unsent:
+        if self._outbox:
             self._flush()
-            if self._overlay.lateness.awake_clock > self._late_at:
+            if self._outbox.is_late:
                 self.close("timeout", "it does not read what it is sent")
         if now > self._cut_at:
             self._transport.cut()
@@ -265,6 +258,7 @@ class Session(Link):
                     # It is too late for other threads to send (a tie's loser is closed a second
                     # later), and a line that cannot leave need not be traced and counted.
                     self._ending = self._ending or (reason, detail)
+                    self._outbox.drop()
                 self._transport.close()
 
     def _converse(self, deadline: float) -> None:
@@ -280,7 +274,7 @@ class Session(Link):
                 if timeout == 0.0:
                     raise socket.timeout
                 timeout = max(0.0, deadline - time.monotonic())
-            elif timeout is None and self._unsent:
+            elif self._outbox or self._answers:
                 self._wait_to_receive()
             chunk = self._transport.receive(timeout)
             if self._ending is not None:
@@ -343,8 +337,9 @@ class Session(Link):
         lines = self._lines.feed(chunk)
         if lines:
             self.line_at = overlay.lateness.awake_clock
+        count, size = self._to_be_paid(chunk, lines)
         answers: List[bytes] = []
-        answer_bytes = 0
+        answer_bytes = self._answers.unpaid()
         try:
             for line in lines:
                 message = messages.FREQUENT.get(line)
@@ -369,7 +364,13 @@ class Session(Link):
                 self._ends_chunk = line is lines[-1] and not self._lines.held
                 name = messages.name_of(message)
                 received[name] = received.get(name, 0) + 1
-                for answer in overlay.receive(self, message):
+                if name == "pong" and self._answers.was_awaited(received[name]):
+                    continue
+                found = overlay.receive(self, message)
+                if isinstance(found, LongAnswer):
+                    self._answers.add(found)
+                    continue
+                for answer in found:
                     answers.append(answer)
                     answer_bytes += len(answer)
                     if len(answer) > LONG_ANSWER:
@@ -379,9 +380,23 @@ class Session(Link):
         finally:
             if answers:
                 self._reply(b"".join(answers))
-            elif self._unsent:
+            elif self._outbox:
                 self._flush()
-        return max(len(lines), len(chunk) / BYTES_PER_TOKEN, answer_bytes / ANSWERED_PER_TOKEN)
+        return max(count, size / BYTES_PER_TOKEN, answer_bytes / ANSWERED_PER_TOKEN)
+
+    def _to_be_paid(self, chunk: bytes, lines: List[bytes]) -> Tuple[int, int]:
+        """Return how many messages, and how many bytes, count where the rate is limited.
+
+        Rows that we have asked for do not.  If they did, the node that sends them would wait for us, and
+        the pings of both with it.
+        """
+        if not self._expected:
+            return len(lines), len(chunk)
+        prefix = self._overlay.hooks.unparsed_prefix
+        sizes = [len(line) for line in lines if prefix is None or not line.startswith(prefix)]
+        with self._send_lock:
+            self._expected = max(0, self._expected - len(chunk))
+        return len(sizes), sum(sizes)
 
     def _pong(self) -> None:
         """Answer a ping that came alone and asks how long it is held: to just before it is sent."""
@@ -395,17 +410,33 @@ class Session(Link):
     def _reply(self, data: bytes) -> None:
         """Send, and wait while the other end does not read the answers that it has asked for."""
         self.send(data, urgent=True)
-        while len(self._unsent) > HIGH_WATER and self._ending is None:
+        while self._outbox.is_high() and self._ending is None:
             self._transport.wait(False, True, 1.0)
             self._flush()
 
     def _wait_to_receive(self) -> None:
-        """Send what waits as it can go, until bytes have come or nothing is unsent any more."""
-        while self._unsent:
+        """Send what waits as it can go, until bytes have come or nothing is left to be sent now."""
+        while self._ending is None and (self._outbox or self._answers):
             readable, writable = self._transport.wait(True, True, 1.0)
             if writable:
                 self._flush()
+                self._answer_on()
             if readable:
+                return
+
+    def _answer_on(self) -> None:
+        """Send the next lines of a long answer, one piece at most."""
+        while self._answers and not self._outbox and self._ending is None:
+            line = self._answers.next_line()
+            if line is None:
+                return
+            self.send(line, urgent=True)
+            if self._answers.is_piece_out():
+                if self.peer is not None:  # we ask no guest for a pong
+                    with self._send_lock:
+                        self._count_locked(messages.PING)
+                        self._answers.await_pong(self.traffic.sent["ping"])
+                        self._offer_locked(messages.PING)
                 return
 
     def _pause(self, seconds: float) -> None:
@@ -422,36 +453,20 @@ class Session(Link):
 
     def _offer_locked(self, line: bytes) -> bool:
         """Send a line after all that waits; True if the kernel has it now."""
-        if not self._unsent:
-            try:
-                sent = self._transport.send(line)
-            except OSError:
-                return False  # broken; the reader finds that out too, and ends the session
-            if sent == len(line):
-                return True
-            self._unsent += line[sent:]
-            self._mark_locked()
-            return False
-        self._unsent += line
-        self._push_locked()
-        return False
+        try:
+            return self._outbox.offer(line)
+        except OSError:
+            return False  # broken; the reader finds that out too, and ends the session
 
     def _flush(self) -> None:
         with self._send_lock:
-            if self._unsent:
+            if self._outbox:
                 self._push_locked()
 
     def _push_locked(self) -> None:
         """Offer the kernel all that waits."""
-        try:
-            sent = self._transport.send(self._unsent)
-        except OSError:
-            sent = len(self._unsent)  # broken; the reader finds that out when it reads
-        del self._unsent[:sent]
-        self._marked -= sent
-        if self._marked <= 0:
-            self._mark_locked()
-        if self._ending is not None and not self._unsent:
+        self._outbox.push()
+        if self._ending is not None and not self._outbox:
             self._transport.half_close()
 
     def _count_locked(self, lines: bytes) -> None:
@@ -469,19 +484,9 @@ class Session(Link):
                     name = messages.msgtype_in(line)
                     sent[name] = sent.get(name, 0) + 1
 
-    def _mark_locked(self) -> None:
-        """Set when all that waits now must be gone; what comes later gets its own time then.
-
-        To ask for any progress would be too little: a byte now and then would hold a megabyte for
-        months.
-        """
-        self._marked = len(self._unsent)
-        late_at = self._overlay.lateness.awake_clock + self._ping_timeout
-        self._late_at = late_at if self._unsent else float("inf")
-
     def _linger(self) -> None:
         """After our bye, send what waits and throw away what still comes, until the other end closes too."""
-        while self._unsent and time.monotonic() < self._cut_at:
+        while self._outbox and time.monotonic() < self._cut_at:
             self._transport.wait(False, True, self._cut_at - time.monotonic())
             self._flush()
         try:

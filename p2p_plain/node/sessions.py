@@ -10,6 +10,7 @@ from threading import Lock
 from ..common.address import site
 from ..common.counters import Traffic
 from ..common.typing import Dict, List, Optional
+from .outbox import Backlog
 from .peer import GREETING, GUEST, INBOUND
 from .session import Session
 
@@ -24,6 +25,8 @@ class Sessions:
     """The sessions of one node.  Any thread may call any method."""
 
     def __init__(self) -> None:
+        self.backlog = Backlog()
+        """What waits to be sent on all of them; has its own lock."""
         self._lock = Lock()
         # Guarded by _lock.  Dicts serve as sets, and keep the order of arrival.
         self._open: Dict[Session, None] = {}

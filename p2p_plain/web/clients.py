@@ -12,6 +12,7 @@ import threading
 import time
 
 from ..common.typing import Callable, Dict, Optional
+from .response import Response
 
 MAX_CLIENTS = 64
 """Connections at once.  Each is a thread and a descriptor; a browser needs two or three, a scraper
@@ -37,6 +38,11 @@ class Doing:
     DROPPED = "dropped"  # its thread is about to end
 
 
+MAX_HELD = 16 * 1024 * 1024
+"""Bytes of different responses that clients are receiving.  Each response is made once for all who ask in
+the same moment, but clients that take theirs slowly could hold one of each moment."""
+
+
 EVICTED_FIRST = ((Doing.REQUESTING, 0.0), (Doing.RECEIVING, SLOW_AFTER), (Doing.STREAMING, 0.0))
 """Which clients are evicted first, and after how many seconds of doing that."""
 
@@ -50,6 +56,8 @@ class Client:
         self.since = now
         """When it began to do that."""
         self.deadline = now + REQUEST_TIMEOUT
+        self.held: Optional[Response] = None
+        """The response that it is receiving."""
 
 
 class Clients:
@@ -100,8 +108,21 @@ class Clients:
             if client.doing != doing:
                 client.doing = doing
                 client.since = now
+                client.held = None
             client.deadline = now + seconds
             return True
+
+    def hold(self, client: Client, response: Response) -> None:
+        """Note which response a client is about to get; drop slow ones if they hold too many others."""
+        with self._lock:
+            client.held = response
+            slow = [c for c in self._all.values() if c.held not in (None, response)]
+            slow.sort(key=lambda other: other.since)
+            while slow:
+                held = {id(c.held): c.held.size for c in [client, *slow] if c.held is not None}
+                if sum(held.values()) <= MAX_HELD:
+                    return
+                self._drop_locked(slow.pop(0))
 
     def evict(self) -> bool:
         """Drop the client that matters least; False if every one of them matters."""
@@ -139,6 +160,7 @@ class Clients:
 
     def _drop_locked(self, client: Client) -> None:
         client.doing = Doing.DROPPED
+        client.held = None
         client.deadline = float("inf")
         try:
             client.sock.shutdown(socket.SHUT_RDWR)  # does not block

@@ -18,6 +18,10 @@ large network dozens of round trips a second would displace the rest."""
 KEPT_BYTES = 1024 * 1024
 """The same in bytes, for each of the two."""
 
+PIECE_BYTES = 64 * 1024
+"""Bytes from which on a client gets the rest later.  A crowd that follows and reads nothing holds one
+piece each."""
+
 
 class Feed:
     """The last events.  One thread adds, and each client's thread reads at its own pace.
@@ -64,7 +68,7 @@ class Feed:
             return min(int(number), self._last)
 
     def after(self, position: int, timeout: float) -> Optional[Tuple[bytes, int]]:
-        """Return the events after ``position``, and the new position.  Any thread.
+        """Return the next events after ``position``, and the new position.  Any thread.
 
         Waits until there is one: no bytes after ``timeout`` seconds, ``None`` at the end of the feed.
         """
@@ -74,7 +78,14 @@ class Feed:
                 return None if self._ended else (b"", position)
             last = self._last
             found = sorted(self._round_trips.after(position) + self._others.after(position))
-        return b"".join(data for _, data in found), last
+        piece: List[bytes] = []
+        size = 0
+        for number, data in found:
+            if size >= PIECE_BYTES:
+                return b"".join(piece), number - 1
+            piece.append(data)
+            size += len(data)
+        return b"".join(piece), last
 
 
 class _Recent:

@@ -32,6 +32,9 @@ socket with unread data sends a reset, which can destroy the response (RFC 1122 
 
 RECEIVE_BYTES = 4 * 1024
 
+SENT_WITH_HEAD = 16 * 1024
+"""Bytes of a body that are sent together with its head."""
+
 IDLE_TIMEOUT = 30.0
 """Seconds for each request after the first one on a connection, its headers included."""
 
@@ -231,7 +234,13 @@ class Handler(BaseHTTPRequestHandler):
         head = self._head(response.status, response.type, headers)
         # The deadline is for the client, so it begins after the response has been made.
         if self._set(Doing.RECEIVING, RESPONSE_TIMEOUT):
-            self._sock.sendall(head if self.command == "HEAD" else head + body)
+            self._site.clients.hold(self._client, response)
+            if self.command == "HEAD":
+                body = b""
+            # One packet for a short one, and no copy of a long one.
+            self._sock.sendall(head + body[:SENT_WITH_HEAD])
+            if len(body) > SENT_WITH_HEAD:
+                self._sock.sendall(memoryview(body)[SENT_WITH_HEAD:])
 
     def _stream(self) -> None:
         """Send events until the connection or the feed ends."""

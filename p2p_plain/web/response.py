@@ -38,6 +38,11 @@ class Response:
         self.headers = headers
         self._compressed: Optional[bytes] = None
 
+    @property
+    def size(self) -> int:
+        """How many bytes it takes here."""
+        return len(self.body) + len(self._compressed or b"")
+
     def compressed(self) -> Optional[bytes]:
         """Return the body for clients that accept gzip; ``None`` if it is too small for that.
 
@@ -71,6 +76,7 @@ class Cached:
         with self._lock:
             begun = time.monotonic()
             if begun >= self._expires:
+                self._value = None  # nobody needs the old one while the new one takes memory too
                 self._value = self._make()
                 now = time.monotonic()
                 self._expires = now + max(FRESH, SHARE * (now - begun))

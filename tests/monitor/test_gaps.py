@@ -252,7 +252,7 @@ def test_nodes_that_measure_often_and_seldom_are_well_together():
         for _ in range(80):
             world.run(0.5)
             for node in nodes:
-                judged = Judgement(node.survey.matrix(), node.survey.stale_after())
+                judged = Judgement(node.survey.exchange.matrix(), node.survey.exchange.stale_after())
                 (verdict,) = judged.verdicts
                 assert verdict.kind == (Kind.PAIR if broken else Kind.WELL), verdict
                 assert judged.view.current == judged.view.nodes
@@ -278,7 +278,7 @@ def test_a_network_that_is_well_is_called_well_at_every_moment():
         for _ in range(2):
             world.run(0.5)
             for node in (nodes[0], nodes[3], nodes[-1]):
-                judged = Judgement(node.survey.matrix(), node.survey.stale_after())
+                judged = Judgement(node.survey.exchange.matrix(), node.survey.exchange.stale_after())
                 assert judged.ok
                 assert [v.kind for v in judged.verdicts] == [Kind.WELL], judged.verdicts
     assert bare.nodeid in judged.view.live

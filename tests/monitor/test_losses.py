@@ -22,7 +22,7 @@ def network(count=3, seed=1, **settings):
 
 
 def verdicts(node):
-    return Judgement(node.survey.matrix(), node.survey.stale_after()).verdicts
+    return Judgement(node.survey.exchange.matrix(), node.survey.exchange.stale_after()).verdicts
 
 
 def unstable(node):
@@ -51,7 +51,7 @@ def test_a_healthy_network_has_none_of_the_fields_and_one_loss_is_no_news():
     nodes[0].table.get(nodes[1].nodeid).link.end("closed")
     world.run(30)
     assert mesh(nodes)
-    assert not NEW & {field for row in nodes[0].survey.matrix() for link in row.links for field in link}
+    assert not NEW & {field for row in nodes[0].survey.exchange.matrix() for link in row.links for field in link}
     assert nodes[0].survey.losses.counts() == {nodes[1].nodeid: {"closed": 1}}
 
 

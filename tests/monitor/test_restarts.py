@@ -149,7 +149,7 @@ def test_a_real_split_is_a_split_even_if_the_other_sides_rows_are_young():
 
 
 def look(node):
-    return Judgement(node.survey.matrix(), node.survey.stale_after())
+    return Judgement(node.survey.exchange.matrix(), node.survey.exchange.stale_after())
 
 
 @pytest.mark.parametrize("move", [0, 1])

@@ -3,7 +3,8 @@
 import pytest
 
 from p2p_plain.monitor.row_messages import (
-    HEARSAY, LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_end_of_links, encode_links,
+    HEARSAY, LINK_FIELDS, MAX_LINKS, GetLinks, Links, encode_aged, encode_end_of_links, encode_kept,
+    encode_links,
 )
 from p2p_plain.node.messages import parse
 from tests.support.lines import MISSING, refused, said
@@ -46,7 +47,6 @@ def test_a_row_of_the_matrix_is_read():
             dial="wrong-peer",
             dial_ms=None,
             up_s=10,
-            later="yes",
         ),
         link(rtt_ms=None, direction="none", dial="unknown"),
     ]
@@ -54,6 +54,18 @@ def test_a_row_of_the_matrix_is_read():
     assert parse(line) == Links(ID, tuple(row), "a", 1.5, 0.0, False, line)
     line = said("links", nodeid=ID, links=[])
     assert parse(line) == Links(ID, (), line=line)
+
+
+def test_fields_that_we_do_not_know_end_on_arrival():
+    """Neither the objects nor the bytes that are passed on have them."""
+    line = said("links", nodeid=ID, later=[[]] * 9, links=[link(later=[[]] * 9, rtt_ms=1.5)], age=7)
+    row = parse(line)
+    assert row.links == (link(rtt_ms=1.5),)
+    kept = encode_kept(row)
+    assert b"later" not in kept
+    assert parse(kept) == row._replace(line=kept, age=0.0)
+    aged = encode_aged(ID, kept, 12.34)
+    assert parse(aged[:-1]) == row._replace(line=aged[:-1], age=12.3)
 
 
 def test_a_row_says_so_if_its_system_does_not_count_lost_packets():

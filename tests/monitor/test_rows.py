@@ -7,7 +7,9 @@ import pytest
 
 from p2p_plain.common.config import MAX_NAME
 from p2p_plain.monitor.row_messages import MAX_LINKS, Links, encode_end_of_links, encode_links
-from p2p_plain.monitor.rows import ANSWER_FRESH, FORGET_AFTER, MAX_BURIED, MAX_ROWS, Rows, read_row
+from p2p_plain.monitor.rows import (
+    ANSWER_FRESH, FORGET_AFTER, FORWARDED_BYTES, MAX_BURIED, MAX_ROWS, TOLD_BY_ONE, Rows, read_row,
+)
 from p2p_plain.monitor.unmet import MOST_NODES
 from p2p_plain.node import messages
 from p2p_plain.node.codec import MAX_LINE
@@ -135,10 +137,64 @@ def test_rows_are_bounded_and_those_of_peers_are_not_displaced(matrix):
     assert not tell(matrix, new_id(), liar, peers + [NODE])
 
 
+def long_row(matrix, nodeid, source, peers):
+    """Tell a row of 30 KB."""
+    return tell(matrix, nodeid, source, peers, links=[{"nodeid": NODE, "name": "x" * 60}] * 250)
+
+
+def size(matrix):
+    return sum(len(row.line) for row in matrix.all(1000.0))
+
+
+def test_what_others_say_has_a_budget_in_bytes(matrix):
+    """The rows of peers come on top: one line each."""
+    peers = [NODE, OTHER]
+    long_row(matrix, NODE, NODE, peers)
+    long_row(matrix, OTHER, OTHER, peers)
+    own = size(matrix)
+    first = new_id()
+    assert long_row(matrix, first, NODE, peers)
+    for _ in range(FORWARDED_BYTES // (size(matrix) - own) + 10):
+        long_row(matrix, new_id(), OTHER, peers)
+    assert FORWARDED_BYTES * 0.9 < size(matrix) - own <= FORWARDED_BYTES
+    assert {NODE, OTHER, first} <= set(names(matrix))
+
+
+def test_a_peer_that_tells_of_many_displaces_only_what_it_has_told_itself(matrix):
+    peers = [NODE, OTHER]
+    honest = [new_id() for _ in range(100)]
+    for nodeid in honest:
+        tell(matrix, nodeid, NODE, peers, age=50)
+    for _ in range(3 * TOLD_BY_ONE):
+        assert tell(matrix, new_id(), OTHER, peers)
+    kept = set(names(matrix))
+    assert kept.issuperset(honest)
+    assert len(kept) == 100 + TOLD_BY_ONE
+
+
+def test_a_crowd_that_comes_and_goes_leaves_no_more_than_one_teller(matrix):
+    """Each of them was a peer, and left its row behind."""
+    for _ in range(2 * TOLD_BY_ONE):
+        nodeid = new_id()
+        tell(matrix, nodeid, nodeid, [NODE, nodeid])
+    for _ in range(10):
+        tell(matrix, new_id(), NODE, [NODE])
+    assert len(names(matrix)) == TOLD_BY_ONE + 10
+
+
+def test_an_answer_costs_nothing_where_the_rows_are_those_of_our_peers(matrix):
+    """They come from themselves: in a network of 140 nodes nearly all lines of an answer are like that."""
+    line = encode_links(Links(THIRD, (), age=3.0))[:-1]
+    for peers, unread in ((frozenset([NODE, THIRD]), True), (frozenset([NODE]), False)):
+        assert matrix.keep(line, NODE, peers, 1000.0) is unread
+    assert matrix.keep(encode_links(Links(ME, ()))[:-1], NODE, NOBODY, 1000.0)
+    assert matrix.all(1000.0) == []
+
+
 def keep(matrix, now, name="unread", source=NODE, age=0.0):
     """Whether a row that comes in is kept unread."""
     line = encode_links(Links(NODE, (), name=name, age=age))[:-1]
-    return matrix.keep(line, source, now)
+    return matrix.keep(line, source, frozenset([source]), now)
 
 
 def test_most_rows_of_a_peer_are_kept_unread(matrix):
@@ -159,7 +215,7 @@ def test_what_is_not_surely_a_peers_own_row_of_this_moment_is_read(matrix):
     assert keep(matrix, 1001.0)
     assert not keep(matrix, 1001.0, source=OTHER)
     assert not keep(matrix, 1001.0, age=3.0)
-    assert not matrix.keep(encode_end_of_links(NODE, 180.0)[:-1], NODE, 1001.0)
+    assert not matrix.keep(encode_end_of_links(NODE, 180.0)[:-1], NODE, NOBODY, 1001.0)
     (row,) = matrix.all(1004.0)
     assert read_row(row, 1004.0).age == 3.0
 
@@ -168,7 +224,7 @@ def changed(matrix, now, changes, connected=()):
     """Have a row come in that is kept unread if possible; return what is known to be connected then."""
     links = tuple({"nodeid": nodeid, "direction": "inbound"} for nodeid in connected)
     line = encode_links(Links(NODE, links, changes=changes))[:-1]
-    if not matrix.keep(line, NODE, now):
+    if not matrix.keep(line, NODE, frozenset([NODE]), now):
         matrix.heard(messages.parse(line), NODE, frozenset([NODE]), now)
     (row,) = matrix.all(now)
     return row.connected
@@ -276,7 +332,7 @@ def test_a_round_trip_counts_unless_we_ran_late_ourselves():
 
 
 def rows(node):
-    return {row.nodeid: row for row in node.survey.matrix()}
+    return {row.nodeid: row for row in node.survey.exchange.matrix()}
 
 
 def test_everyone_has_everyones_row_a_second_after_the_last_has_come():
@@ -331,7 +387,7 @@ def test_a_row_is_not_old_before_the_next_ones_are_due():
     """Among many nodes that comes later than a ping interval."""
     world = World(31)
     node = world.node(1, ping_interval=1, ping_timeout=1000)
-    assert node.survey.stale_after() == 3.0
+    assert node.survey.exchange.stale_after() == 3.0
     links = [raw_link(node, new_id(), host="10.0.8.%d" % number) for number in range(80)]
     links[0].peer.hello = links[0].peer.hello._replace(version=1)
     world.run(1.0)
@@ -344,7 +400,7 @@ def test_a_row_is_not_old_before_the_next_ones_are_due():
             told.append(world.now)
     longest = max(late - early for early, late in zip(told, told[1:]))
     assert longest > 3.0
-    assert 2 * longest < node.survey.stale_after()
+    assert 2 * longest < node.survey.exchange.stale_after()
 
 
 def test_a_node_that_runs_late_tells_its_row_less_often_and_before_it_is_old():
@@ -362,7 +418,7 @@ def test_a_node_that_runs_late_tells_its_row_less_often_and_before_it_is_old():
             told.append(world.now)
     gaps = [later - earlier for earlier, later in zip(told[3:], told[4:])]
     assert min(gaps) > 15.0
-    assert max(gaps) < node.survey.stale_after() == 30.0
+    assert max(gaps) < node.survey.exchange.stale_after() == 30.0
 
 
 def test_what_is_measured_while_this_node_runs_late_does_not_count():
@@ -486,5 +542,5 @@ def test_rows_of_any_kind_do_not_hurt(matrix):
         ]
         say(link, msgtype="links", nodeid=rng.choice([NODE, OTHER, ME]), links=links, age=rng.random())
         assert link.open
-    for line in node.survey._all_rows():
+    for line in node.survey.exchange.answer():
         json.loads(line.decode())

@@ -183,7 +183,7 @@ def test_a_pair_that_was_blocked_before_it_could_meet_is_reported_by_both(interv
         assert (found["name"], found["address"]) == (other.overlay.myself.name, str(other.address))
         assert (found["direction"], found["dial"]) == ("none", "timeout")
         assert reported(one, other) == ["timeout"]
-    rows = {found.nodeid: found for found in middle.survey.matrix()}
+    rows = {found.nodeid: found for found in middle.survey.exchange.matrix()}
     assert {one["dial"] for one in rows[second.nodeid].links} == {"ok", "timeout"}
     world.broken = set()
     world.run(400.0)
@@ -223,7 +223,7 @@ def test_the_rows_of_nodes_that_only_one_peer_has_met_never_grow_old():
     for _ in range(60):
         world.run(1.0)
         for one in near + far:
-            assert len(View(one.survey.matrix(), one.survey.stale_after()).current) == 10
+            assert len(View(one.survey.exchange.matrix(), one.survey.exchange.stale_after()).current) == 10
 
 
 def test_what_one_can_dial_and_is_no_peer_of_is_reported_as_well():
@@ -327,7 +327,7 @@ def test_a_host_that_nobody_can_dial_is_down_when_it_has_crashed(nodes):
     for _ in range(30):
         world.run(10.0)
         for node in [hub, *others[:-1]]:
-            judged = Judgement(node.survey.matrix(), node.survey.stale_after())
+            judged = Judgement(node.survey.exchange.matrix(), node.survey.exchange.stale_after())
             assert not judged.ok
             assert [(v.kind, v.nodes) for v in judged.verdicts] == [("down", (gone.nodeid,))]
 

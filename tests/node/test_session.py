@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import json
 import select
 import signal
 import socket
@@ -17,8 +18,11 @@ from p2p_plain import Node, PeerBusy
 from p2p_plain.common.address import Address
 from p2p_plain.common.counters import Traffic
 from p2p_plain.node import listener, membership, messages, session
+from p2p_plain.node.answers import PIECE_BYTES
+from p2p_plain.node.lateness import Lateness
+from p2p_plain.node.outbox import MAX_UNSENT, MAX_UNSENT_IN_ALL, Backlog, Outbox
 from p2p_plain.node.sessions import MAX_UNGREETED, Sessions
-from tests.support import ROOT, Program, RawListener, RawPeer, wait_until
+from tests.support import ROOT, Program, RawListener, RawPeer, new_id, wait_until
 
 
 @pytest.fixture
@@ -219,8 +223,80 @@ def test_a_peer_that_asks_without_reading_the_answers_slows_down_only_itself(mak
                 greedy.say_raw(messages.PING * 10000)
                 asked += len(messages.PING) * 10000
         assert good.answers_ping()
-        waiting = [len(s._unsent) for s in node._sessions.all()]
+        waiting = [s.behind() for s in node._sessions.all()]
         assert max(waiting) < 1024 * 1024
+
+
+class Full:
+    """A socket whose kernel takes nothing."""
+
+    def send(self, data):
+        return 0
+
+
+def test_what_waits_for_slow_readers_is_bounded_in_all(make_node):
+    """However many they are: then each gets a line only when it has taken those before."""
+    backlog, line = Backlog(), b"x" * 60000
+    crowd = [Outbox(Full(), backlog, Lateness(0.2, 0.0), 20.0) for _ in range(300)]
+    for box in crowd:
+        while box.has_room(len(line)):
+            box.offer(line)
+    assert sum(map(len, crowd)) < MAX_UNSENT_IN_ALL + len(crowd) * len(line)
+    assert all(map(len, crowd))
+    assert max(map(len, crowd)) <= MAX_UNSENT
+    for box in crowd:
+        box.drop()
+    assert backlog.has_room(MAX_UNSENT_IN_ALL)
+
+
+def test_answers_that_are_not_read_do_not_wait_here(make_node):
+    """The kernel holds what fits its buffer; the other rows are taken when there is room for them."""
+    node = make_node(max_rate=0, ping_timeout=30)
+    teller = RawPeer.dial(node)
+    teller.become_peer()
+    for _ in range(60):
+        links = [{"nodeid": new_id()} for _ in range(250)]
+        teller.say("links", nodeid=new_id(), age=1, links=links)
+    assert teller.answers_ping()
+    guests = [dial_with_small_buffer(node) for _ in range(8)]
+    for guest in guests:
+        guest.hello(probe=True)
+        guest.hear("hello")
+        for _ in range(20):
+            guest.say("getlinks")
+        guest.say("ping")
+    wait_until(lambda: node.counters()["bytes"]["out"] > len(guests) * 100000)
+    assert max(s.behind() for s in node._sessions.all()) < 64 * 1024
+    guests[0].hear("pong")  # it overtakes the rows
+    for _ in range(8):
+        while not guests[0].hear("links").get("end"):
+            pass
+    assert guests[0].answers_ping()
+    for peer in [teller, *guests]:
+        peer.sock.close()
+
+
+def test_a_peer_gets_a_long_answer_in_pieces_that_let_a_ping_through(make_node):
+    """The next piece comes after the pong: however slowly it reads, no ping waits behind megabytes."""
+    node = make_node(max_rate=0)
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        for _ in range(60):
+            links = [{"nodeid": new_id()} for _ in range(250)]
+            peer.say("links", nodeid=new_id(), age=1, links=links)
+        assert peer.answers_ping()
+        peer.say("getlinks")
+        size, pieces, said = 0, 0, {}
+        while not said.get("end"):
+            line = peer.hear_line()
+            said = json.loads(line.decode())
+            size += len(line)
+            if said["msgtype"] == "ping":
+                assert size < PIECE_BYTES + 64 * 1024
+                assert peer.answers_ping()  # nothing else comes meanwhile
+                peer.say("pong")
+                size, pieces = 0, pieces + 1
+        assert pieces > 3
 
 
 # -- floods ---------------------------------------------------------------------------------------------
@@ -272,7 +348,7 @@ def test_unsent_lines_still_arrive_after_a_stop(make_node):
         peer.become_peer()
         wait_until(lambda: node.peers())
         count = 0
-        while not node._sessions.all()[0]._unsent:
+        while not node._sessions.all()[0].behind():
             node.broadcast("x" * 60000)
             count += 1
         node.broadcast("the last")
