@@ -20,6 +20,7 @@ from threading import Condition, Event
 
 from ..common.address import Address, from_sockaddr, is_ip
 from ..common.errors import DialFailed, why
+from ..common.machine import find_host
 from ..common.outcomes import REFUSED, REJECTED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE
 from ..common.threads import Crew
 from ..common.typing import Any, Callable, Deque, Optional, Tuple
@@ -168,7 +169,7 @@ def dial(
     """
     deadline = time.monotonic() + timeout
     try:
-        found = socket.getaddrinfo(address.host, address.port, 0, socket.SOCK_STREAM)
+        found = find_host(address.host, address.port)
     except (OSError, UnicodeError) as error:
         raise DialFailed(UNKNOWN, "%s: %s" % (address.host, why(error))) from error
     if not is_ip(address.host):

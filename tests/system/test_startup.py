@@ -15,7 +15,7 @@ A_NODE = {"p2p_plain.node.%s" % name for name in ("listener", "node", "overlay",
 
 NEVER = {"asyncio", "concurrent.futures", "dataclasses", "decimal", "email", "http", "inspect"}
 NEVER |= {"logging", "multiprocessing", "secrets", "ssl", "subprocess", "tempfile", "typing"}
-NEVER |= {"unittest", "urllib", "uuid", "zipfile"}
+NEVER |= {"encodings.idna", "unicodedata", "unittest", "urllib", "uuid", "zipfile"}
 """Modules of the standard library that only the page or an error needs."""
 
 AT_THE_END = """
