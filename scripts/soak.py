@@ -174,9 +174,10 @@ class Run:
             shown = (len(times), statistics.median(times), max(times))
             lines.append("%d calms, a mesh after %.1f s (median), %.1f s (longest)" % shown)
         for name in ANCHORS if len(self._calms) > 1 else ():
-            first, last = self._calms[1].anchors[name], self._calms[-1].anchors[name]
+            readings = [calm.anchors[name] for calm in self._calms[1:]]
+            first, last = readings[0], readings[-1]
             grown = last.memory_kib - first.memory_kib
-            allowed = resources.allowed_kib(first, last)
+            allowed = resources.allowed_kib(readings)
             lines.append("%s at first: %s" % (name, first))
             lines.append("%s at last:  %s; %+d KiB, %d allowed" % (name, last, grown, allowed))
         total = (ledger.ups, sum(ledger.downs.values()), _counted(ledger.downs) or "none")

@@ -33,8 +33,9 @@ EVENT_KIB = 1.0
 REMEMBERED_EVENTS = 1000
 """Events that a node remembers.  Until it has reported so many, its memory grows by each."""
 
-PEER_KIB = 96
-"""KiB that one more peer may take: the used part of a thread's stack, buffers, 120 round trips."""
+THREAD_KIB = 96
+"""KiB that one more thread may take: the used part of its stack; for a peer's also buffers and 120 round
+trips.  What a thread has used stays with the process when it ends."""
 
 OWN_THREADS = 5
 """Threads of a node without peers: main, events, listener, pinger, and one to spare."""
@@ -79,21 +80,23 @@ def read(pid: int, life: Life) -> Reading:
     return Reading(memory, min(threads), min(descriptors), len(life.up), life.events)
 
 
-def allowed_kib(first: Reading, last: Reading) -> float:
+def allowed_kib(readings: List[Reading]) -> float:
     """Return the KiB by which memory may have grown from the first reading to the last."""
+    first, last = readings[0], readings[-1]
     events = min(last.events, REMEMBERED_EVENTS) - min(first.events, REMEMBERED_EVENTS)
-    return FLAT_KIB + EVENT_KIB * events + PEER_KIB * max(0, last.peers - first.peers)
+    threads = max(reading.threads for reading in readings) - first.threads
+    return FLAT_KIB + EVENT_KIB * events + THREAD_KIB * threads
 
 
 def judge(name: str, readings: List[Reading]) -> List[str]:
     """Return what the node ``name`` uses too much of; ``readings`` are in order, at least one."""
     first, last = readings[0], readings[-1]
     problems = []
-    grown, allowed = last.memory_kib - first.memory_kib, allowed_kib(first, last)
+    grown, allowed = last.memory_kib - first.memory_kib, allowed_kib(readings)
     if grown > allowed:
         problems.append("memory grew by %d KiB; %d are allowed" % (grown, allowed))
     if len(readings) >= LONG_RUN:
-        late = [r.memory_kib - PEER_KIB * r.peers for r in readings[len(readings) // 2 :]]
+        late = [r.memory_kib - THREAD_KIB * r.peers for r in readings[len(readings) // 2 :]]
         grown = min(late[-SPREAD:]) - min(late[:SPREAD])
         if grown > LATE_KIB:
             problems.append(

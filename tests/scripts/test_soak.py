@@ -227,18 +227,22 @@ def test_memory_that_grows_without_a_cause_is_a_problem():
 def test_in_the_second_half_of_an_hour_memory_is_flat(kib_a_minute, leaks):
     """Whatever it was in the first half, and although it goes up and down with the peers."""
     minutes = [
-        (18000 + min(2000, 100 * m) + kib_a_minute * m + resources.PEER_KIB * (m % 3), 16, 17, 8 + m % 3, 2000)
+        (18000 + min(2000, 100 * m) + kib_a_minute * m + resources.THREAD_KIB * (m % 3), 16, 17, 8 + m % 3, 2000)
         for m in range(60)
     ]
     assert any("second half" in problem for problem in judged(*minutes)) is leaks
     assert not any("second half" in problem for problem in judged(*minutes[:20]))
 
 
-def test_remembered_events_and_peers_are_causes():
+def test_remembered_events_and_threads_are_causes():
     """A node remembers its last 1,000 events, so those explain growth until there are so many."""
     assert judged((18000, 16, 17, 8, 200), (18790 + FLAT, 16, 17, 8, 9000)) == []
     assert len(judged((18000, 16, 17, 8, 200), (18810 + FLAT, 16, 17, 8, 9000))) == 1
-    assert judged((18000, 12, 13, 4, 2000), (18300 + FLAT, 16, 17, 8, 9000)) == []
+    peers = (18000, 12, 13, 4, 2000), (18300 + FLAT, 16, 17, 8, 9000)
+    assert judged(*peers) == []
+    # What a thread has used stays with the process when it ends.
+    assert judged(*peers, (18300 + FLAT, 12, 13, 4, 9000)) == []
+    assert len(judged(peers[0], (18300 + FLAT, 12, 13, 4, 9000))) == 1
 
 
 def test_threads_and_descriptors_that_peers_do_not_explain_are_a_problem():
