@@ -69,6 +69,8 @@ def node_parser() -> Parser:
     parser.add_argument(
         "--probe-interval", type=number, metavar="S", help="seconds between test dials (60)"
     )
+    secret = "a key that all nodes of the network must have (none); see keygen"
+    parser.add_argument("--secret-file", action="append", metavar="PATH", help=secret)
     parser.add_argument(
         "--http",
         metavar="[HOST:]PORT",

@@ -8,9 +8,10 @@ import importlib
 import random
 import time
 
-from .common.address import Address
+from .common.address import Address, is_loopback
 from .common.config import DEFAULT_PORT, Bootstrap, Config, PathName
-from .common.typing import Any, Dict, List, Optional, Tuple, Union
+from .common.events import WARNING
+from .common.typing import Any, Dict, Iterable, List, Optional, Tuple, Union
 from .monitor.row_messages import Links
 from .monitor.survey import Survey
 from .node import node
@@ -32,6 +33,7 @@ class Node(node.Node):
     The settings are explained at ``__init__``.  The methods, in the order in which one needs them::
 
         start, stop                             life: what ``with`` does
+        read_secret_again                       after the key files have changed
         nodeid, name, port, addresses, http     who it is, and where others can dial it
         dial, wait_for_peers, peers             peers
         send, broadcast                         messages
@@ -41,7 +43,7 @@ class Node(node.Node):
 
     **Life.**  A node lives once.  Before ``start`` it takes only ``on`` and ``stop``.  After ``stop``
     it still answers questions, with what it knew at the end, but ``dial``, ``send``, ``broadcast``,
-    ``wait_for_peers``, ``on`` and ``start`` do not work any more.  What does not work at the moment
+    ``wait_for_peers``, ``read_secret_again``, ``on`` and ``start`` do not work any more.  What does not work at the moment
     raises ``NotRunning``.
 
     **Arguments.**  An address is a text, ``"host:port"``, wherever it is given or returned; times are
@@ -81,6 +83,7 @@ class Node(node.Node):
         max_per_ip: int = 32,
         max_rate: float = 200.0,
         peers_file: Optional[PathName] = None,
+        secret_file: Union[None, PathName, Iterable[PathName]] = None,
         http: Union[int, str, None] = None
     ) -> None:
         """Make a node that does nothing yet.  The settings are the options of the command line.
@@ -99,6 +102,8 @@ class Node(node.Node):
         :param max_per_ip: the most connections from one IP address (from one /64, if it is IPv6)
         :param max_rate: messages a second that are read from each peer; 0 means no limit
         :param peers_file: the path of a file that keeps addresses from one run to the next
+        :param secret_file: the path of a file with the network's key, which ``keygen`` makes, or several;
+            only nodes that have it are let in
         :param http: where to serve the status page: a port of this machine alone, or
             ``"host:port"``; by default nowhere
 
@@ -109,7 +114,7 @@ class Node(node.Node):
                 port=port, bind=bind, bootstrap=bootstrap, advertise=advertise, name=name,
                 network=network, ping_interval=ping_interval, ping_timeout=ping_timeout,
                 probe_interval=probe_interval, max_peers=max_peers, max_per_ip=max_per_ip,
-                max_rate=max_rate, peers_file=peers_file, http=http,
+                max_rate=max_rate, peers_file=peers_file, secret_file=secret_file, http=http,
             )
         )
         # web/pages knows this class, so the page is a ``StatusPage`` only by name here.
@@ -130,6 +135,9 @@ class Node(node.Node):
     def _launch_extras(self) -> None:
         if self._page is not None:
             self._page.start()
+            if self.config.secret_file and not is_loopback(self._page.address.host):
+                text = "the page on %s shows the network to everyone, without the secret; use a proxy or tunnel"
+                self._events.log(WARNING, text, self.http)
 
     def _about_extras(self) -> Dict[str, str]:
         return {} if self.http is None else {"http": self.http}

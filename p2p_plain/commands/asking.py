@@ -3,16 +3,20 @@
 Nothing here judges an answer, so ``ping`` need not import what judges a network.  Main thread only.
 """
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
+from importlib import import_module
 
 from ..common import config
 from ..common.config import DEFAULT_PORT, Config, dialable
 from ..common.errors import UsageError
 from ..common.escape import printable
 from ..common.options import Parser, as_typed, number, program, whole_number
-from ..common.typing import Any, Callable
+from ..common.typing import TYPE_CHECKING, Any, Callable, Optional
 from ..node.messages import Hello
 from ..terminal.event_lines import SHORT_ID
+
+if TYPE_CHECKING:
+    from ..node.handshake import Secret
 
 
 def parser(command: str, description: str, example: str) -> Parser:
@@ -31,7 +35,19 @@ def parser(command: str, description: str, example: str) -> Parser:
     network = _as_setting(lambda text: Config(network=text).network)
     help = "the node's network (none)"
     made.add_argument("--network", type=network, metavar="NAME", default="", help=help)
+    file = _as_setting(lambda text: Config(secret_file=text).secret_file[0])
+    help = "the network's key, if it is for members only (none)"
+    made.add_argument("--secret-file", type=file, action="append", metavar="PATH", help=help)
     return made
+
+
+def read_secret(given: Namespace) -> "Optional[Secret]":
+    """Return the keys of ``--secret-file``, if it was given.  Raises ``CannotStart``."""
+    if not given.secret_file:
+        return None
+    # Imported only where it is wanted: cryptography takes 3 ms.
+    secret: "Secret" = import_module("p2p_plain.node.handshake").Secret(given.secret_file)
+    return secret
 
 
 def seconds(least: float = 0.001) -> Callable[[str], float]:

@@ -11,7 +11,6 @@ import json
 import sys
 import time
 
-from ..common.address import Address
 from ..common.errors import P2PError
 from ..common.outcomes import IN_WORDS, WHYS
 from ..common.output import Output
@@ -21,7 +20,7 @@ from ..common.words import duration
 from ..monitor.judge import Judgement
 from ..monitor.verdict import Kind
 from ..monitor.view import Direction, State
-from .asking import parser, positive, seconds
+from .asking import parser, positive, read_secret, seconds
 from .guest import REQUEST_TIMEOUT, STALE_AFTER, Asker, in_words
 
 WITHIN = 30.0
@@ -53,7 +52,8 @@ def check(argv: List[str]) -> int:
     given = options.parse_args(argv)
     began = time.monotonic()
     deadline = began + given.within
-    seen, problem = _wait_for_all(given.address, given.network, given.expect, deadline)
+    asker = Asker(given.address, given.network, "check", secret=read_secret(given))
+    seen, problem = _wait_for_all(asker, given.expect, deadline)
     took = time.monotonic() - began
     judged = seen or Judgement([], STALE_AFTER)
     view = judged.view
@@ -123,10 +123,9 @@ def _in_lines(judged: Judgement, expected: int, problem: str, took: float) -> Li
 
 
 def _wait_for_all(
-    address: Address, network: str, expected: int, deadline: float
+    asker: Asker, expected: int, deadline: float
 ) -> Tuple[Optional[Judgement], str]:
     """Return what the last answer means, if there was one, and why the last question had none."""
-    asker = Asker(address, network, "check")
     judged, problem, pause = None, "", FIRST_PAUSE
     while True:
         try:

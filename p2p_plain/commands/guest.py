@@ -4,11 +4,12 @@
 it becomes no peer and appears in no matrix; then it stays to ask.
 
 Every call blocks, with one deadline for all of it, however slowly bytes arrive.  A failure is one of
-three errors, all of them ``P2PError``:
+four errors, all of them ``P2PError``:
 
 * ``DialFailed``: there was no useful answer; ``outcome`` says what became of the dial;
 * ``PeerLeft``: the node said ``bye``, and why; ``OtherNetwork`` if it belongs to another network;
-* ``PeerMisbehaved``: the program that answered does not speak this protocol.
+* ``PeerMisbehaved``: the program that answered does not speak this protocol;
+* ``Unauthorised``: it does not have the secret that we have, or does not accept ours.
 
 After any of them the connection is closed, because a late pong could be taken for the answer to the
 next ping.  ``in_words`` describes the error to a person.
@@ -24,10 +25,13 @@ from threading import Event
 
 from .. import __version__
 from ..common.address import Address, from_sockaddr
-from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, why
+from ..common.errors import DialFailed, P2PError, PeerLeft, PeerMisbehaved, Unauthorised, why
 from ..common.escape import printable
-from ..common.outcomes import HANGS, IN_WORDS, REFUSED, RESET, TIMEOUT, UNKNOWN, UNREACHABLE, explain
-from ..common.typing import Dict, Iterator, List, NamedTuple, Optional
+from ..common.outcomes import (
+    ECHO, HANGS, IN_WORDS, NO_KEY, NOT_ACCEPTED, REFUSED, RESET, TIMEOUT, UNKNOWN, UNKNOWN_KEY, UNREACHABLE,
+    WRONG_KEY, explain,
+)
+from ..common.typing import TYPE_CHECKING, Dict, Iterator, List, NamedTuple, Optional
 from ..monitor.row_messages import GETLINKS, Links
 from ..monitor.rows import MAX_ROWS, STALE_AFTER_INTERVALS
 from ..node import messages
@@ -37,6 +41,10 @@ from ..node.messages import AnyMessage, Bye, Hello, Ping, Pong, new_uuid
 from ..node.round_trips import RoundTrip, between, this_moment
 from ..node.tcp_info import TcpInfo
 from ..node.transport import Transport
+
+if TYPE_CHECKING:
+    from ..node.handshake import Handshake, Secret
+    from ..node.seal import Seal
 
 REQUEST_TIMEOUT = 5.0
 """Seconds for connect and hello together, and for each request, unless the caller says otherwise."""
@@ -76,11 +84,15 @@ class Guest:
         timeout: float = REQUEST_TIMEOUT,
         name: str = "guest",
         stopping: Optional[Event] = None,
+        secret: "Optional[Secret]" = None,
     ) -> None:
-        """Connect and greet.  Raises ``DialFailed``, ``PeerLeft`` or ``PeerMisbehaved``."""
+        """Connect and greet.  Raises ``DialFailed``, ``PeerLeft`` or ``Refused``."""
         self.address = address
         self.timeout = timeout
         self._lines = LineSplitter(MAX_FIRST_LINE)
+        self._sealing: Optional[Seal] = None
+        self._opening: Optional[Seal] = None
+        """The seals of both directions, where the network is for members only."""
         self._waiting: List[bytes] = []
         """Lines received and not yet parsed, the first one last."""
         self._room = MAX_ANSWER
@@ -98,11 +110,14 @@ class Guest:
             sock.close()
             raise DialFailed(RESET, why(error)) from error
         try:
-            self.hello = self._greet(network, name, deadline)
+            nodeid = new_uuid(random.SystemRandom())
+            if secret is not None:
+                self._authenticate(secret.handshake(nodeid, None, self.remote), deadline)
+            self.hello = self._greet(nodeid, network, name, deadline)
         except BaseException:
             self.close()
             raise
-        self._lines.limit = MAX_LINE
+        self._lines.limit += MAX_LINE - MAX_FIRST_LINE
 
     def __enter__(self) -> "Guest":
         return self
@@ -163,9 +178,22 @@ class Guest:
             self.close()
             raise
 
-    def _greet(self, network: str, name: str, deadline: float) -> Hello:
+    def _authenticate(self, handshake: "Handshake", deadline: float) -> None:
+        """Show the node that we are a member, and have it do the same."""
+        self._send(handshake.begin(), deadline)
+        while handshake.opening is None:
+            try:
+                self._send(handshake.receive(self._next_line(deadline, "hello")), deadline)
+            except PeerLeft as left:
+                if handshake.why:
+                    raise Unauthorised(handshake.why, left.detail) from None
+                raise
+        self._sealing, self._opening = handshake.sealing, handshake.opening
+        self._lines.limit += handshake.seal_bytes
+
+    def _greet(self, nodeid: str, network: str, name: str, deadline: float) -> Hello:
         ours = Hello(
-            nodeid=new_uuid(random.SystemRandom()),
+            nodeid=nodeid,
             name=name,
             network=network,
             agent="p2p_plain/" + __version__,
@@ -175,6 +203,8 @@ class Guest:
         theirs = self._next(deadline, "hello")
         if not isinstance(theirs, Hello):
             raise PeerMisbehaved("the first message was %s, not hello" % type(theirs).__name__.lower())
+        if theirs.members_only:
+            raise PeerLeft("unauthorised")
         if theirs.nodeid == ours.nodeid:  # new and random: nobody else has it
             raise PeerMisbehaved("it sends back what it is sent")
         # Checked first: a node that refuses us for this says bye, which would say less.
@@ -183,6 +213,8 @@ class Guest:
         return theirs
 
     def _send(self, line: bytes, deadline: float) -> None:
+        if self._sealing is not None:
+            line = self._sealing.seal(line)
         try:
             while line:
                 line = line[self._transport.send(line) :]
@@ -196,9 +228,9 @@ class Guest:
     def _next(self, deadline: float, wanted: str) -> AnyMessage:
         """Return the next message.  Answers pings, and raises a ``bye``."""
         while True:
-            while not self._waiting:
-                self._receive(deadline, wanted)
-            line = self._waiting.pop()
+            line = self._next_line(deadline, wanted)
+            if self._opening is not None:
+                line = self._opening.open(line)
             if not line:
                 continue
             try:
@@ -217,6 +249,12 @@ class Guest:
             if isinstance(message, Hello) and wanted != "hello":
                 raise PeerMisbehaved("a second hello")
             return message
+
+    def _next_line(self, deadline: float, wanted: str) -> bytes:
+        """Return the next line as it came."""
+        while not self._waiting:
+            self._receive(deadline, wanted)
+        return self._waiting.pop()
 
     def _receive(self, deadline: float, wanted: str) -> None:
         left = deadline - time.monotonic()
@@ -254,8 +292,14 @@ class Asker:
     """
 
     def __init__(
-        self, address: Address, network: str, name: str, stopping: Optional[Event] = None
+        self,
+        address: Address,
+        network: str,
+        name: str,
+        stopping: Optional[Event] = None,
+        secret: "Optional[Secret]" = None,
     ) -> None:
+        self._secret = secret
         self._address = address
         self._network = network
         self._name = name
@@ -273,7 +317,9 @@ class Asker:
             except DialFailed as failure:
                 if failure.outcome != RESET:
                     raise
-        self._guest = Guest(self._address, self._network, timeout, self._name, self._stopping)
+        self._guest = Guest(
+            self._address, self._network, timeout, self._name, self._stopping, self._secret
+        )
         return self._ask(self._guest, timeout)
 
     def _ask(self, guest: Guest, timeout: float) -> Snapshot:
@@ -289,9 +335,18 @@ class Asker:
 _REASONS = {
     "stopping": "the node is stopping",
     "full": "the node is full",
-    "unauthorised": "the node does not let us in",
+    "unauthorised": "this network needs a secret; give --secret-file",
     "timeout": "the node dropped us: it waited too long",
     "protocol": "the node says that we broke a rule of the wire",
+}
+
+
+_NO_MEMBER = {
+    NO_KEY: "the node has no secret; leave --secret-file out, or give it one",
+    UNKNOWN_KEY: "the node has another secret than the one in --secret-file",
+    WRONG_KEY: "the node's proof of the secret is wrong",
+    NOT_ACCEPTED: "the node does not accept the secret in --secret-file",
+    ECHO: "what answers there is not a node: it sends back what it is sent",
 }
 
 
@@ -302,6 +357,8 @@ def in_words(error: P2PError) -> str:
             return "the node belongs to no named network; leave --network out"
         quoted = "'%s'" % error.theirs.replace("'", "'\\''")  # for a shell
         return "the node belongs to another network; try --network %s" % printable(quoted)
+    if isinstance(error, Unauthorised):
+        return _NO_MEMBER[error.why]
     if isinstance(error, DialFailed):
         if error.outcome in (REFUSED, UNREACHABLE):  # the system's own words say less
             return explain(error.outcome, error.why)

@@ -18,6 +18,7 @@ PACKAGE = __name__.partition(".")[0]
 DOCUMENTS = {
     "options": "commands/options.rst",
     "page": "web/page.rst",
+    "secret": "commands/secret.rst",
     "service": "commands/service.rst",
     "library": "library.rst",
     "wire": "node/wire.rst",

@@ -13,7 +13,7 @@ from ..common.program import DONE, NO, complain
 from ..common.typing import List
 from ..monitor.judge import Judgement
 from ..terminal.matrix_table import draw
-from .asking import parser, positive
+from .asking import parser, positive, read_secret
 from .guest import Asker, in_words
 
 PIPE_WIDTH = 200
@@ -31,7 +31,7 @@ def matrix(argv: List[str]) -> int:
     add("--width", type=positive, metavar="N", help="characters in a line of the table (the terminal's)")
     add("--json", action="store_true", help="print everything as one JSON object")
     given = options.parse_args(argv)
-    asker = Asker(given.address, given.network, "matrix")
+    asker = Asker(given.address, given.network, "matrix", secret=read_secret(given))
     try:
         answer = asker.ask()
     except P2PError as error:

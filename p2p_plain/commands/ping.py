@@ -20,7 +20,7 @@ from ..common.typing import Any, List, Optional, Tuple
 from ..common.words import milliseconds
 from ..node.lateness import LATE_SECONDS
 from ..node.peer import GUEST_TIMEOUT
-from .asking import parser, positive, seconds, who
+from .asking import parser, positive, read_secret, seconds, who
 from .guest import REQUEST_TIMEOUT, Guest, in_words
 
 
@@ -62,6 +62,7 @@ class _Pings:
     def __init__(self, given: Namespace) -> None:
         self._given = given
         """The options, as ``ping`` defines them."""
+        self._secret = read_secret(given)
         self._host = printable(given.address.host, 300)
         self.out = Output(sys.stdout)
         self._guest: Optional[Guest] = None
@@ -85,7 +86,9 @@ class _Pings:
             if guest is None or guest.closed:
                 self._count_segments()
                 given = self._given
-                self._guest = guest = Guest(given.address, given.network, given.patience, "ping")
+                self._guest = guest = Guest(
+                    given.address, given.network, given.patience, "ping", secret=self._secret
+                )
                 self._print_connected(guest)
             trip = guest.ping(max(0.001, deadline - time.monotonic()))
         except P2PError as error:

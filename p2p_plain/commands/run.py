@@ -34,7 +34,8 @@ def run(settings: Dict[str, Any]) -> int:
         lines = [event_lines.human(event, time.localtime().tm_gmtoff, out.colour)]
         if event["event"] == "listening":
             network = node.config.network
-            lines += event_lines.invitation(event["addresses"], network, program())
+            secret_file = "".join(node.config.secret_file[:1])
+            lines += event_lines.invitation(event["addresses"], network, program(), secret_file)
             if "http" in event:
                 lines.append("          status page: http://%s/" % event["http"])
         return "\n".join(lines)

@@ -13,17 +13,20 @@ import signal
 import sys
 import threading
 import time
+from argparse import Namespace
 
-from ..common.address import Address
 from ..common.errors import P2PError
 from ..common.output import Output, let_go
 from ..common.program import DONE
 from ..common.signals import Interrupted, SelfPipe, stop_signals
-from ..common.typing import Callable, List
+from ..common.typing import TYPE_CHECKING, Callable, List, Optional
 from ..terminal.screen import RESHAPING, Screen, is_screen, stop_ourselves
-from .asking import parser, seconds
+from .asking import parser, read_secret, seconds
 from .guest import Asker, in_words
 from .watch_panel import COLUMNS, Chosen, Known, Report, picture_of
+
+if TYPE_CHECKING:
+    from ..node.handshake import Secret
 
 INTERVAL = 1.0
 """Seconds between two questions, as in mtr."""
@@ -48,8 +51,9 @@ def watch(argv: List[str]) -> int:
     if sys.stdout is None:
         return DONE
     on_screen = is_screen(sys.stdout)
+    secret = read_secret(given)
     with SelfPipe(stop_signals(), RESHAPING if on_screen else ()) as pipe:
-        reporter = Reporter(given.address, given.network, given.interval, pipe.wake)
+        reporter = Reporter(given, secret, pipe.wake)
         show = _on_screen if on_screen else _in_blocks
         try:
             show(Known(given.address), reporter, pipe)
@@ -141,12 +145,13 @@ class Reporter:
     """The thread that asks the node, and its latest report until the main thread takes it."""
 
     def __init__(
-        self, address: Address, network: str, interval: float, wake: Callable[[], None]
+        self, given: Namespace, secret: "Optional[Secret]", wake: Callable[[], None]
     ) -> None:
-        self._interval = interval
+        """``given`` are the options, as ``watch`` defines them."""
+        self._interval = given.interval
         self._wake = wake
         self._stopping = threading.Event()
-        self._asker = Asker(address, network, "watch", self._stopping)
+        self._asker = Asker(given.address, given.network, "watch", self._stopping, secret)
         # A daemon: it may be waiting for a name server, which cannot be interrupted.
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._lock = threading.Lock()

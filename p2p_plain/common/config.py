@@ -21,6 +21,10 @@ MAX_NAME = 64
 """Characters in a node's name."""
 
 
+MAX_SECRET_FILES = 8
+"""Keys that a node accepts.  During a rotation there are two."""
+
+
 class Config:
     """The settings of one node.  Immutable; any thread reads them.
 
@@ -42,6 +46,7 @@ class Config:
         max_per_ip: int = 32,
         max_rate: float = 200.0,
         peers_file: Optional[PathName] = None,
+        secret_file: Union[None, PathName, Iterable[PathName]] = None,
         http: Union[int, str, None] = None,
     ) -> None:
         self.port = whole("port", port, 0, 65535)
@@ -58,6 +63,8 @@ class Config:
         """Inbound connections from one address (IPv6: from one /64)."""
         self.max_rate = _rate("max_rate", max_rate)
         self.peers_file = None if peers_file is None else _path("peers_file", peers_file)
+        self.secret_file: Tuple[str, ...] = _paths("secret_file", secret_file)
+        """The files that hold the network's keys, the one to speak with first; empty for none."""
         self.http = None if http is None else _http(http)
         """Where the status page listens; ``None`` for nowhere."""
 
@@ -114,6 +121,22 @@ def _path(setting: str, value: Any) -> str:
     if not isinstance(path, str) or not path or "\0" in path:
         raise UsageError(setting, "%r is not the name of a file" % (value,))
     return path
+
+
+def _paths(setting: str, value: Any) -> Tuple[str, ...]:
+    """Return the names of files: one of them, several, or none."""
+    if value is None:
+        return ()
+    given = [value] if isinstance(value, (str, bytes, os.PathLike)) else value
+    try:
+        found = tuple(_path(setting, one) for one in given)
+    except TypeError:
+        raise UsageError(setting, "%r is not the name of a file" % (value,)) from None
+    if len(found) > MAX_SECRET_FILES:
+        raise UsageError(setting, "at most %d files" % MAX_SECRET_FILES)
+    if any(path.startswith("p2p1:") for path in found):
+        raise UsageError(setting, "give the name of a file that holds the key, never the key itself")
+    return found
 
 
 def _http(value: object) -> Address:

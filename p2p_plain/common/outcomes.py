@@ -56,6 +56,8 @@ FOREIGN = "foreign"
 NO_KEY = "no-key"
 UNKNOWN_KEY = "unknown-key"
 WRONG_KEY = "wrong-key"
+NOT_ACCEPTED = "not-accepted"
+MEMBERS_ONLY = "members-only"
 
 WHYS = {
     REJECTED: "rejected by a firewall, or no route",
@@ -69,9 +71,15 @@ WHYS = {
     NO_KEY: "it does not have the secret of our network",
     UNKNOWN_KEY: "it has the secret of another network",
     WRONG_KEY: "its proof of the secret is wrong",
+    NOT_ACCEPTED: "it does not accept our secret",
+    MEMBERS_ONLY: "its network is for members, who have a secret",
 }
 """What is known beyond a failure's word, where it is: a row carries the key in ``why``.  Programs of
 other versions may send keys that are not here; those are ignored."""
+
+
+UNAUTHORISED = frozenset((NO_KEY, UNKNOWN_KEY, WRONG_KEY, NOT_ACCEPTED, MEMBERS_ONLY))
+"""Those of a connection on which one end did not accept the other as a member."""
 
 
 def is_silent(failure: str, why: str = "") -> bool:

@@ -15,7 +15,7 @@ from .escape import printable
 from .events import EVERYTHING, REPORTED, Event
 from .options import expand_files
 from .output import Output, finish, let_go, occupy_standard_descriptors
-from .signals import SelfPipe, stop_signals, treat_all_like_ctrl_c
+from .signals import SelfPipe, rereading_signals, stop_signals, treat_all_like_ctrl_c
 from .typing import Any, Callable, Dict, List
 
 DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
@@ -133,7 +133,8 @@ def run_node(
         level = output["log_level"].upper()
         logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
     _raise_descriptor_limit()
-    with SelfPipe(stop_signals()) as pipe:
+    rereading = rereading_signals() if node.config.secret_file else ()
+    with SelfPipe([n for n in stop_signals() if n not in rereading], rereading) as pipe:
         printer = Printer(json_event if output["json"] else event_line, trace_line, pipe.wake)
         node.on(EVERYTHING, printer.event)
         node.on(REPORTED, printer.flush)
@@ -143,6 +144,9 @@ def run_node(
         reason = "an error"
         try:
             _, signals = pipe.wait()
+            while signals and signals <= set(rereading):
+                node.read_secret_again()
+                _, signals = pipe.wait()
             reason = signal.Signals(min(signals)).name if signals else "stdout was closed"
         finally:
             node.stop(reason)

@@ -32,6 +32,18 @@ def stop_signals() -> Tuple[int, ...]:
     return tuple(n for n in numbers if n != hangup or signal.getsignal(n) != signal.SIG_IGN)
 
 
+def rereading_signals() -> Tuple[int, ...]:
+    """Return SIGHUP where no terminal can send it: there it asks a service to read its files again."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None:
+        return ()
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return (hangup,)
+    return ()
+
+
 def treat_all_like_ctrl_c() -> None:
     """Make every stop signal raise ``KeyboardInterrupt``, as Ctrl-C does by itself.
 

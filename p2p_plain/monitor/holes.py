@@ -140,7 +140,7 @@ class Climb(Questions):
             return None
         self._size = self._ahead.pop(0)
         self.deadline = now + SECONDS
-        return [messages.encode_long_ping(self._size)]
+        return [messages.encode_long_ping(self._size - link.seal_bytes())]
 
 
 class Holes:

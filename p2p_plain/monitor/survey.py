@@ -11,7 +11,7 @@ No sockets and no threads.  Any thread may call any method, unless it says other
 from random import Random
 from threading import Lock
 
-from ..common.address import Address, is_link_local, is_loopback, is_shareable
+from ..common.address import Address, is_link_local, is_loopback, is_shareable, parse_wire
 from ..common.config import Config
 from ..common.events import INFO, Events
 from ..common.outcomes import OK, WRONG_PEER
@@ -199,6 +199,10 @@ class Survey(Hooks):
         found = self.reach.all()
         return self._table.snapshot({n: (one.dial, one.seconds) for n, one in found.items()})
 
+    def _may_be_told(self, address: Address) -> bool:
+        """True if ``address`` means something to others, and its node knows it as its own."""
+        return is_shareable(address) and not self._book.is_unlisted(address)
+
     def own_row(self) -> Links:
         """Return what this node has measured to each node that it knows of."""
         now = self._clock()
@@ -213,7 +217,9 @@ class Survey(Hooks):
             link.update(self._about(peer.nodeid, now))
             if found is not None and found.dial == OK and found.address is not None:
                 link["address"] = str(found.address)  # where others should look for it
-            if "%" in link["address"]:  # a zone (fe80::1%eth0) means nothing elsewhere: rejected there
+            where = link["address"]
+            # A zone (fe80::1%eth0) means nothing elsewhere: rejected there.
+            if "%" in where or self._book.is_unlisted(parse_wire(where)):
                 link["address"] = None
             links.append(link)
         for nodeid, met in others.items():
@@ -222,7 +228,7 @@ class Survey(Hooks):
                 {
                     "nodeid": nodeid,
                     "name": met.name,
-                    "address": str(address) if address and is_shareable(address) else None,
+                    "address": str(address) if address and self._may_be_told(address) else None,
                     "direction": "none",
                     "dial": met.dial,
                     "why": met.why,

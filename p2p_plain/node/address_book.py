@@ -116,6 +116,8 @@ class AddressBook:
         self._next_due = NEVER
         """Before this time ``due`` need not walk through 4,096 entries.  ``due`` raises it; a method
         that makes an entry due earlier must lower it."""
+        self._unlisted: OrderedDict[Address, None] = OrderedDict()
+        """Addresses that the nodes found there do not know as theirs, the last one last."""
         self._changes = 0
         self._pace = TokenBucket(DIALS_A_SECOND, DIALS_AT_ONCE, float("-inf"))
         self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
@@ -194,6 +196,7 @@ class AddressBook:
                 entry.failures = min(entry.failures, 1)
                 self._due_locked(entry, now)
             self._gone.pop(nodeid, None)
+            self._unlisted.pop(address, None)
             entry.failing_since = entry.gave_up_at = None
             entry.left = False
             if entry.mine_at is not None:
@@ -201,6 +204,19 @@ class AddressBook:
                 self._due_locked(entry, now)
             self._look_again_locked(now)
             self._prove_locked(entry, nodeid, now)
+
+    def note_unlisted(self, address: Address) -> None:
+        """Note that the node found at ``address`` does not know it as its own: nobody is to hear of it."""
+        with self._lock:
+            self._unlisted[address] = None
+            self._unlisted.move_to_end(address)
+            if len(self._unlisted) > MAX_GONE:
+                self._unlisted.popitem(last=False)
+
+    def is_unlisted(self, address: Address) -> bool:
+        """Return whether the node found at ``address`` does not know it as its own."""
+        with self._lock:
+            return address in self._unlisted
 
     def note_mine(self, address: Address, now: float) -> bool:
         """Note that ``address`` leads to this node; return whether that is new."""

@@ -230,11 +230,17 @@ class Discovery:
             self._dialing -= 1
         self._book.made_peer(link.target, now)
 
-    def made_no_peer(self, target: Address, now: float, blame: bool) -> None:
-        """The dial of ``target`` has made no peer; see ``AddressBook.failed`` for ``blame``."""
+    def made_no_peer(
+        self, target: Address, now: float, blame: bool, strange: bool = False
+    ) -> None:
+        """The dial of ``target`` has made no peer; see ``AddressBook.failed`` for ``blame``.
+
+        ``strange`` if its network is not ours: even a node that is alone is then in no hurry.
+        """
         with self._lock:
             self._dialing -= 1
-        self._book.failed(target, now, self._table.occupied(), blame)
+        peers = ENOUGH_PEERS if strange else self._table.occupied()
+        self._book.failed(target, now, peers, blame)
 
     def dial_over(self, end: DialEnd, now: float, quick: bool = False) -> None:
         """A dial or probe that should find a certain node has shown what it could.

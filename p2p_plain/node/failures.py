@@ -76,7 +76,7 @@ class Failures:
             if self._stopping:
                 return
             if direction == INBOUND:
-                now = self._is_reported_now_locked(address, reason)
+                now = self._is_reported_now_locked(address, reason, why)
             else:
                 now = self._dials.get(str(address)) != (reason, why)
                 self._dials[str(address)] = (reason, why)
@@ -86,7 +86,7 @@ class Failures:
         if now:
             more = {"why": why} if why else {}
             self._events.emit("refused", address=str(address), reason=reason, **more)
-            level = max(level, INFO if reason == "protocol" else DEBUG)
+            level = max(level, INFO if reason in ("protocol", "unauthorised") else DEBUG)
             self._events.log(level, "%s %s: %s %s", address, direction, reason, detail)
 
     def report_again(self, address: Address) -> None:
@@ -113,13 +113,13 @@ class Failures:
         each = ", ".join("%s %d" % one for one in sorted(counts.items()))
         self._events.log(INFO, "further inbound connections that became no peer: %s", each)
 
-    def _is_reported_now_locked(self, address: Address, reason: str) -> bool:
+    def _is_reported_now_locked(self, address: Address, reason: str, why: str) -> bool:
         now = self._clock()
         if now >= self._summary_at and not self._waiting:
             self._summary_at = now + SUMMARY_INTERVAL
             self._at_once = 0
             self._reported.clear()
-        kind = (site(address.host), reason)
+        kind = (site(address.host), reason + why)
         room = self._at_once < AT_ONCE and len(self._reported) < MAX_REPORTED
         if room and kind not in self._reported:
             self._reported.add(kind)

@@ -30,12 +30,12 @@ from hashlib import sha256
 
 from ..common.address import Address, is_shareable
 from ..common.errors import PeerLeft, Unauthorised
-from ..common.keys import Key
-from ..common.outcomes import ECHO, NO_KEY, UNKNOWN_KEY, WRONG_KEY
+from ..common.keys import Key, read_keys
+from ..common.outcomes import ECHO, NO_KEY, NOT_ACCEPTED, UNKNOWN_KEY, WRONG_KEY
 from ..common.typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 from . import codec
 from .fields import Fields
-from .seal import Seal
+from .seal import SEAL_BYTES, Seal
 
 NONCE_BYTES = 32
 """Random bytes in each first hello, which make each connection's T its own."""
@@ -60,12 +60,37 @@ class FirstHello(NamedTuple):
     """The address that it has dialed, if it is the end that did."""
 
 
+class Secret:
+    """The keys of one node or command: it speaks with the first, and accepts all.  Any thread."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        """Read the key files.  Raises ``CannotStart``."""
+        self._paths = paths
+        self.keys: Tuple[Key, ...] = ()
+        """Replaced as a whole.  Connections that stand keep the key with which they began."""
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Read the files again.  Raises ``CannotStart``, and then the keys stay as they are."""
+        # Two files may hold the same key, and during a rotation they do.
+        self.keys = tuple(dict.fromkeys(read_keys(self._paths)))
+
+    def handshake(
+        self, nodeid: str, port: Optional[int], dialed: Optional[Address] = None
+    ) -> "Handshake":
+        """Return our end of a new connection; ``dialed`` is the other end's address if we dialed."""
+        return Handshake(self.keys, nodeid, port, dialed)
+
+
 class Handshake:
     """One end of one connection until both have proven the key.  Reader thread only.
 
     Feed ``receive`` the lines as they come until ``sealing`` is there; from then on each line is
     sealed with ``sealing`` and opened with ``opening``.
     """
+
+    seal_bytes = SEAL_BYTES
+    """Bytes by which each line is longer then."""
 
     def __init__(
         self,
@@ -92,6 +117,8 @@ class Handshake:
         self._key: Optional[Key] = None
         self._transcript = b""
         """The hash T, once both hellos are there."""
+        self.why = ""
+        """A key of ``outcomes.WHYS``, once the other end has left because of our key."""
         self.theirs: Optional[FirstHello] = None
         """What the other end has said in its first hello.  Believe it once ``sealing`` is there."""
         self.sealing: Optional[Seal] = None
@@ -116,6 +143,7 @@ class Handshake:
         if msgtype == "bye":
             said = Fields("bye", fields).text("reason", 16)
             if said == "unauthorised":
+                self.why = NOT_ACCEPTED
                 raise PeerLeft("unauthorised", "it does not accept our key")
             raise PeerLeft("closed", "it says bye")
         if self.theirs is None:

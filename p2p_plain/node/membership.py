@@ -45,8 +45,9 @@ from threading import Lock
 from ..common.address import Address, is_shareable
 from ..common.counters import Histogram
 from ..common.errors import PeerLeft, PeerMisbehaved, Refused
-from ..common.outcomes import ECHO, FOREIGN, OK
-from ..common.typing import List, Optional, Tuple
+from ..common.events import WARNING
+from ..common.outcomes import ECHO, FOREIGN, MEMBERS_ONLY, OK
+from ..common.typing import List, Optional, Set, Tuple
 from . import messages
 from .discovery import Discovery
 from .failures import Failures
@@ -64,6 +65,9 @@ programs than about the network, and should not stand as the only figure for a w
 
 PATIENCE = 3
 """How many times the ping timeout a peer has for its pong while whole lines arrive from it."""
+
+MAX_UNLISTED = 8
+"""Addresses that are named in a warning because others dial them and we do not know them as ours."""
 
 TIE_GRACE = 1.0
 """Seconds from the end of a tie until the node that dialed the winner closes the loser: messages
@@ -88,6 +92,8 @@ class Membership:
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._stopping = False
+        self._unlisted: Set[Address] = set()
+        """Addresses that were dialed and that we do not know as ours."""
         self._superseded: List[Tuple[float, Link]] = []
         """Losers of ties, and when to close each."""
 
@@ -129,6 +135,8 @@ class Membership:
         # Our hello must be the first line.  So it comes before the peer gets its seat: if that wins a
         # tie the peer is up at once, and other threads may forward messages to it.  But it is sent
         # together with the first words: one packet less, and one wake-up of the other end less.
+        if link.first is not None:
+            self._find_unlisted(link, link.first.dialed)
         link.hold(self._myself.hello(link, joins=hello.probe))
         if hello.probe:
             link.state = GUEST
@@ -140,8 +148,26 @@ class Membership:
         link.state = GREETING
         return self._let_in(link, hello)
 
+    def _find_unlisted(self, link: Link, dialed: Optional[Address]) -> None:
+        """Note if the other end has dialed an address that we do not know as ours.
+
+        Perhaps an outsider forwards the connection, and would have the whole network come through him.
+        """
+        link.unlisted = not self._myself.is_at(dialed, link) and not (
+            dialed is not None and self._parts.book.knows_as_mine(dialed)
+        )
+        if not link.unlisted or dialed is None:
+            return
+        with self._lock:
+            new = dialed not in self._unlisted and len(self._unlisted) < MAX_UNLISTED
+            if new:
+                self._unlisted.add(dialed)
+        if new:
+            text = "%s has dialed %s, and nobody else hears of that address; if it is ours: --advertise %s"
+            self._events.log(WARNING, text, link.remote, dialed, dialed)
+
     def _let_in(self, link: Link, hello: Hello) -> Lines:
-        self._check(hello)
+        self._check(link, hello)
         now = self._clock()
         max_rate, is_known = self._parts.config.max_rate, self._parts.book.trusts
         link.peer = peer = Peer(link, hello, now, max_rate, is_known)
@@ -176,8 +202,12 @@ class Membership:
         link.found_nodeid = hello.nodeid
         if hello.network != self._myself.network:
             link.why = FOREIGN
-        self._check(hello, discreet=link.is_discreet)
-        self._discovery.note_found(link, hello.nodeid, now)
+        self._check(link, hello)
+        link.unlisted = link.first is not None and hello.unlisted
+        if link.unlisted:
+            self._parts.book.note_unlisted(link.remote)
+        else:
+            self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:
             return self._ask(link, hello.nodeid, now)
         peer = Peer(link, hello, now, self._parts.config.max_rate)
@@ -249,12 +279,15 @@ class Membership:
         self.failures.report_again(link.target or link.remote)
         return True
 
-    def _check(self, hello: Hello, discreet: bool = False) -> None:
+    def _check(self, link: Link, hello: Hello) -> None:
         """Raise ``Refused`` if that is ourselves, or a node of another network."""
+        if hello.members_only:
+            link.why = MEMBERS_ONLY
+            raise Refused("unauthorised", "its network is for members only")
         if hello.nodeid == self._myself.nodeid:
             raise Refused("self")
         if hello.network != self._myself.network:
-            here = "another one" if discreet else repr(self._myself.network)
+            here = "another one" if link.is_discreet else repr(self._myself.network)
             raise Refused("network", "network %s here, %r there" % (here, hello.network))
 
     def _first_words(self, peer: Peer) -> List[bytes]:

@@ -33,8 +33,8 @@ MAX_ADDRESSES = 100
 BYE_REASONS = frozenset(
     ("stopping", "self", "duplicate", "full", "network", "unauthorised", "timeout", "protocol")
 )
-"""Why a connection ends.  ``stopping`` is a planned leave: nobody redials.  ``unauthorised`` is for nodes
-in other languages; this one never says it."""
+"""Why a connection ends.  ``stopping`` is a planned leave: nobody redials.  ``unauthorised`` is for
+strangers, where the network is for members only."""
 
 AGENT_LIMIT = 64
 DETAIL_LIMIT = 500
@@ -75,6 +75,10 @@ class Hello(NamedTuple):
     """Random digits that only the end that dials says: if they come back, the other end is an echo."""
     joins: bool = False
     """True if the sender lets a guest become a peer by ``join``."""
+    unlisted: bool = False
+    """True if the sender does not know as its own what the receiver has dialed: nobody is to hear of that."""
+    members_only: bool = False
+    """True if the sender goes on only with who has the secret of its network (``handshake``)."""
 
 
 class Join(NamedTuple):
@@ -172,7 +176,7 @@ GETADDR = codec.encode({"msgtype": "getaddr"})
 def encode_hello(hello: Hello, msgtype: str = "hello") -> bytes:
     """Return the line of a hello, or of a ``join``; a field with its default value is left out."""
     fields: Dict[str, Any] = {"msgtype": msgtype, "nodeid": hello.nodeid, "version": VERSION}
-    for field in ("port", "name", "network", "agent", "probe", "http", "token", "joins"):
+    for field in ("port", "name", "network", "agent", "probe", "http", "token", "joins", "unlisted"):
         value = getattr(hello, field)
         if value:
             fields[field] = value
@@ -275,6 +279,8 @@ def _read_hello(fields: Fields) -> Hello:
         http=fields.port("http"),
         token=fields.text("token", TOKEN_LIMIT),
         joins=fields.flag("joins"),
+        unlisted=fields.flag("unlisted"),
+        members_only=fields.has("auth"),
     )
 
 

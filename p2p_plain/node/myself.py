@@ -26,9 +26,11 @@ class Myself(NamedTuple):
 
     def hello(self, link: Link, joins: bool = False) -> bytes:
         """Return our hello for ``link``; the end that dialed says it first.  For ``joins`` see ``Hello``."""
+        unlisted = link.unlisted and link.direction == INBOUND
         if link.is_discreet:
             return encode_hello(Hello(nodeid=self.nodeid, probe=True, token=link.token))
-        return encode_hello(self._introduction(link)._replace(token=link.token, joins=joins))
+        introduction = self._introduction(link)
+        return encode_hello(introduction._replace(token=link.token, joins=joins, unlisted=unlisted))
 
     def join(self, link: Link) -> bytes:
         """Return what a node hears where only hearsay led us, once it has said hello."""
@@ -44,6 +46,17 @@ class Myself(NamedTuple):
             observed=link.remote if is_shareable(link.remote) else None,
             http=self.http,
         )
+
+    def is_at(self, address: Optional[Address], link: Link) -> bool:
+        """True if ``address``, with which ``link`` was dialed, is known to be ours."""
+        if address is None:
+            return False
+        if address == self.advertise or address in self.addresses:
+            return True
+        try:
+            return address == link.local()
+        except OSError:
+            return False  # the connection is gone
 
     def address_for(self, link: Link) -> Optional[Address]:
         """Return where the peer at the other end of ``link`` should dial us.

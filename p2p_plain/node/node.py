@@ -4,6 +4,7 @@ Nothing is decided here and nothing is read from a socket; this is where the par
 other.  ``full_node`` adds the monitor and the status page.
 """
 
+import importlib
 import itertools
 import random
 import socket
@@ -15,12 +16,12 @@ from ..common.address import Address, from_sockaddr, is_ip, site
 from ..common.config import DEFAULT_PORT, MAX_NAME, Config, dialable, seconds, whole
 from ..common.errors import CannotStart, DialFailed, NotRunning, PeerBusy, UsageError
 from ..common.events import (
-    BESIDE, ERROR, EVENTS, EVERYTHING, TRACE, WARNING, Callback, Events, types_by_name,
+    BESIDE, ERROR, EVENTS, EVERYTHING, INFO, TRACE, WARNING, Callback, Events, types_by_name,
 )
 from ..common.machine import descriptors, dialable_addresses, host_name, look_up
 from ..common.threads import Crew, end_a_first_thread
 from ..common.typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Union
-from .address_book import AddressBook
+from .address_book import MAX_BOOK, AddressBook
 from .connector import Connector
 from .discovery import MAX_DIALS
 from .hooks import Hooks
@@ -40,6 +41,10 @@ from .transport import POLL_SLICE
 
 if TYPE_CHECKING:
     from ..common.event_types import AnyEvent
+    from .handshake import Secret
+
+ANY_NUMBER = 1000000
+"""The bound for connections from one address where all peers are members."""
 
 
 TICK = 0.2
@@ -83,6 +88,7 @@ class Node:
         self._crew = Crew(lambda text: self._events.log(ERROR, "%s", text))
         self._sessions = Sessions()
         self._peers_file: Optional[PeersFile] = None
+        self._secret: Optional[Secret] = None
         self._started_at = 0.0
         self._outbound_numbers = itertools.count(1)  # next() is one step, for sixteen threads too
 
@@ -132,7 +138,13 @@ class Node:
         """Make the parts.  Whatever can fail comes before the port is taken, and that last."""
         config = self.config
         rng = random.Random()
-        self._book = AddressBook(rng, BOOKED_PER_IP * config.max_per_ip)
+        max_per_ip, booked_per_ip = config.max_per_ip, BOOKED_PER_IP * config.max_per_ip
+        if config.secret_file:
+            # Imported only where it is wanted: cryptography takes 3 of the 60 ms of a start.
+            self._secret = importlib.import_module("p2p_plain.node.handshake").Secret(config.secret_file)
+            # Strangers have no say, so no bound needs to keep them from crowding others out.
+            max_per_ip, booked_per_ip = ANY_NUMBER, MAX_BOOK
+        self._book = AddressBook(rng, booked_per_ip)
         if config.peers_file is not None:
             self._peers_file = PeersFile(config.peers_file, self._book, self._events)
             self._peers_file.read()
@@ -141,7 +153,7 @@ class Node:
         make_room = self._sessions.evict_stranger
         self._listener = Listener(
             config.bind, config.port, self._crew, self._serve_inbound, make_room,
-            config.max_per_ip, self._too_many,
+            max_per_ip, self._too_many,
         )
         self._started_at = time.monotonic()
         listening = self._listener.listening
@@ -158,7 +170,9 @@ class Node:
             http=self._http_port(addresses),
         )
         seats = min(config.max_peers, seats)
-        self._table = PeerTable(self.nodeid, seats, time.monotonic, self._events.emit)
+        self._table = PeerTable(
+            self.nodeid, seats, time.monotonic, self._events.emit, self._secret is not None
+        )
         is_mine = self._book.knows_as_mine
         self._connector = Connector(
             self._crew, MAX_DIALS, self._serve_outbound, self._dial_failed, is_mine
@@ -312,6 +326,21 @@ class Node:
         """Return the port of the status page that our hello gives."""
         return None
 
+    def read_secret_again(self) -> None:
+        """Read the files of ``secret_file`` again.  Connections that stand go on with their old keys.
+
+        If that fails, the keys stay as they are, and the log says why.
+        """
+        self._live()
+        if self._secret is None:
+            return
+        try:
+            self._secret.read_again()
+        except CannotStart as error:
+            self._events.log(WARNING, "the keys stay as they are: %s", error)
+        else:
+            self._events.log(INFO, "keys: %s", ", ".join(key.id for key in self._secret.keys))
+
     # -- questions --------------------------------------------------------------------------
 
     @property
@@ -458,7 +487,7 @@ class Node:
         try:
             session = Session(
                 sock, self._overlay, self.config, self._trace, remote, order, connect_seconds,
-                self._sessions.backlog,
+                self._sessions.backlog, self._secret,
             )
         except OSError as error:  # gone before we looked
             sock.close()

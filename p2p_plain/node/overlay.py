@@ -9,9 +9,10 @@ from ..common.counters import Tally
 from ..common.errors import DialFailed, PeerLeft, PeerMisbehaved
 from ..common.events import DEBUG, INFO
 from ..common.outcomes import (
-    FOREIGN, HANGS, NO_NODE, OK, RESET, TIMEOUT, TURNED_AWAY, UNKNOWN, WRONG_PEER,
+    FOREIGN, HANGS, MEMBERS_ONLY, NO_NODE, OK, RESET, TIMEOUT, TURNED_AWAY, UNAUTHORISED, UNKNOWN,
+    WRONG_PEER,
 )
-from ..common.typing import Optional, Tuple
+from ..common.typing import TYPE_CHECKING, Optional, Tuple
 from . import messages
 from .discovery import Discovery
 from .hooks import DialEnd, Lines
@@ -20,6 +21,9 @@ from .messages import Addr, AnyMessage, AppMessage, Bye, GetAddr, Hello, Join, P
 from .parts import Parts
 from .peer import ADMITTED, ASKING, GREETING, GUEST, OUTBOUND, OVER, SUPERSEDED, UP, Link, Order
 from .talk import Talk
+
+if TYPE_CHECKING:
+    from .handshake import FirstHello
 
 
 class Overlay:
@@ -107,12 +111,13 @@ class Overlay:
         if link.questions is not None:
             link.questions.over(link, now)
         unfinished = state in (GREETING, ADMITTED)
-        why = self._dial_over(link, reason, now) if target is not None and unfinished else ""
+        why = self._dial_over(link, reason, now) if target is not None and unfinished else link.why
         if target is not None and link.dial_again:
             self.discovery.dial_again(target)
         elif unfinished and not link.is_our_probe:
             if target is not None:
-                self.discovery.made_no_peer(target, now, blame=link.found_nodeid is None)
+                strange = link.why in UNAUTHORISED
+                self.discovery.made_no_peer(target, now, link.found_nodeid is None, strange)
             if reason not in ("self", "duplicate"):
                 address = target or link.remote
                 self.membership.failures.report(address, reason, detail, link.direction, why)
@@ -153,7 +158,12 @@ class Overlay:
         """Take the first message of a link, or a hello, join or bye at any time."""
         if isinstance(message, Bye):
             link.said_bye = True
+            if message.reason == "unauthorised":
+                link.why = MEMBERS_ONLY
             raise PeerLeft(message.reason, message.detail)
+        hello = message.hello if isinstance(message, Join) else message
+        if link.first is not None and isinstance(hello, Hello):
+            _check_second(hello, link.first)
         if isinstance(message, Join) and link.state == GUEST:
             return self.membership.joined(link, message.hello)
         if link.state != GREETING:
@@ -182,9 +192,11 @@ class Overlay:
     def _outcome(self, link: Link, reason: str) -> Tuple[Optional[str], str]:
         """Return what a dial has shown that led to a connection, and why; None if nothing."""
         wanted = None if link.order is None else link.order.wanted
-        if link.why == FOREIGN:
-            return RESET, FOREIGN  # whoever lived there has left our network, without a goodbye
+        if link.why == FOREIGN or link.why in UNAUTHORISED:
+            return RESET, link.why  # whoever lived there has left our network, without a goodbye
         if link.found_nodeid is not None:
+            if link.found_nodeid != wanted and link.unlisted:
+                return RESET, ""  # somebody forwards the connection to another node
             return (OK if link.found_nodeid == wanted else WRONG_PEER), ""
         if link.said_bye:
             # A node with too many connections says bye before hello, and so could any program.
@@ -205,6 +217,12 @@ class Overlay:
             self._events.emit("self", address=str(address))
         else:
             self.discovery.dial(address, self._clock())
+
+
+def _check_second(hello: Hello, first: "FirstHello") -> None:
+    """Raise ``PeerMisbehaved`` if a member's second hello is of another node than its first."""
+    if hello.nodeid != first.nodeid or hello.port not in (None, first.port):
+        raise PeerMisbehaved("the second hello is not of the node that said the first")
 
 
 def _next(lines: Optional[Lines]) -> Lines:

@@ -11,6 +11,7 @@ from .pace import Pace
 from .round_trips import RoundTrip, RoundTrips
 
 if TYPE_CHECKING:
+    from .handshake import FirstHello
     from .tcp_info import TcpInfo
 
 INBOUND = "inbound"
@@ -100,6 +101,10 @@ class Link:
         # The link's reader thread only.
         self.token: Optional[str] = None
         """The token in our hello, if we dialed."""
+        self.first: Optional[FirstHello] = None
+        """What the other end had said before it proved that it is a member; ``None`` where nobody must."""
+        self.unlisted = False
+        """True if the end that accepted does not know the address that was dialed as its own."""
         self.heard = False
         """True once a byte has come from the other end."""
         self.why = ""
@@ -135,6 +140,10 @@ class Link:
     def local(self) -> Address:
         """Return our end of the socket.  Reader thread only; raises ``OSError``."""
         raise NotImplementedError
+
+    def seal_bytes(self) -> int:
+        """Return the bytes that are added to each line on its way."""
+        return 0
 
     def send(self, line: bytes, urgent: bool = False) -> bool:
         """Send one encoded line, or several.  Never blocks.  Any thread.

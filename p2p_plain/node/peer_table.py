@@ -41,11 +41,18 @@ class Admission(NamedTuple):
 class PeerTable:
     """The peers of one node.  Any thread may call any method."""
 
-    def __init__(self, nodeid: str, max_peers: int, clock: Callable[[], float], emit: Emit) -> None:
+    def __init__(
+        self,
+        nodeid: str,
+        max_peers: int,
+        clock: Callable[[], float],
+        emit: Emit,
+        members_only: bool = False,
+    ) -> None:
         self._nodeid = nodeid
         self.max_peers = max_peers
         """How many seats there are."""
-        self.kept_seats = max_peers // KEPT_SHARE
+        self.kept_seats = 0 if members_only else max_peers // KEPT_SHARE
         """Seats for peers that we dialed or knew before; strangers get the others."""
         self._clock = clock
         # A Condition is a lock with a bell, for ``wait_for``.  Under it only the lock of ``Events`` is

@@ -14,6 +14,12 @@ thread is already blocked in ``recv``, the pinger does it (``tick``).  If someth
 than ``ping_timeout``, the other end does not keep up, and the connection is closed.  We finish a
 line before we begin the next.
 
+Members only
+------------
+Where the network has a ``secret``, the first lines belong to the ``handshake``, and the rules hear
+nothing before both ends are known to be members.  From then on each line is sealed when it is sent,
+under the send lock, and opened before anything of it is read.
+
 Ending
 ------
 ``close`` says ``bye`` (after what is still unsent) and shuts down our direction.  The session's
@@ -28,9 +34,9 @@ from threading import Lock
 from ..common.address import Address, from_sockaddr
 from ..common.config import Config
 from ..common.counters import Traffic
-from ..common.errors import PeerLeft, Refused, why
+from ..common.errors import PeerLeft, Refused, Unauthorised, why
 from ..common.token_bucket import TokenBucket
-from ..common.typing import Callable, List, Optional, Tuple
+from ..common.typing import TYPE_CHECKING, Callable, List, Optional, Tuple
 from . import messages
 from .answers import Answers
 from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
@@ -44,6 +50,10 @@ from .peer import (
 from .round_trips import Moment, RoundTrip, between, since, this_moment
 from .tcp_info import TcpInfo
 from .transport import RECEIVE_BYTES, Transport
+
+if TYPE_CHECKING:
+    from .handshake import Secret
+    from .seal import Seal
 
 Trace = Callable[[str, "Session", bytes], None]
 """``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
@@ -72,10 +82,12 @@ class Session(Link):
         order: Optional[Order] = None,
         connect_seconds: Optional[float] = None,
         backlog: Optional[Backlog] = None,
+        secret: "Optional[Secret]" = None,
     ) -> None:
         """``remote`` is the other end, if that is known already.  For the rest see ``Link``.
 
-        ``backlog`` is what waits on all connections of the node.  Raises ``OSError``.
+        ``backlog`` is what waits on all connections of the node, ``secret`` what the other end must have
+        too.  Raises ``OSError``.
         """
         super().__init__(remote or from_sockaddr(sock.getpeername()), order, connect_seconds)
         # Immutable.
@@ -87,6 +99,13 @@ class Session(Link):
             self._greet_timeout = order.timeout
         self.traffic = Traffic()
         # Reader thread only.
+        self._handshake = None
+        """How the other end shows that it is a member; ``None`` where nobody must."""
+        if secret is not None:
+            myself, dialed = overlay.myself, self.remote if order is not None else None
+            self._handshake = secret.handshake(myself.nodeid, myself.port, dialed)
+        self._opening: Optional[Seal] = None
+        """Opens what comes, once the other end is known as a member."""
         self._lines = LineSplitter(MAX_FIRST_LINE)
         self._ends_chunk = False
         """True if the line that is answered is the last one of the bytes received last."""
@@ -98,6 +117,8 @@ class Session(Link):
         # Guarded by _send_lock, but for the length of the outbox.
         lateness = overlay.lateness
         self._outbox = Outbox(self._transport, backlog or Backlog(), lateness, config.ping_timeout)
+        self._sealing: Optional[Seal] = None
+        """Seals what is sent, once the other end is known as a member."""
         self._expected = 0
         """Bytes that may still come of an answer that we have asked for."""
         # Written under _send_lock.  Read without it, too: an old value costs one more round.
@@ -120,7 +141,7 @@ class Session(Link):
                 return False
             if not urgent and not self._outbox.has_room(len(line)):
                 return False
-            self._count_locked(line)
+            line = self._outgoing_locked(line)
             try:
                 self._outbox.offer(line)
             except OSError:
@@ -141,8 +162,7 @@ class Session(Link):
         """Send it with the next line, or when all that was received is answered.  Never blocks."""
         with self._send_lock:
             if self._ending is None:
-                self._count_locked(line)
-                self._outbox.keep(line)
+                self._outbox.keep(self._outgoing_locked(line))
 
     def close(self, reason: str, detail: str = "") -> None:
         """Say ``bye`` and begin to end.  Never blocks."""
@@ -152,9 +172,11 @@ class Session(Link):
                 return
             self._ending = (reason, detail)
             self._cut_at = time.monotonic() + LINGER
-            self._count_locked(bye)
             # After the rest of a line that was begun; the thread that sends the last byte finishes.
-            self._outbox.keep(bye)
+            if self._handshake is None or self._sealing is not None:
+                self._outbox.keep(self._outgoing_locked(bye))
+            elif reason in ("unauthorised", "protocol"):  # all that a stranger hears
+                self._outbox.keep(self._outgoing_locked(messages.encode_bye("unauthorised")))
             self._push_locked()
 
     def untaken(self) -> int:
@@ -164,6 +186,10 @@ class Session(Link):
         lines = waiting.splitlines()
         # The first line may be the rest of one, and the last one is the bye.
         return len(waiting) if any(messages.msgtype_in(line) == "message" for line in lines[:-1]) else 0
+
+    def seal_bytes(self) -> int:
+        """Return the bytes that are added to each line on its way."""
+        return 0 if self._handshake is None else self._handshake.seal_bytes
 
     def tcp_info(self) -> Optional[TcpInfo]:
         """Return the kernel's counts of this connection, if it has any."""
@@ -183,9 +209,9 @@ class Session(Link):
         """Send a ping that asks how long it is held, and note when it leaves."""
         with self._send_lock:
             if self._ending is None:
-                self._count_locked(messages.TIMED_PING)
+                ping = self._outgoing_locked(messages.TIMED_PING)
                 self._pinged = this_moment()
-                if not self._offer_locked(messages.TIMED_PING):
+                if not self._offer_locked(ping):
                     self._pinged = None  # nobody knows when it leaves
                 else:
                     self._sending = time.monotonic() - self._pinged.steady
@@ -228,7 +254,9 @@ class Session(Link):
         reason, detail, say_bye = "closed", "", False
         try:
             if self.direction == OUTBOUND:
-                self.send(self._overlay.first_line(self), urgent=True)
+                handshake = self._handshake
+                first = self._overlay.first_line(self) if handshake is None else handshake.begin()
+                self.send(first, urgent=True)
             self._converse(time.monotonic() + self._greet_timeout)
         except PeerLeft as left:
             reason, detail = left.reason, left.detail
@@ -296,9 +324,9 @@ class Session(Link):
                 if self.state == GUEST:
                     timeout = GUEST_TIMEOUT
                 else:
-                    self._lines.limit = MAX_LINE
+                    self._lines.limit = MAX_LINE + self.seal_bytes()
             elif timeout == GUEST_TIMEOUT and self.state != GUEST:  # it has joined
-                timeout, self._lines.limit = None, MAX_LINE
+                timeout, self._lines.limit = None, MAX_LINE + self.seal_bytes()
             self.heard_at = now = time.monotonic()
             delay = self._bucket.spend(cost, now)
             if greeting:
@@ -323,7 +351,7 @@ class Session(Link):
         received, overlay, trace = self.traffic.received, self._overlay, self._trace
         plain = trace is None and (self.state == UP or self.state == GUEST)
         timed = messages.PINGS.get(chunk)
-        if plain and timed is not None and not self._lines.held:
+        if plain and timed is not None and not self._lines.held and self._opening is None:
             # One ping and nothing else is most of the traffic of a quiet network.  Measured without
             # the kernel's part, its answer takes 2 us instead of 4 this way.
             received["ping"] = received.get("ping", 0) + 1
@@ -337,6 +365,8 @@ class Session(Link):
         lines = self._lines.feed(chunk)
         if lines:
             self.line_at = overlay.lateness.awake_clock
+            if self._handshake is not None:
+                lines = self._opened(lines)
         count, size = self._to_be_paid(chunk, lines)
         answers: List[bytes] = []
         answer_bytes = self._answers.unpaid()
@@ -398,6 +428,42 @@ class Session(Link):
             self._expected = max(0, self._expected - len(chunk))
         return len(sizes), sum(sizes)
 
+    def _opened(self, lines: List[bytes]) -> List[bytes]:
+        """Return the lines that a member has sealed, without their seals; those before are the handshake's."""
+        found = []
+        for line in lines:
+            if self._opening is not None:
+                found.append(self._opening.open(line))
+            else:
+                self._authenticate(line)
+        return found
+
+    def _authenticate(self, line: bytes) -> None:
+        """Take a line of the handshake, and answer it.  Raises ``Refused`` or ``PeerLeft``."""
+        handshake = self._handshake
+        assert handshake is not None
+        if self._trace is not None:
+            self._trace("<", self, line + b"\n")
+        try:
+            answer = handshake.receive(line)
+        except Unauthorised as stranger:
+            self.why = stranger.why
+            raise
+        except PeerLeft:
+            self.why = handshake.why
+            raise
+        if answer:
+            self.send(answer, urgent=True)
+        if handshake.opening is None:
+            return
+        self.first, self._opening = handshake.theirs, handshake.opening
+        with self._send_lock:
+            self._sealing = handshake.sealing
+        self._lines.limit += handshake.seal_bytes
+        if self.direction == OUTBOUND:
+            self.is_discreet = self.is_our_probe  # whoever is there, it is a member
+            self.send(self._overlay.first_line(self), urgent=True)
+
     def _pong(self) -> None:
         """Answer a ping that came alone and asks how long it is held: to just before it is sent."""
         arrived = self._transport.arrived
@@ -405,7 +471,7 @@ class Session(Link):
             if self._ending is None:
                 pong = messages.encode_pong(messages.A_TIMED_PING, since(arrived))
                 self._offer_locked(pong)
-                self._count_locked(pong)
+                self._count_locked(pong)  # after it has left; pings with a seal do not come here
 
     def _reply(self, data: bytes) -> None:
         """Send, and wait while the other end does not read the answers that it has asked for."""
@@ -434,9 +500,9 @@ class Session(Link):
             if self._answers.is_piece_out():
                 if self.peer is not None:  # we ask no guest for a pong
                     with self._send_lock:
-                        self._count_locked(messages.PING)
+                        ping = self._outgoing_locked(messages.PING)
                         self._answers.await_pong(self.traffic.sent["ping"])
-                        self._offer_locked(messages.PING)
+                        self._offer_locked(ping)
                 return
 
     def _pause(self, seconds: float) -> None:
@@ -468,6 +534,15 @@ class Session(Link):
         self._outbox.push()
         if self._ending is not None and not self._outbox:
             self._transport.half_close()
+
+    def _outgoing_locked(self, lines: bytes) -> bytes:
+        """Return the bytes of lines that are about to be sent, in this order; trace and count them."""
+        self._count_locked(lines)
+        if self._sealing is None:
+            return lines
+        sealed = self._sealing.seal(lines)
+        self.traffic.bytes_out += len(sealed) - len(lines)
+        return sealed
 
     def _count_locked(self, lines: bytes) -> None:
         """Trace and count lines that are about to be sent."""

@@ -84,7 +84,9 @@ class Sessions:
 
     def _take_stranger_locked(self, least: int) -> Optional[Session]:
         """Take the oldest stranger of the address that has most of them; None if fewer than ``least``."""
-        for known in [s for s in self._strangers if s.state not in (GREETING, GUEST)]:
+        # Nobody who has shown the secret of a network for members is a stranger.
+        strangers = self._strangers
+        for known in [s for s in strangers if s.state not in (GREETING, GUEST) or s.first]:
             del self._strangers[known]
         if len(self._strangers) < least:
             return None

@@ -138,13 +138,17 @@ _FORMS: Dict[str, Tuple[str, Callable[[Event], str]]] = {
 """The colour of each event, and what follows its name."""
 
 
-def invitation(addresses: List[str], network: str, program: str) -> List[str]:
+def invitation(
+    addresses: List[str], network: str, program: str, secret_file: str = ""
+) -> List[str]:
     """Return the lines under ``listening``: the command with which other nodes join."""
     if not addresses:
         return []
     command = "%s --bootstrap %s" % (program, addresses[0])
     if network:
         command += " --network '%s'" % network.replace("'", "'\\''")
+    if secret_file:
+        command += " --secret-file '%s'" % printable(secret_file.replace("'", "'\\''"))
     if is_loopback(parse(addresses[0]).host):
         return ["          others on this machine join with:  %s --port 0" % command]
     return ["          others join with:  %s" % command, "          (on this machine add --port 0)"]

@@ -148,6 +148,7 @@ FIELDS: Dict[str, Dict[str, Callable[[object], bool]]] = {
         "http": is_port,
         "token": is_text(64),
         "joins": is_bool,
+        "unlisted": is_bool,
     },
     "join": {"nodeid!": is_uuid, "port": is_port, "name": is_name, "network": is_text(64)},
     "ping": {"t": is_bool},

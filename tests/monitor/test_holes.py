@@ -36,6 +36,9 @@ class Path:
         self._sent = self._acknowledged = self._tries = 0
         self._unanswered = False
 
+    def seal_bytes(self):
+        return 0
+
     def tcp_info(self):
         again = self.lost_again if self._sent > 10 else 0
         again, duplicates = (again + 1, int(self.needless)) if self._unanswered else (again, 0)

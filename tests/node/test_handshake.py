@@ -1,12 +1,18 @@
 """Two members show each other the key, and seal what they say: the rules, without sockets."""
 
+import base64
+import hashlib
+import hmac
 import json
+import re
+import struct
 
 import pytest
 
+from p2p_plain.commands.help import document
 from p2p_plain.common.address import Address
 from p2p_plain.common.errors import PeerLeft, PeerMisbehaved, Refused, Unauthorised
-from p2p_plain.common.keys import key_of
+from p2p_plain.common.keys import decode_key, key_of
 from p2p_plain.common.outcomes import ECHO, NO_KEY, UNKNOWN_KEY, WRONG_KEY
 from p2p_plain.node.handshake import Handshake
 from p2p_plain.node.seal import Seal
@@ -174,6 +180,53 @@ def test_a_proof_with_a_wrong_field_is_refused(auth):
     with pytest.raises(Refused):
         acceptor.receive(json.dumps(dict(json.loads(lines[2].decode()), **auth)).encode())
     assert acceptor.sealing is None
+
+
+# -- the example in the wire document -----------------------------------------------------------------
+
+
+def example():
+    """The blocks of the document's example, in order, with broken lines made whole."""
+    text = document("wire").split("\nMembers only\n-")[1].split("An example.")[1]
+    blocks = re.findall(r"::\n\n((?:    .*\n|\n(?=\n*    ))+)", text.split("\nWrite a node in")[0])
+    lines = "\n".join(blocks).replace("\\\n    ", "").split("\n")
+    return [line[4:].encode("ascii") for line in lines if line.strip()]
+
+
+def test_the_example_in_the_wire_document_is_right():
+    """Computed here with nothing of the program."""
+    file, h1, h2, t, proof_i, proof_r, key_i, key_r, *sealed = example()
+    key = bytes(range(32))
+    id = hashlib.sha256(b"p2p_plain key id" + key).hexdigest()[:8]
+    assert file == b"p2p1:%s:%s" % (id.encode(), base64.b64encode(key))
+    transcript = hashlib.sha256(
+        struct.pack(">I", len(h1)) + h1 + struct.pack(">I", len(h2)) + h2
+    ).digest()
+    assert t == transcript.hex().encode()
+
+    def mac(key, message):
+        return hmac.new(key, message, hashlib.sha256).digest()
+
+    for proof, role in ((proof_i, b"I"), (proof_r, b"R")):
+        said = mac(key, b"p2p_plain/1 auth " + role + transcript).hex()
+        assert json.loads(proof.decode()) == {"msgtype": "auth", "key": id, "mac": said}
+    for direction, shown, lines in ((b"I>R", key_i, sealed[:2]), (b"R>I", key_r, sealed[2:])):
+        seal_key = mac(key, b"p2p_plain/1 key " + direction + transcript)
+        assert shown == seal_key.hex().encode()
+        for number, line in enumerate(lines):
+            tag = mac(seal_key, struct.pack(">Q", number) + line[:-33])[:16]
+            assert line[-33:] == b" " + tag.hex().encode()
+
+
+def test_the_program_says_what_the_example_shows():
+    file, h1, h2, _, proof_i, proof_r, _, _, *sealed = example()
+    key = decode_key(file.decode())
+    dialer = Handshake([key], I_ID, 6001, PLACE, b"\xa1" * 32)
+    acceptor = Handshake([key], R_ID, 6000, None, b"\xb2" * 32)
+    assert recorded(dialer, acceptor) == [h1, h2, proof_i, proof_r]
+    for end, shown in ((dialer, sealed[:2]), (acceptor, sealed[2:])):
+        said = b"".join(line[:-33] + b"\n" for line in shown)
+        assert end.sealing.seal(said) == b"".join(line + b"\n" for line in shown)
 
 
 # -- tampering --------------------------------------------------------------------------------------

@@ -499,7 +499,7 @@ def test_nothing_is_kept_of_a_connection_that_is_over(make_node):
 class Stranger:
     """The part of a session that ``Sessions`` uses."""
 
-    direction, state = "inbound", "greeting"
+    direction, state, first = "inbound", "greeting", None
 
     def __init__(self, host):
         self.remote = Address(host, 40000)
