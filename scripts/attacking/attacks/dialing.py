@@ -1,0 +1,95 @@
+"""A node as a weapon: strangers have it dial others."""
+
+import time
+
+from ...conformity.grammar import new_id
+
+from ..doors import Doors
+from ..node import NAME, NETWORK, pause
+from ..stranger import gossip, join, keep_awake, name
+from ..verdict import attack, holds
+from ..world import LINK_LOCAL, World, wait_until
+
+PORTS = 60
+"""Of the victim, each with a listening socket."""
+
+
+@attack("B9", seconds=7)
+def three_nodes_dial_one_victim(world: World) -> str:
+    """Twenty strangers for each of three nodes name sixty ports of a victim that knows nothing of it."""
+    nodes = [world.node() for _ in range(3)]
+    host = world.host()
+    victim = Doors([(host, 0) for _ in range(PORTS)])
+    world.keep(victim.start())
+    began = time.monotonic()
+    liars = []
+    for node in nodes:
+        for _ in range(world.size(20, 6)):
+            entries = [[victim.address(number), new_id()] for number in range(PORTS)]
+            liars.append(gossip(world, node, world.host(), *entries))
+    pause(world.size(20, 3))
+    seconds = time.monotonic() - began
+    rate = victim.since(began) / seconds / len(nodes)
+    for liar in liars:
+        liar.sock.close()
+    pause(1.0)  # a dial that is under way
+    over = time.monotonic()
+    pause(world.size(10, 2))
+    after = victim.since(over)
+    bound = 1.0 + 2.0 / seconds
+    figure = "%.2f dials a second and node (1 at the most), %d after the liars left" % (rate, after)
+    return holds(0 < rate <= bound and not after, figure)
+
+
+@attack("B9")
+def secrets_and_services_are_dialed(world: World) -> str:
+    """Strangers name and claim low ports, and the link-local address where clouds keep secrets."""
+    node = world.node()
+    host = world.host()
+    places = [(LINK_LOCAL, 80), (LINK_LOCAL, 6000)] + [(host, port) for port in (22, 80, 443, 1023)]
+    victim = world.keep(Doors(places).start())
+    allowed = world.keep(Doors([(world.host(), 0)]).start())
+    entries = [[victim.address(number), new_id()] for number in range(len(places))]
+    liar = gossip(world, node, world.host(), *entries)
+    for number in range(len(places)):
+        claimant = keep_awake(join(world, node, world.host()))
+        name(claimant, [victim.address(number), claimant.nodeid], allowed.address())
+    name(liar, *entries)
+    took = wait_until(lambda: allowed.knocks, 5.0)  # so there was time
+    pause(1.0)
+    figure = "%d dials, of %d addresses" % (len(victim.knocks), len(places))
+    return holds(took < 5.0 and not victim.knocks, figure)
+
+
+@attack("B9")
+def a_stranger_hears_who_we_are(world: World) -> str:
+    """Whoever listens at an address that was only heard of, or claimed, reads the node's hello."""
+    node = world.node()
+    doors = world.keep(Doors([(world.host(), 0), (world.host(), 0)]).start())
+    liar = gossip(world, node, world.host(), [doors.address(0), new_id()])
+    name(liar, [doors.address(1), liar.nodeid], world.host() + ":6000")
+    wait_until(lambda: len({place for place, _ in doors.said}) == 2, 5.0)
+    said = [line.decode() for _, line in list(doors.said)]
+    leaks = [line for line in said if NAME in line or NETWORK in line]
+    figure = "name or network in %d of %d first lines" % (len(leaks), len(said))
+    return holds(len(said) >= 2 and not leaks, figure)
+
+
+@attack("B9", seconds=6)
+def the_row_is_a_port_scan(world: World) -> str:
+    """A stranger claims ports of another host as its own, and reads in the matrix what answered there."""
+    node = world.node()
+    host = world.host()
+    victim = world.keep(Doors([(host, 0)]).start())
+    spy = keep_awake(join(world, node, world.host()))
+    closed = "%s:%d" % (host, 1 + victim.places[0][1] % 60000 + 1024)
+    for address in (victim.address(), closed):
+        name(spy, [address, spy.nodeid], [world.host() + ":6000", new_id()])
+        pause(1.2)
+    wait_until(lambda: victim.knocks, 5.0)
+    pause(2.5)
+    link = node.row().get(spy.nodeid, {})
+    others = [one for one in node.row().values() if str(one.get("address", "")).startswith(host)]
+    told = [one for one in [link, *others] if one.get("dial", "unknown") != "unknown"]
+    figure = "%d of 2 outcomes are in the row" % len(told)
+    return holds(bool(victim.knocks) and not told, figure)
