@@ -60,6 +60,7 @@ class Node(node.Node):
         rtt          nodeid, name, rtt_ms
         message      nodeid, name, from, from_name, body
         self         address
+        conflict     nodeid, name, address, other
         refused      address, reason
         reach        nodeid, name, address, dial, was
         stopped      reason, peers, uptime_seconds
@@ -189,10 +190,11 @@ class Node(node.Node):
         ``messages`` by (``"in"`` or ``"out"``, msgtype), ``bytes`` by direction, ``dial_failures`` by
         reason (probes included), ``inbound_failures`` by reason, ``segments`` (``sent`` and ``lost``) by
         nodeid, ``large_packets`` (true if they arrive) by nodeid, ``lost`` (connections) by nodeid and
-        reason, ``dropped`` (broadcasts that a peer was not sent: ``own`` and ``forwarded``), ``pings``
-        (``buckets`` of pairs: an upper bound in seconds, and how many round trips took at most that;
-        ``sum`` in seconds, ``count``), ``uptime_seconds``, ``lag_seconds`` (how late the node itself
-        runs), and ``http``: by nodeid, ``"host:port"`` of the status pages of peers.
+        reason, ``dropped`` (broadcasts that a peer was not sent: ``own`` and ``forwarded``),
+        ``conflicts`` (how often two programs claimed one nodeid), ``pings`` (``buckets`` of pairs: an
+        upper bound in seconds, and how many round trips took at most that; ``sum`` in seconds,
+        ``count``), ``uptime_seconds``, ``lag_seconds`` (how late the node itself runs), and ``http``: by
+        nodeid, ``"host:port"`` of the status pages of peers.
         """
         overlay, traffic = self._started(), self._sessions.traffic()
         buckets, total, count = overlay.membership.round_trips.read()
@@ -207,6 +209,7 @@ class Node(node.Node):
             "large_packets": self._survey.holes.passing(),
             "inbound_failures": overlay.membership.failures.inbound.counts(),
             "dropped": overlay.talk.dropped.counts(),
+            "conflicts": overlay.membership.rivals.conflicts(),
             "pings": {"buckets": buckets, "sum": total, "count": count},
             "uptime_seconds": round(time.monotonic() - self._started_at, 3),
             "lag_seconds": overlay.lateness.usual,

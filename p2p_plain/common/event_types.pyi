@@ -60,6 +60,13 @@ class SelfEvent(_Event):
     event: Literal["self"]
     address: str
 
+class ConflictEvent(_NamedEvent):
+    """Two programs say that they are one node."""
+
+    event: Literal["conflict"]
+    address: str
+    other: str
+
 class _CountedEvent(_Event, total=False):
     count: int
 
@@ -87,8 +94,8 @@ MessageEvent = TypedDict(
     },
 )
 AnyEvent = Union[
-    ListeningEvent, PeerUpEvent, PeerDownEvent, RttEvent, ReachEvent, SelfEvent, RefusedEvent,
-    StoppedEvent, MessageEvent,
+    ListeningEvent, PeerUpEvent, PeerDownEvent, RttEvent, ReachEvent, SelfEvent, ConflictEvent,
+    RefusedEvent, StoppedEvent, MessageEvent,
 ]
 
 E = TypeVar("E")
@@ -107,6 +114,8 @@ class _On(Protocol):
     def __call__(self, event: Literal["reach"], callback: _Callback[ReachEvent]) -> None: ...
     @overload
     def __call__(self, event: Literal["self"], callback: _Callback[SelfEvent]) -> None: ...
+    @overload
+    def __call__(self, event: Literal["conflict"], callback: _Callback[ConflictEvent]) -> None: ...
     @overload
     def __call__(self, event: Literal["refused"], callback: _Callback[RefusedEvent]) -> None: ...
     @overload

@@ -52,7 +52,10 @@ the second bound, 10,000 long lines could take 20 GB; with it they take 32 MiB."
 
 
 EVENTS = frozenset(
-    ("listening", "peer_up", "peer_down", "refused", "self", "rtt", "reach", "message", "stopped")
+    (
+        "listening", "peer_up", "peer_down", "refused", "self", "conflict", "rtt", "reach", "message",
+        "stopped",
+    )
 )
 """The names of all events."""
 

@@ -35,8 +35,8 @@ Three kinds of code are never mixed:
 
 * *Words* (``codec``, ``fields``, ``messages``, ``myself``, ``seal``, ``handshake``): no sockets, threads or clock.
 * *Judgement* (``peer``, ``round_trips``, ``peer_table``, ``lateness``, ``book_entries``, ``knocks``,
-  ``address_book``, ``claims``, ``discovery``, ``membership``, ``talk``, ``overlay``): no sockets or threads.  Clock,
-  randomness and ``dial`` are passed in, so the tests run whole networks in one thread.  (Only the
+  ``address_book``, ``claims``, ``discovery``, ``rivals``, ``membership``, ``talk``, ``overlay``): no
+  sockets or threads.  Clock, randomness and ``dial`` are passed in, so the tests run whole networks in one thread.  (Only the
   library's callers wait on the real clock, in ``wait_for`` and ``wait_until_taken``.)
 * *Plumbing* (``transport``, ``tcp_info``, ``listener``, ``outbox``, ``answers``, ``session``, ``sessions``, ``connector``, ``pinger``,
   ``peers_file``, ``node``): no decisions about peers and addresses, only limits of connections.
@@ -70,6 +70,7 @@ Read it in this order
 ``parts``            what the rules share
 ``discovery``        getaddr and addr, which addresses to trust, and whom to dial
 ``failures``         connections that became no peer: which are reported, and when
+``rivals``           two connections that say one nodeid: of one node, or of two?
 ``membership``       hello, ties, ping, bye
 ``talk``             messages of applications
 ``overlay``          the rules as one object

@@ -25,9 +25,10 @@ from threading import Lock
 
 from ..common.address import Address, is_loopback, is_shareable, site
 from ..common.token_bucket import TokenBucket
-from ..common.typing import Dict, FrozenSet, Iterable, List, Optional, Set, Tuple
+from ..common.typing import Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 from .book_entries import Entry, HeardAddress, Kept, KeptAddress
 from .knocks import Knocks
+from .peer import Peer
 
 MAX_BOOK = 4096
 """Addresses in the book.  Each takes about half a kilobyte, so strangers can fill 2 MiB."""
@@ -86,6 +87,10 @@ MINE_FOR = 600.0
 """Seconds after which an address that led to this node is dialed again: it may lead elsewhere by now.  A
 bootstrap address is, while there are few peers, as soon as any that fails: behind a load balancer every
 node may reach itself first."""
+
+CHECKED_AFTER = 15.0
+"""Seconds until an address that our user gave is dialed although its node has connected from another
+host.  Earlier, the new connection could be taken for one end of a tie."""
 
 MAX_GONE = 1024
 """Nodes remembered whose addresses were forgotten, so that old hearsay does not bring them back."""
@@ -178,8 +183,10 @@ class AddressBook:
             elif entry.failures:
                 again = max(now, entry.tried_at + HEARD_AGAIN_AFTER)
                 self._due_locked(entry, min(entry.next_try_at, again))
-            if entry.proven_at is None and nodeid is not None:
-                entry.nodeid = nodeid
+            # Hearsay says nothing about an address that our user gave: it is dialed whoever is connected.
+            if entry.source is not None and nodeid is not None and nodeid != entry.nodeid:
+                # Where two peers name two nodes, nobody knows which one is there.
+                entry.nodeid = nodeid if entry.source == source else None
                 self._look_again_locked(now)
 
     def note_found(self, address: Address, nodeid: str, now: float, probe: bool = False) -> None:
@@ -217,6 +224,15 @@ class AddressBook:
         """Return whether the node found at ``address`` does not know it as its own."""
         with self._lock:
             return address in self._unlisted
+
+    def note_elsewhere(self, address: Address, nodeid: str, now: float) -> None:
+        """Note that somebody at ``address`` says to be ``nodeid``, which is connected from elsewhere."""
+        with self._lock:
+            entry = self._entries.get(address)
+            if entry is not None:
+                entry.failing_since = None
+                self._unprove_locked(entry)
+                entry.nodeid = nodeid
 
     def note_mine(self, address: Address, now: float) -> bool:
         """Note that ``address`` leads to this node; return whether that is new."""
@@ -297,15 +313,24 @@ class AddressBook:
             # Another address of the same node may have waited for this dial.
             self._look_again_locked(now)
 
-    def lost(self, nodeid: str, now: float, stopping: bool) -> None:
-        """Note the end of the connection to ``nodeid``: dial it again unless it said that it stops."""
+    def lost(
+        self,
+        nodeid: str,
+        now: float,
+        stopping: bool,
+        is_at: Callable[[Address], bool] = lambda address: True,
+    ) -> None:
+        """Note the end of the connection to ``nodeid``: dial it again unless it said that it stops.
+
+        That counts where it is known to be (``is_at``): nobody can say it for a node elsewhere.
+        """
         with self._lock:
             for entry in self._entries.values():
                 if entry.nodeid != nodeid:
                     continue
                 up_at, entry.up_at = entry.up_at, None
                 if entry.gave_up_at is None:
-                    entry.left = stopping and not entry.bootstrap
+                    entry.left = stopping and not entry.bootstrap and is_at(entry.address)
                 if entry.left or entry.proven_at is None:
                     continue
                 if up_at is None or now - up_at >= STABLE_AFTER:
@@ -364,25 +389,41 @@ class AddressBook:
         """Return whether ``due`` may find an address: a quick answer without the lock, usually no."""
         return now >= self._next_due
 
-    def due(self, now: float, connected: FrozenSet[str], most: int) -> List[Address]:
-        """Return up to ``most`` addresses to dial now, marked as being dialed: proven ones first."""
+    def due(self, now: float, connected: Mapping[str, Peer], most: int) -> List[Address]:
+        """Return up to ``most`` addresses to dial now, marked as being dialed: proven ones first.
+
+        ``connected`` has the peers; their addresses need not be dialed.  But what our user gave is dialed
+        all the same, now and then, if its node is connected from another host: that may be an impostor.
+        """
         with self._lock:
             if now < self._next_due or most <= 0:
                 return []
             ready: List[Entry] = []
             self._next_due = NEVER
-            # Two addresses of one node are dialed one after the other, not both at once.
-            busy = {entry.nodeid for entry in self._entries.values() if entry.dialing}
-            busy.discard(None)  # two that nobody has named are not one
-            busy.update(connected)
+            # Two addresses of one node are dialed one after the other, not both at once.  An address that
+            # our user gave waits only for those of which we know ourselves that they are the node's.
+            dialing = [entry for entry in self._entries.values() if entry.dialing]
+            known_busy = {entry.nodeid for entry in dialing if entry.source is None}
+            busy = {entry.nodeid for entry in dialing}.union(connected)
+            known_busy.discard(None)  # two that nobody has named are not one
+            busy.discard(None)
             for entry in self._entries.values():
-                if entry.left or entry.dialing or entry.nodeid in busy:
+                if entry.left or entry.dialing or entry.nodeid in known_busy:
                     continue
                 if entry.up_at is not None:  # it is connected, under whatever nodeid
                     continue
-                if entry.next_try_at <= now:
+                at = entry.next_try_at
+                if entry.nodeid in busy:
+                    if not entry.bootstrap:
+                        continue
+                    peer = connected.get(entry.nodeid or "")
+                    if peer is not None:
+                        if peer.is_at(entry.address):
+                            continue
+                        at = max(at, peer.greeted_at + CHECKED_AFTER)
+                if at <= now:
                     ready.append(entry)
-                self._next_due = min(self._next_due, entry.next_try_at)
+                self._next_due = min(self._next_due, at)
             # Sorting keeps the order of equals, so among them the shuffle decides.
             self._rng.shuffle(ready)
             ready.sort(key=lambda e: (e.proven_at is None, not e.bootstrap))
@@ -390,12 +431,16 @@ class AddressBook:
             for entry in ready:
                 if len(chosen) >= most:
                     break
-                if entry.nodeid in busy or not self._may_dial_locked(entry, now):
+                if entry.nodeid in (known_busy if entry.bootstrap else busy):
+                    continue
+                if not self._may_dial_locked(entry, now):
                     continue
                 self._begin_locked(entry, now)
                 chosen.append(entry.address)
                 if entry.nodeid is not None:
                     busy.add(entry.nodeid)
+                    if entry.source is None:
+                        known_busy.add(entry.nodeid)
             if not chosen:  # perhaps the bucket is empty: do not walk through the book all the time
                 self._next_due = max(self._next_due, now + 1.0 / UNPROVEN_A_SECOND)
             return chosen

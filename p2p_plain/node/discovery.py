@@ -27,7 +27,7 @@ from ..common.outcomes import TIMEOUT
 from ..common.typing import Deque, Iterable, List, Optional, Set, Tuple
 from . import messages
 from .address_book import ENOUGH_PEERS
-from .claims import Claim, Claims
+from .claims import CLAIMS_A_PEER, Claim, Claims
 from .hooks import DialEnd
 from .knocks import KNOCK_PAUSE
 from .messages import MAX_ADDRESSES, Addr
@@ -116,7 +116,7 @@ class Discovery:
         alive = self._table.answered_since(now - ADDRESS_FRESH)
         if link.peer is not None:
             alive.pop(link.peer.nodeid, None)
-        known = _meant_for(link, self._book.proven(alive))
+        known = _meant_for(link, self._proven(alive.values()))
         if len(known) > MAX_ADDRESSES:
             known = self._rng.sample(known, MAX_ADDRESSES)
         if link.peer is not None:
@@ -135,6 +135,18 @@ class Discovery:
             else:
                 self._book.note_heard(address, nodeid, peer.nodeid, now)
         self.dial_more(now)
+
+    def proven_homes(self, peer: Peer) -> List[Address]:
+        """Return where a peer says that it is, and where a dial of ours has found it."""
+        return [address for address, _ in self._proven([peer])]
+
+    def _proven(self, peers: Iterable[Peer]) -> List[Tuple[Address, str]]:
+        """Return all addresses of ``peers`` that may be advertised, with their nodeids.
+
+        Where somebody else has said hello with a peer's nodeid, others would take him for the peer.
+        """
+        homes = {peer.nodeid: peer.homes for peer in peers}
+        return [one for one in self._book.proven(homes) if one[0] in homes[one[1]]]
 
     def may_name(self, link: Link, address: Address) -> bool:
         """True if we may dial ``address``, unproven, because the peer at the other end of ``link`` names it.
@@ -177,7 +189,7 @@ class Discovery:
             self._newcomers.pop(peer.nodeid, None)
         self._claims.forget(peer.nodeid)
         self._book.forget_heard(peer.nodeid)
-        self._book.lost(peer.nodeid, now, stopping=reason == "stopping")
+        self._book.lost(peer.nodeid, now, reason == "stopping", peer.is_at)
         self._hooks.lost(peer, reason, now)
         again = self._table.holder(peer.nodeid)
         if again is not None:  # it has come back at this very moment, on another thread
@@ -195,7 +207,7 @@ class Discovery:
         """
         if peer.last_pong_at is None or now - peer.last_pong_at > ADDRESS_FRESH:
             return
-        if not self._book.proven([peer.nodeid]) or not self._table.advertise_once(peer):
+        if not self._proven([peer]) or not self._table.advertise_once(peer):
             return
         with self._lock:
             self._news.append(peer.nodeid)
@@ -207,17 +219,29 @@ class Discovery:
 
     # -- dials and probes ---------------------------------------------------------------
 
-    def note_found(self, link: Link, nodeid: str, now: float) -> None:
-        """A dial has found ``nodeid``: an earlier node of that address is not there any more."""
+    def note_found(self, link: Link, nodeid: str, now: float) -> Optional[Peer]:
+        """A dial has found ``nodeid``: an earlier node of that address is not there any more.
+
+        Return the peer with that nodeid if that does not say that it is there.  Then this proves nothing:
+        anybody can say a nodeid.
+        """
         assert link.target is not None
+        holder = self._table.holder(nodeid)
+        if holder is not None and (holder.link is link or link.remote in holder.homes):
+            holder = None
+        link.elsewhere = holder is not None
         for address in {link.target, link.remote}:
             before = self._book.nodeid_at(address)
-            self._book.note_found(address, nodeid, now, link.is_our_probe)
+            if holder is None:
+                self._book.note_found(address, nodeid, now, link.is_our_probe)
+            else:
+                self._book.note_elsewhere(address, nodeid, now)
             if before is not None and before != nodeid and not self.may_be_found(before):
                 self._hooks.moved(before, now)
         known = self._table.get(nodeid) if link.is_our_probe else None
         if known is not None:
             self.answered(known, now)
+        return holder
 
     def may_be_found(self, nodeid: str) -> bool:
         """True if that node is connected, or has a proven address."""
@@ -278,7 +302,7 @@ class Discovery:
             if most <= 0:
                 return
             self._dialing += most  # taken before asking the book, so that two threads share it
-        due = self._book.due(now, self._table.nodeids(), most)
+        due = self._book.due(now, self._table.holders(), most)
         with self._lock:
             self._dialing -= most - len(due)
         for address in due:
@@ -296,6 +320,8 @@ class Discovery:
     def _claimed(self, peer: Peer, address: Address, now: float, at_leisure: bool = False) -> None:
         if not self.may_name(peer.link, address) or self._book.knows_as_mine(address):
             return
+        if address not in peer.homes:
+            peer.homes = (peer.homes + (address,))[-CLAIMS_A_PEER - 1 :]
         self._hooks.claimed(peer, address, now)
         if (address, peer.nodeid) not in self._book.proven([peer.nodeid]):
             self._claims.note(Claim(peer.nodeid, address, peer.link.remote.host), now, at_leisure)
@@ -361,7 +387,8 @@ class Discovery:
                 if nodeid != peer.nodeid
                 and peer.nodeid not in self._newcomers.get(nodeid, (0.0, ()))[1]
             ]
-        entries = _meant_for(peer.link, self._book.proven(new))
+        holders = self._table.holders()
+        entries = _meant_for(peer.link, self._proven([holders[one] for one in new if one in holders]))
         if not entries:
             return False
         entries = self._rng.sample(entries, min(len(entries), MAX_ADDRESSES))

@@ -32,14 +32,20 @@ A tie step by step; A has the smaller nodeid, X is dialed by A and Y by B; time 
       in Y's place; Y is superseded
     a second later: says bye on Y             hears bye on Y: of no consequence
 
-If B knows of X already when A's hello arrives on Y, B refuses Y at once.  A has not announced Y, so
-nobody notices.
+If B knows of X already when A's hello arrives on Y, B refuses Y.  A has not announced Y, so nobody
+notices.
+
+**Possession counts.**  A connection that has answered a ping is not replaced by one from another host:
+that may be an impostor's (``rivals``).  A node with two addresses can have an honest tie across two
+hosts, and for one round trip only one end knows that the ping was answered.  If A refuses X then, B has
+let it in; so B gives the seat back to Y, which is still open.
 
 ``overlay`` calls all of this.  No sockets and no threads; the clock and the randomness are passed
 in.
 """
 
 import functools
+from collections import OrderedDict
 from threading import Lock
 
 from ..common.address import Address, is_shareable
@@ -55,8 +61,10 @@ from .hooks import DialEnd, Lines
 from .messages import Hello, Pong
 from .parts import Parts
 from .peer import (
-    ADMITTED, ASKING, GREETING, GUEST, HANDSHAKE_TIMEOUT, INBOUND, OUTBOUND, SUPERSEDED, Link, Peer,
+    ADMITTED, ASKING, GREETING, GUEST, HANDSHAKE_TIMEOUT, OUTBOUND, OVER, RIVAL, SUPERSEDED, Link, Peer,
+    claimed_by,
 )
+from .rivals import HEARD, RIVAL_PATIENCE, Rivals
 
 SECOND_PING_AFTER = 1.0
 """Seconds (at most) from the first ping to the second.  The first travels with the hello and waits
@@ -68,6 +76,13 @@ PATIENCE = 3
 
 MAX_UNLISTED = 8
 """Addresses that are named in a warning because others dial them and we do not know them as ours."""
+
+KEPT_OUT_AFTER = 3
+"""How many times the ping timeout others may say that we are connected to them already, while we are not,
+before it is reported.  For one ping timeout it may be an old connection of ours that they have not missed."""
+
+MAX_KEPT_OUT = 256
+"""Nodes remembered that say so."""
 
 TIE_GRACE = 1.0
 """Seconds from the end of a tie until the node that dialed the winner closes the loser: messages
@@ -85,6 +100,7 @@ class Membership:
         self.round_trips = Histogram()
         """Of all pings that counted, since the start."""
         self.failures = Failures(parts.events, parts.clock)
+        self.rivals = Rivals(parts.events, parts.clock)
         self._parts, self._discovery = parts, discovery
         self._myself, self._table, self._lateness = parts.myself, parts.table, parts.lateness
         self._events, self._clock = parts.events, parts.clock
@@ -95,7 +111,9 @@ class Membership:
         self._unlisted: Set[Address] = set()
         """Addresses that were dialed and that we do not know as ours."""
         self._superseded: List[Tuple[float, Link]] = []
-        """Losers of ties, and when to close each."""
+        """Losers of ties, and rivals, and when to close each."""
+        self._kept_out: OrderedDict[str, float] = OrderedDict()
+        """Since when nodes have said that we are connected to them while we are not; the oldest first."""
 
     def stop(self) -> None:
         """Let nobody in from now on."""
@@ -119,7 +137,11 @@ class Membership:
             self.lost(peer, "timeout", now)
         for peer in self._table.ping_due(now):
             self._expect_pong(peer, now)
-            peer.link.ping()
+            question = self.rivals.question_for(peer)
+            if question is None:
+                peer.link.ping()
+            else:
+                peer.link.send(question, urgent=True)
         with self._lock:
             due = [link for at, link in self._superseded if at <= now]
             if due:
@@ -138,6 +160,8 @@ class Membership:
         if link.first is not None:
             self._find_unlisted(link, link.first.dialed)
         link.hold(self._myself.hello(link, joins=hello.probe))
+        link.heard_token = hello.token
+        self.rivals.note_heard(link.heard_token, hello.nodeid)
         if hello.probe:
             link.state = GUEST
             return ()
@@ -146,6 +170,7 @@ class Membership:
     def joined(self, link: Link, hello: Hello) -> Lines:
         """Answer the ``join`` of a guest: let it in, or raise ``Refused``."""
         link.state = GREETING
+        self.rivals.note_heard(link.heard_token, hello.nodeid)
         return self._let_in(link, hello)
 
     def _find_unlisted(self, link: Link, dialed: Optional[Address]) -> None:
@@ -167,21 +192,21 @@ class Membership:
             self._events.log(WARNING, text, link.remote, dialed, dialed)
 
     def _let_in(self, link: Link, hello: Hello) -> Lines:
-        self._check(link, hello)
         now = self._clock()
+        if hello.nodeid == self._myself.nodeid and not self.rivals.is_ours(link.heard_token):
+            self._found_twin(link, hello)
+        self._check(link, hello)
         max_rate, is_known = self._parts.config.max_rate, self._parts.book.trusts
         link.peer = peer = Peer(link, hello, now, max_rate, is_known)
         link.state = ADMITTED
         self._expect_pong(peer, now)
         admission = self._table.admit(peer)
+        if admission.incumbent is not None:
+            return self._ask_about(link, hello, admission.incumbent, now)
         if admission.refusal == "full":
             detail = "%d peers fit here, and the last seats are kept for known nodes"
             detail %= self._table.max_peers
             raise Refused("full", detail, [self._discovery.addresses_for(link, now)])
-        if admission.incumbent is not None:
-            # Perhaps the old connection is dead and we have not noticed yet: find out.
-            self._table.ping_soon(admission.incumbent, now)
-            raise Refused("duplicate", "we are connected already")
         if admission.refusal is not None:
             raise Refused(admission.refusal)
         if admission.loser is not None:  # its other end dialed the winner, and will close it
@@ -200,21 +225,27 @@ class Membership:
         if hello.nodeid == self._myself.nodeid:
             self._found_ourselves(link, hello, target, now)
         link.found_nodeid = hello.nodeid
+        self.rivals.note_said(link.token or "", hello.nodeid)
         if hello.network != self._myself.network:
             link.why = FOREIGN
         self._check(link, hello)
         link.unlisted = link.first is not None and hello.unlisted
+        holder = None
         if link.unlisted:
             self._parts.book.note_unlisted(link.remote)
         else:
-            self._discovery.note_found(link, hello.nodeid, now)
+            holder = self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:
+            if holder is not None and self.rivals.begin(holder, link, hello):
+                self.rivals.over(link)  # it is not kept open for the answer
+                self._table.ping_soon(holder, now)
             return self._ask(link, hello.nodeid, now)
         peer = Peer(link, hello, now, self._parts.config.max_rate)
         if self._stopping:  # read without the lock: a moment late does no harm
             raise Refused("stopping")
-        if self._table.would_lose(peer):
-            raise Refused("duplicate", "we are connected already")
+        incumbent = self._table.loses_to(peer)
+        if incumbent is not None:
+            return self._ask_about(link, hello, incumbent, now)
         if link.is_discreet and not hello.joins:
             link.dial_again = True
             raise PeerLeft("closed")  # it takes us for a probe
@@ -234,12 +265,43 @@ class Membership:
         link.state = ASKING
         return lines
 
+    def _ask_about(self, link: Link, hello: Hello, holder: Peer, now: float) -> Lines:
+        """Have ``holder``, which has the seat, asked whether it is at the other end of ``link`` too.
+
+        Perhaps its connection is dead, and we have not noticed yet: then it does not answer the ping.
+        Raises ``Refused`` if too many wait already.
+        """
+        self._table.ping_soon(holder, now)
+        is_asked = self.rivals.begin(holder, link, hello)
+        if link.is_discreet and link.state == GREETING:
+            self.rivals.over(link)  # it takes us for a probe, so it would not show what it wants
+            is_asked = False
+        if not is_asked:
+            raise Refused("duplicate", "we are connected already")
+        link.peer = None
+        link.state = RIVAL
+        self._close_later(link, now + RIVAL_PATIENCE)
+        return ()
+
+    def _found_twin(self, link: Link, hello: Hello) -> None:
+        """Report that another program has our nodeid."""
+        own, other = self._myself.address_for(link), claimed_by(link, hello) or link.remote
+        self.rivals.conflict(self._myself.nodeid, self._myself.name, own, other)
+
     def _found_ourselves(self, link: Link, hello: Hello, target: Address, now: float) -> None:
-        """Note that our dial has come back to us.  Raises ``PeerMisbehaved`` if only our hello has."""
+        """Note that our dial has come back to us.
+
+        Raises ``PeerMisbehaved`` if only our hello has, and ``Refused`` if our nodeid is another program's.
+        """
         # Whoever accepts, this node too, says no token.
         if hello.token is not None and hello.token.lower() == link.token:
             link.why = ECHO
             raise PeerMisbehaved("it sends back what it is sent")
+        # If this node is at the other end, that end has heard the token before it answered.
+        if self.rivals.answer_to(self._myself.nodeid, link.token or "") != HEARD:
+            link.found_nodeid = hello.nodeid
+            self._found_twin(link, hello)
+            raise Refused("self", "another program has the same nodeid")
         new = self._parts.book.note_mine(link.remote, now)
         if not new and target != link.remote:
             # A name may have further addresses that lead elsewhere.  But those that are known as ours
@@ -257,20 +319,23 @@ class Membership:
         assert peer is not None
         if link.direction == OUTBOUND:
             now = self._clock()
-            self._discovery.made_peer(link, now)
             admission = self._table.admit(peer)
-            incumbent = admission.incumbent
-            if incumbent is not None and incumbent.link.direction == INBOUND:
-                # A tie, and the other end dialed the winner: closing this one is up to it.
+            if admission.incumbent is not None and not admission.tie:
+                self._ask_about(link, peer.hello, admission.incumbent, now)
+                return False
+            self._discovery.made_peer(link, now)
+            if admission.tie:
+                # The other end dialed the winner: closing this one is up to it.
                 link.state = SUPERSEDED
                 self._close_later(link, now + HANDSHAKE_TIMEOUT)
                 return False
-            if admission.refusal is not None:
-                # We have dialed it twice (it has two names, say), or have filled up meanwhile.
+            if admission.refusal is not None:  # we have filled up meanwhile
                 link.state = SUPERSEDED
                 raise Refused(admission.refusal)
             if admission.loser is not None:
                 self._close_later(admission.loser.link, now + TIE_GRACE)
+            if link.elsewhere:  # no longer: this is the node's connection now
+                self._discovery.note_found(link, peer.nodeid, now)
             self._discovery.met(peer, now)
             end = DialEnd(peer.nodeid, link.remote, OK, link.connect_seconds, False)
             self._discovery.dial_over(end, now)
@@ -317,6 +382,8 @@ class Membership:
     def pong(self, peer: Peer, pong: Pong) -> None:
         """Note that ``peer`` has answered; a pong to no ping of ours is harmless."""
         now = self._clock()
+        if self.rivals.answered(peer, pong):
+            self._table.ping_soon(peer, now)
         measured = peer.link.round_trip(pong.held)
         first = peer.last_pong_at is None
         again_at = now + SECOND_PING_AFTER
@@ -338,8 +405,44 @@ class Membership:
         # A peer that was never let in has no say: anyone could say goodbye for somebody else.
         if reason == "stopping" and not peer.up:
             reason = "closed"
-        if self._table.remove(peer, reason):
+        heir = self._heir_of(peer) if reason == "duplicate" and peer.link.said_bye else None
+        if self._table.remove(peer, reason, heir):
             self._discovery.lost(peer, reason, now)
+        self.rivals.forget(peer)
+        if heir is not None and self._table.holder(peer.nodeid) is heir:
+            if heir.link.state == OVER:  # it has ended at this very moment
+                self.lost(heir, "closed", now)
+            elif self._table.announce(heir):
+                self._discovery.met(heir, now)
+
+    def _heir_of(self, peer: Peer) -> Optional[Peer]:
+        """Return the loser of the tie that ``peer`` has won, if the other end keeps that one instead."""
+        with self._lock:
+            for at, link in self._superseded:
+                heir = link.peer
+                if link.state == SUPERSEDED and heir is not None and heir.nodeid == peer.nodeid:
+                    self._superseded.remove((at, link))
+                    return heir
+        return None
+
+    def kept_out(self, link: Link, now: float) -> None:
+        """Note that a node says that we are connected to it already; report it if that lasts.
+
+        Then somebody else has our nodeid's seat there.
+        """
+        nodeid = link.found_nodeid
+        if nodeid is None or link.target is None:
+            return
+        here = self._table.holder(nodeid) is not None
+        with self._lock:
+            since = now if here else self._kept_out.setdefault(nodeid, now)
+            if here:
+                self._kept_out.pop(nodeid, None)
+            elif len(self._kept_out) > MAX_KEPT_OUT:
+                self._kept_out.popitem(last=False)
+        if now - since >= KEPT_OUT_AFTER * self._parts.config.ping_timeout:
+            detail = "it says that we are connected already, and we are not"
+            self.failures.report(link.target, "duplicate", detail, OUTBOUND)
 
 
 @functools.lru_cache(maxsize=16)  # the same line for each peer, for as many as we have addresses

@@ -94,6 +94,8 @@ class Ping(NamedTuple):
     """What the pong is to repeat, so that the two are of the same size."""
     t: bool = False
     """True if the pong should say how long the ping was held."""
+    token: Optional[str] = None
+    """The token of another connection: asks what the other end knows of it (see ``rivals``)."""
 
 
 class Pong(NamedTuple):
@@ -101,6 +103,10 @@ class Pong(NamedTuple):
 
     held_us: Optional[int] = None
     """Microseconds from the ping's arrival, as the sender's kernel saw it, to this pong."""
+    token: Optional[str] = None
+    """The token in the ping, if the sender knows what it is for."""
+    known: Optional[str] = None
+    """What the sender knows of it: ``said``, ``heard`` or ``unknown``."""
 
     @property
     def held(self) -> Optional[float]:
@@ -189,6 +195,16 @@ def encode_long_ping(size: int) -> bytes:
     """Return a ping of ``size`` bytes, its newline included, that asks for a pong nearly as long."""
     least = codec.encode({"msgtype": "ping", "repeat": True, "pad": ""})
     return codec.encode({"msgtype": "ping", "repeat": True, "pad": "x" * (size - len(least))})
+
+
+def encode_question(token: str) -> bytes:
+    """Return a ping that asks what the other end knows of ``token``."""
+    return codec.encode({"msgtype": "ping", "token": token})
+
+
+def encode_answer(token: str, known: str) -> bytes:
+    """Return the answer to such a ping."""
+    return codec.encode({"msgtype": "pong", "token": token, "known": known})
 
 
 def encode_pong(ping: Ping, held: Optional[float] = None) -> bytes:
@@ -285,11 +301,17 @@ def _read_hello(fields: Fields) -> Hello:
 
 
 def _read_ping(fields: Fields) -> Ping:
-    ping = Ping(fields.text("pad", codec.MAX_LINE) or "", fields.flag("t"))
+    token = fields.text("token", TOKEN_LIMIT)
+    ping = Ping(fields.text("pad", codec.MAX_LINE) or "", fields.flag("t"), token)
     if not fields.flag("repeat") or len(fields.line) >= codec.MAX_FIRST_LINE:
         return ping._replace(pad="")
     # Some characters are longer as we write them, but nobody gets more bytes from us than he has sent.
     return ping if len(encode_pong(ping)) <= len(fields.line) else ping._replace(pad="")
+
+
+def _read_pong(fields: Fields) -> Pong:
+    token, known = fields.text("token", TOKEN_LIMIT), fields.text("known", TOKEN_LIMIT)
+    return Pong(fields.integer("held_us"), token, known)
 
 
 def _read_addr(fields: Fields) -> Addr:
@@ -330,7 +352,7 @@ _READERS: Dict[str, Callable[[Fields], AnyMessage]] = {
     "hello": _read_hello,
     "join": lambda fields: Join(_read_hello(fields)),
     "ping": _read_ping,
-    "pong": lambda fields: Pong(fields.integer("held_us")),
+    "pong": _read_pong,
     "getaddr": lambda fields: GetAddr(),
     "addr": _read_addr,
     "message": _read_message,

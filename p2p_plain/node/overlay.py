@@ -4,6 +4,9 @@ The folder's docstring has the theory of operation.  Here are the four calls of 
 (``receive``, ``closed``, ``dial_failed``, ``tick``), and what the library asks.
 """
 
+import os
+from binascii import hexlify
+
 from ..common.address import Address
 from ..common.counters import Tally
 from ..common.errors import DialFailed, PeerLeft, PeerMisbehaved
@@ -19,7 +22,9 @@ from .hooks import DialEnd, Lines
 from .membership import Membership
 from .messages import Addr, AnyMessage, AppMessage, Bye, GetAddr, Hello, Join, Ping, Pong, Unknown
 from .parts import Parts
-from .peer import ADMITTED, ASKING, GREETING, GUEST, OUTBOUND, OVER, SUPERSEDED, UP, Link, Order
+from .peer import (
+    ADMITTED, ASKING, GREETING, GUEST, OUTBOUND, OVER, RIVAL, SUPERSEDED, UP, Link, Order,
+)
 from .talk import Talk
 
 if TYPE_CHECKING:
@@ -54,7 +59,9 @@ class Overlay:
 
     def first_line(self, link: Link) -> bytes:
         """Return our hello for a link that we have dialed."""
-        link.token = "%016x" % self._parts.rng.getrandbits(64)
+        # Not from the node's random numbers: a machine that is resumed twice has the same ones twice.
+        link.token = hexlify(os.urandom(8)).decode("ascii")
+        self.membership.rivals.note_said(link.token)
         return self.myself.hello(link)
 
     # -- what the plumbing reports --------------------------------------------------------
@@ -68,10 +75,16 @@ class Overlay:
         kind = type(message)
         if link.state == GREETING or isinstance(message, (Hello, Join, Bye)):
             return self._greet(link, message)
+        if link.state == RIVAL:  # any answer would be a welcome
+            self.membership.rivals.spoke(link)
+            return ()
         confirms = link.state == ADMITTED and kind is not Addr and kind is not Unknown
         if confirms and self.membership.confirmed(link):
             self.talk.peer_is_up(link)
         if isinstance(message, Ping):
+            if message.token is not None and link.peer is not None:
+                known = self.membership.rivals.answer_to(link.peer.nodeid, message.token)
+                return (messages.encode_answer(message.token, known),)
             return (messages.encode_pong(message, link.held() if message.t else None),)
         if link.questions is not None and kind is Pong:
             return _next(link.questions.answered(link, self._clock()))
@@ -110,7 +123,10 @@ class Overlay:
             self.book.connection_over(target, now)
         if link.questions is not None:
             link.questions.over(link, now)
-        unfinished = state in (GREETING, ADMITTED)
+        if state == RIVAL:
+            link.close("duplicate", "we are connected already")  # unless it has ended it itself
+            self.membership.rivals.over(link)
+        unfinished = state in (GREETING, ADMITTED, RIVAL)
         why = self._dial_over(link, reason, now) if target is not None and unfinished else link.why
         if target is not None and link.dial_again:
             self.discovery.dial_again(target)
@@ -121,6 +137,8 @@ class Overlay:
             if reason not in ("self", "duplicate"):
                 address = target or link.remote
                 self.membership.failures.report(address, reason, detail, link.direction, why)
+            if reason == "duplicate" and link.said_bye:
+                self.membership.kept_out(link, now)
         self.discovery.dial_more(now)
 
     def dial_failed(self, order: Order, failure: DialFailed) -> None:
@@ -194,6 +212,8 @@ class Overlay:
         wanted = None if link.order is None else link.order.wanted
         if link.why == FOREIGN or link.why in UNAUTHORISED:
             return RESET, link.why  # whoever lived there has left our network, without a goodbye
+        if link.elsewhere and link.found_nodeid == wanted:
+            return None, ""  # its own connection comes from elsewhere: perhaps this is an impostor
         if link.found_nodeid is not None:
             if link.found_nodeid != wanted and link.unlisted:
                 return RESET, ""  # somebody forwards the connection to another node

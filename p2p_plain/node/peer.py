@@ -18,8 +18,9 @@ INBOUND = "inbound"
 OUTBOUND = "outbound"
 
 # The life of a link.  From each state it may also lead straight to OVER.
-GREETING = "greeting"  # waiting for the other end's hello      -hello-> ADMITTED, GUEST or ASKING
+GREETING = "greeting"  # waiting for the other end's hello      -hello-> ADMITTED, RIVAL, GUEST or ASKING
 ADMITTED = "admitted"  # hellos exchanged, the welcome is missing      -welcome-> UP
+RIVAL = "rival"  # another connection has the seat of its nodeid (``rivals``)
 UP = "up"  # a peer, and announced as one            (UP and ADMITTED) -lost a tie-> SUPERSEDED
 SUPERSEDED = "superseded"  # the end that dialed the winner will close it
 GUEST = "guest"  # its hello said ``probe``: it wants our hello, or stays to ask      -join-> ADMITTED
@@ -105,6 +106,8 @@ class Link:
         """What the other end had said before it proved that it is a member; ``None`` where nobody must."""
         self.unlisted = False
         """True if the end that accepted does not know the address that was dialed as its own."""
+        self.heard_token: Optional[str] = None
+        """The token in the other end's hello, if that dialed."""
         self.heard = False
         """True once a byte has come from the other end."""
         self.why = ""
@@ -119,6 +122,8 @@ class Link:
         """What our probe asks, while its state is ``ASKING``."""
         self.found_nodeid: Optional[str] = None
         """The nodeid of the hello that answered our dial."""
+        self.elsewhere = False
+        """True if the nodeid that our dial has found is that of a peer that does not say it is there."""
         self.said_bye = False
         """True once the other end has said ``bye``."""
         self.unread_until = float("-inf")
@@ -195,6 +200,17 @@ class Link:
         raise NotImplementedError
 
 
+def claimed_by(link: Link, hello: Hello) -> Optional[Address]:
+    """Return where the node at the other end says that it listens; ``None`` if it does not.
+
+    That is the address that we dialed, as a number, or the port of its hello on the host that it
+    connects from.
+    """
+    if link.target is not None:
+        return link.remote
+    return None if hello.port is None else Address(link.remote.host, hello.port)
+
+
 class Peer:
     """A node at the other end of a link."""
 
@@ -217,17 +233,17 @@ class Peer:
         self.hello = hello
         self.nodeid = hello.nodeid
         self.greeted_at = now
-        self.claimed: Optional[Address] = None
-        """Where the node says that it listens: the address that we dialed, as a number, or the port
-        of its hello on the host that it connects from; ``None`` if it does not listen."""
-        if link.target is not None:
-            self.claimed = link.remote
-        elif hello.port is not None:
-            self.claimed = Address(link.remote.host, hello.port)
+        self.claimed = claimed_by(link, hello)
+        """Where the node says that it listens: see ``claimed_by``."""
         self.address = self.claimed or link.remote
         """The address that people are shown."""
         self.known = self.claimed is not None and is_known(self.claimed)
         """True if our user gave its address, or a node had been found there, before it connected."""
+        # Tuples, so that other threads can read what one thread replaces.
+        self.homes: Tuple[Address, ...] = () if self.claimed is None else (self.claimed,)
+        """Where it says itself that it is, on this connection.  Written by the link's reader thread."""
+        self.also_at: Tuple[Address, ...] = () if link.target is None else (link.target,)
+        """Where our dials have found it, as it has confirmed.  Written by ``rivals``."""
         # Guarded by the table's lock.
         self.up = False
         self.advertised = False
@@ -241,6 +257,12 @@ class Peer:
         """Most seconds from one ping to the next, where that is less than the node's interval."""
         self.last_pong_at: Optional[float] = None
         self.round_trips = RoundTrips()
+
+    def is_at(self, address: Address) -> bool:
+        """True if this very node is known to be at ``address``, or on that host."""
+        return (
+            address.host == self.link.remote.host or address in self.homes or address in self.also_at
+        )
 
     @property
     def name(self) -> str:

@@ -36,6 +36,14 @@ class Admission(NamedTuple):
     refusal: Optional[str] = None
     loser: Optional[Peer] = None
     incumbent: Optional[Peer] = None
+    tie: bool = False
+    """True if it has lost a tie, and the other end sees it so, too: its dial is the one that stays."""
+
+
+def _is_tie(new: Peer, old: Peer) -> bool:
+    """True if two connections may have been dialed at once, one by each end."""
+    opposite = new.link.direction != old.link.direction
+    return opposite and new.greeted_at - old.greeted_at <= TIE_WINDOW
 
 
 class PeerTable:
@@ -83,7 +91,8 @@ class PeerTable:
                 self._peers[peer.nodeid] = peer
                 return Admission()
             if not self._beats(peer, old):
-                return Admission("duplicate", incumbent=old)
+                tie = _is_tie(peer, old) and not self._is_dialed_by_smaller(peer)
+                return Admission("duplicate", incumbent=old, tie=tie)
             self._peers[peer.nodeid] = peer
             peer.up = old.up
             old.up = False
@@ -104,23 +113,26 @@ class PeerTable:
         strangers = sum(not one.known for one in inbound)
         return peer.known or strangers < self.max_peers - self.kept_seats
 
-    def would_lose(self, peer: Peer) -> bool:
-        """True if its node is here already by a connection that ``peer`` cannot beat."""
+    def loses_to(self, peer: Peer) -> Optional[Peer]:
+        """Return the peer that has its node's seat, if ``peer`` cannot beat that."""
         with self._lock:
             old = self._peers.get(peer.nodeid)
-            return old is not None and not self._beats(peer, old)
+            return None if old is None or self._beats(peer, old) else old
 
     def _beats(self, new: Peer, old: Peer) -> bool:
         """True if ``new`` wins the tie: of opposite directions the smaller nodeid's dial stays.
 
-        Of the same direction the first stays.  A later connection with a peer's nodeid may be an
-        impostor, as nodeids are no secret.  It must not replace the real one.
+        Otherwise the first stays.  A later connection with a peer's nodeid may be an impostor, as nodeids
+        are no secret.  So possession counts: a connection that has answered a ping is not replaced by
+        one from another host, not even in a tie.
         """
-        if new.link.direction == old.link.direction:
+        elsewhere = new.link.remote.host != old.link.remote.host
+        if not _is_tie(new, old) or (elsewhere and old.last_pong_at is not None):
             return False
-        if new.greeted_at - old.greeted_at > TIE_WINDOW:
-            return False
-        return (new.link.direction == OUTBOUND) == (self._nodeid < new.nodeid)
+        return self._is_dialed_by_smaller(new)
+
+    def _is_dialed_by_smaller(self, peer: Peer) -> bool:
+        return (peer.link.direction == OUTBOUND) == (self._nodeid < peer.nodeid)
 
     def announce(self, peer: Peer) -> bool:
         """Count ``peer`` as up, and emit ``peer_up`` unless the loser of its tie was up before.
@@ -146,10 +158,17 @@ class PeerTable:
             self._closed = True
             self._lock.notify_all()
 
-    def remove(self, peer: Peer, reason: str) -> bool:
-        """Take ``peer`` out, and emit ``peer_down`` if it was up.  False if it was not in."""
+    def remove(self, peer: Peer, reason: str, heir: Optional[Peer] = None) -> bool:
+        """Take ``peer`` out, and emit ``peer_down`` if it was up.  False if it was not in.
+
+        An ``heir`` (the loser of its tie, still open) gets the seat instead: no events, and False.
+        """
         with self._lock:
             if self._peers.get(peer.nodeid) is not peer:
+                return False
+            if heir is not None:
+                self._peers[peer.nodeid] = heir
+                heir.up, peer.up = peer.up, False
                 return False
             del self._peers[peer.nodeid]
             if peer.up:
@@ -261,6 +280,11 @@ class PeerTable:
         """Return the peers that are up."""
         with self._lock:
             return [peer for peer in self._peers.values() if peer.up]
+
+    def holders(self) -> Dict[str, Peer]:
+        """Return a copy: every peer, up or about to be, by nodeid."""
+        with self._lock:
+            return dict(self._peers)
 
     def nodeids(self) -> FrozenSet[str]:
         """Return every nodeid in the table, up or about to be: none of these need be dialed."""

@@ -11,7 +11,7 @@ from ..common.address import site
 from ..common.counters import Traffic
 from ..common.typing import Dict, List, Optional
 from .outbox import Backlog
-from .peer import GREETING, GUEST, INBOUND
+from .peer import GREETING, GUEST, INBOUND, RIVAL
 from .session import Session
 
 MAX_UNGREETED = 64
@@ -85,8 +85,8 @@ class Sessions:
     def _take_stranger_locked(self, least: int) -> Optional[Session]:
         """Take the oldest stranger of the address that has most of them; None if fewer than ``least``."""
         # Nobody who has shown the secret of a network for members is a stranger.
-        strangers = self._strangers
-        for known in [s for s in strangers if s.state not in (GREETING, GUEST) or s.first]:
+        strangers, states = self._strangers, (GREETING, GUEST, RIVAL)
+        for known in [s for s in strangers if s.state not in states or s.first]:
             del self._strangers[known]
         if len(self._strangers) < least:
             return None

@@ -33,6 +33,7 @@ BODY_WIDTH = 500
 
 _REFUSALS = {
     "closed": "closed without a word",
+    "duplicate": "says that it is connected to this node already: another program uses its nodeid",
     "network": "belongs to another network",
     "protocol": "not a node, or one that broke a rule of the wire; --log-level info says more",
     "stopping": "is stopping",
@@ -111,6 +112,14 @@ def _reach(event: Event) -> str:
     return "%s  %-21s  %s (was %s)" % (_who(event), event["address"], shown, event["was"])
 
 
+def _conflict(event: Event) -> str:
+    return "%s  %-21s  another program at %s says that it is this node" % (
+        _who(event),
+        event["address"],
+        event["other"],
+    )
+
+
 def _message(event: Event) -> str:
     body = json.dumps(event["body"], ensure_ascii=False)
     return "%s  %s" % (event["from"][:SHORT_ID], printable(body, BODY_WIDTH))
@@ -130,6 +139,7 @@ _FORMS: Dict[str, Tuple[str, Callable[[Event], str]]] = {
     "peer_down": (RED, _peer_down),
     "rtt": ("", lambda event: "%s  %s" % (_who(event), milliseconds(event["rtt_ms"]))),
     "self": (FAINT, lambda event: "%s is this node itself; tried again later" % event["address"]),
+    "conflict": (RED, _conflict),
     "refused": (YELLOW, _refused),
     "reach": (YELLOW, _reach),
     "message": (CYAN, _message),

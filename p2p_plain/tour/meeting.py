@@ -260,7 +260,7 @@ def at_once(guide: Guide) -> None:
         {epsilon.nodeid[:SHORT_ID]}. So the connection that {smaller.name} dialed stays, and the other
         one is a duplicate. Each has reported once that its peer is up, and never that it is down.
         """)
-    guide.read(PeerTable._beats, PeerTable.admit, PeerTable.would_lose)
+    guide.read(PeerTable._beats, PeerTable.admit, PeerTable.loses_to)
     guide.so("""
         When two nodes decide without asking each other, the rule must give both the same answer,
         whatever each has seen so far. "Keep the first" does not: each may have seen a different one

@@ -13,6 +13,7 @@ from ..node.discovery import Discovery
 from ..node.membership import Membership
 from ..node.peer_table import PeerTable
 from ..node.pinger import Pinger
+from ..node.rivals import Rivals
 from ..node.session import Session
 from ..node.transport import Transport
 from .cast import LOOPBACK
@@ -137,11 +138,13 @@ def lying(guide: Guide) -> None:
     still = [peer.address for peer in alpha.node.peers() if peer.nodeid == beta.nodeid]
     if bye["reason"] != "duplicate" or stays != still:
         raise Unexpected("alpha was to refuse the stranger as a duplicate, and to keep beta")
+    guide.report(alpha, "conflict", nodeid=beta.nodeid)
     guide.say(f"""
-        The first one stays: beta is still connected, at {still[0]}. This network cannot do more. If
-        the thief had come first, alpha would have believed it. To prove who you are takes a secret.
+        The first one stays: beta is still connected, at {still[0]}. Alpha has asked it whether it
+        knows the second connection, and it does not. This network cannot do more. If the thief had
+        come first, alpha would have believed it. To prove who you are takes a secret.
         """)
-    guide.read(PeerTable.admit, PeerTable._beats)
+    guide.read(PeerTable.admit, PeerTable._beats, Rivals.answered)
     guide.so("""
         Anything that comes from outside can be wrong. Check it on arrival, limit what it can cost,
         and never believe one node about another.

@@ -219,6 +219,8 @@ def _traffic(text: "_Text", counters: Mapping[str, Any]) -> None:
     by_origin = (({"origin": origin}, number) for origin, number in sorted(dropped.items()))
     help = "Broadcasts that a peer was not sent, as it could not have read them in time."
     text.counter("broadcasts_dropped_total", help, *by_origin)
+    help = "How often two programs claimed to be one node."
+    text.counter("nodeid_conflicts_total", help, ({}, counters["conflicts"]))
     by_type = (
         ({"direction": direction, "msgtype": msgtype}, number)
         for (direction, msgtype), number in sorted(counters["messages"].items())

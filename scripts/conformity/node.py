@@ -63,10 +63,16 @@ class Node:
         other.host, other.port = host, port
         return other
 
-    def dial(self, nodeid: Optional[str] = None, small_buffers: bool = False) -> Peer:
+    def dial(
+        self,
+        nodeid: Optional[str] = None,
+        small_buffers: bool = False,
+        source: Optional[str] = None,
+    ) -> Peer:
         """Return a connection on which nothing has been sent.  Raises ``OSError``.
 
-        With small buffers, the node's sends soon block if we do not read.
+        With small buffers, the node's sends soon block if we do not read.  ``source`` is the address of
+        ours from which to dial.
         """
         found = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
         failure: OSError = OSError("no address")
@@ -75,6 +81,8 @@ class Node:
             try:
                 if small_buffers:
                     make_buffers_small(sock)
+                if source is not None:
+                    sock.bind((source, 0))
                 sock.settimeout(self.patience)
                 sock.connect(address)
             except OSError as error:

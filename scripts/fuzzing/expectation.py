@@ -46,8 +46,9 @@ def expect(lines: List[Line], hello: str) -> Expectation:
             pongs += 1
         elif not greeted:
             if line.what in ("self", "network", "polite"):
-                reason = "duplicate" if line.what == "polite" else line.what
-                return Expectation(frozenset([reason]), True, False, None, 0)
+                # A duplicate is closed after a moment, and may break a rule in it.
+                first = ["duplicate", "protocol"] if line.what == "polite" else [line.what]
+                return Expectation(frozenset(first), True, False, None, 0)
             if line.what not in ("plain", "probe"):
                 sure = False  # an unusual hello: whose nodeid it has is not known here
                 reasons.update(("duplicate", "network", "self"))

@@ -18,7 +18,8 @@ OPTIONS = (
     " --probe-interval 2 --log-level error --name victim --network %s" % (TIMEOUT, NETWORK)
 ).split()
 EVENTS = frozenset((
-    "listening", "peer_up", "peer_down", "self", "refused", "rtt", "reach", "message", "stopped",
+    "listening", "peer_up", "peer_down", "self", "conflict", "refused", "rtt", "reach", "message",
+    "stopped",
 ))
 MAX_ERRORS = 20000
 """Bytes of stderr that are kept."""

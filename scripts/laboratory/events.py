@@ -13,6 +13,7 @@ EVENTS = {
     "peer_up": ["direction", "address", "nodeid", "name", "peers"],
     "peer_down": ["reason", "address", "nodeid", "name", "peers", "up_seconds"],
     "self": ["address"],
+    "conflict": ["address", "other", "nodeid", "name"],
     "refused": ["reason", "address"],
     "rtt": ["rtt_ms", "nodeid", "name"],
     "reach": ["dial", "was", "address", "nodeid", "name"],

@@ -6,13 +6,16 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.node.address_book import (
-    BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, DIALS_A_SECOND, DIALS_AT_ONCE, FORGET_AFTER,
-    HEARD_AGAIN_AFTER, HEARD_TRIES, MAX_BOOK, MAX_HEARD_PER_PEER, MAX_PER_HOST, MINE_FOR, REPLACED_AFTER, STABLE_AFTER,
-    UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook,
+    BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, CHECKED_AFTER, DIALS_A_SECOND, DIALS_AT_ONCE,
+    FORGET_AFTER, HEARD_AGAIN_AFTER, HEARD_TRIES, MAX_BOOK, MAX_HEARD_PER_PEER, MAX_PER_HOST, MINE_FOR,
+    REPLACED_AFTER, STABLE_AFTER, UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook,
 )
 from p2p_plain.node.book_entries import HeardAddress, Kept, KeptAddress
+from p2p_plain.node.messages import Hello
+from p2p_plain.node.peer import Link, Peer
+from tests.support import new_id
 
-NOBODY = frozenset()
+NOBODY = {}
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
 NODE, OTHER, TELLER = ("%08d-0000-4000-8000-000000000000" % n for n in (1, 2, 3))
 LATER = 1e9
@@ -101,7 +104,7 @@ def test_equals_are_dialed_in_random_order():
 
 def test_a_connected_node_is_not_dialed_until_it_is_gone(book):
     book.note_heard(A, NODE, TELLER, 0.0)
-    assert due(book, 0.0, frozenset([NODE])) == []
+    assert due(book, 0.0, {NODE: None}) == []
     book.wake()
     assert due(book, 1.0) == [A]
 
@@ -458,12 +461,62 @@ def test_a_peer_cannot_rename_a_proven_address(book):
     assert book.proven([OTHER]) == []
 
 
-def test_a_peer_may_name_the_node_of_an_unproven_address(book):
-    book.add_bootstrap([A], 0.0)
+def test_a_peer_may_name_the_node_of_an_address_that_it_has_named(book):
+    for nodeid in (OTHER, NODE, None):
+        book.note_heard(A, nodeid, TELLER, 0.0)
+    assert book.nodeid_at(A) == NODE
+
+
+def test_where_two_peers_name_two_nodes_nobody_knows_which_one_is_there(book):
+    """Otherwise a liar could have an address left alone, by the nodeid of a connected node."""
     book.note_heard(A, NODE, TELLER, 0.0)
-    assert book.nodeid_at(A) == NODE
-    book.note_heard(A, None, TELLER, 0.0)
-    assert book.nodeid_at(A) == NODE
+    book.note_heard(A, OTHER, new_id(), 0.0)
+    assert book.nodeid_at(A) is None
+    assert due(book, 0.0, dict.fromkeys([NODE, OTHER])) == [A]
+
+
+@pytest.mark.parametrize("given", ["bootstrap", "dialed"])
+def test_no_peer_says_who_is_at_an_address_that_our_user_gave(book, given):
+    if given == "bootstrap":
+        book.add_bootstrap([A], 0.0)
+    else:
+        book.begin(A, 0.0)
+        book.failed(A, 0.0, peers=3)
+    book.note_heard(A, NODE, TELLER, 0.0)
+    assert due(book, LATER, {NODE: None}) == [A]
+
+
+def test_an_address_that_our_user_gave_waits_for_no_dial_of_hearsay(book):
+    """A liar may name many silent addresses of its node."""
+    book.add_bootstrap([A], 0.0)
+    book.note_found(A, NODE, 0.0)
+    book.note_heard(B, NODE, TELLER, 0.0)
+    book.begin(B, 0.0)
+    assert due(book, LATER) == [A]
+
+
+def test_a_node_that_is_connected_from_another_host_is_looked_for_where_our_user_said(book):
+    """That may be an impostor.  If it confirms that it is there too, it is left alone."""
+    book.add_bootstrap([A], 0.0)
+    book.note_found(A, NODE, 0.0)
+    link = Link(Address("10.99.0.1", 5000))
+    peer = Peer(link, Hello(NODE), 10.0)
+    connected = {NODE: peer}
+    assert due(book, 10.0 + CHECKED_AFTER - 0.1, connected) == []
+    assert due(book, 10.0 + CHECKED_AFTER, connected) == [A]
+    book.failed(A, 30.0, peers=3, blame=False)
+    assert due(book, 40.0, connected) == [A]
+    book.failed(A, 50.0, peers=3, blame=False)
+    peer.also_at = (A,)
+    assert due(book, LATER, connected) == []
+    assert due(book, LATER, {NODE: Peer(Link(Address(A.host, 5000)), Hello(NODE), 10.0)}) == []
+
+
+def test_a_node_says_goodbye_only_for_where_it_is(book):
+    book.note_found(A, NODE, 0.0)
+    book.note_found(B, NODE, 0.0)
+    book.lost(NODE, 10.0, stopping=True, is_at=lambda address: address == B)
+    assert due(book, LATER) == [A]
 
 
 def test_an_address_named_again_is_retried_but_not_more_often_than_every_ten_seconds(book):
@@ -608,7 +661,7 @@ def test_a_lost_node_is_dialed_again_within_a_second_or_so(book):
     book.note_found(A, NODE, 0.0)
     assert due(book, 0.0) == [A]
     book.made_peer(A, 0.0)
-    assert due(book, 99.0, frozenset([NODE])) == []
+    assert due(book, 99.0, {NODE: None}) == []
     book.lost(NODE, 100.0, stopping=False)
     assert 100.0 <= next_try(book, A, 100.0) <= 100.0 + BACKOFF_FIRST + 0.25
 
@@ -786,16 +839,16 @@ def asleep(book, now, connected=NOBODY):
 
 def test_another_node_found_where_a_peer_was_is_dialed(book):
     book.note_found(A, NODE, 0.0)
-    asleep(book, 1.0, frozenset((NODE,)))
+    asleep(book, 1.0, {NODE: None})
     book.note_found(A, OTHER, 50.0)
-    assert due(book, 51.0, frozenset((NODE,))) == [A]
+    assert due(book, 51.0, {NODE: None}) == [A]
 
 
 def test_an_address_named_for_another_node_is_dialed(book):
     book.note_heard(B, NODE, TELLER, 0.0)
-    asleep(book, 1.0, frozenset((NODE,)))
+    asleep(book, 1.0, {NODE: None})
     book.note_heard(B, OTHER, TELLER, 50.0)
-    assert due(book, 51.0, frozenset((NODE,))) == [B]
+    assert due(book, 51.0, {NODE: None}) == [B]
 
 
 def test_an_address_that_waited_for_another_is_dialed_when_that_was_another_node(book):
@@ -805,7 +858,7 @@ def test_an_address_that_waited_for_another_is_dialed_when_that_was_another_node
     (second,) = {A, B} - {first}
     book.note_found(first, OTHER, 1.0)
     book.made_peer(first, 1.0)
-    assert due(book, 2.0, frozenset((OTHER,))) == [second]
+    assert due(book, 2.0, {OTHER: None}) == [second]
 
 
 def test_an_address_with_a_standing_connection_is_not_dialed_until_it_ends(book):
@@ -814,7 +867,7 @@ def test_an_address_with_a_standing_connection_is_not_dialed_until_it_ends(book)
     book.note_found(A, NODE, 0.0)
     book.made_peer(A, 0.0)
     book.note_found(A, OTHER, 10.0, probe=True)
-    asleep(book, 1000.0, frozenset((NODE,)))
+    asleep(book, 1000.0, {NODE: None})
     book.lost(NODE, 1001.0, stopping=False)
     asleep(book, 1002.0)
     book.connection_over(A, 1003.0)

@@ -378,3 +378,17 @@ def test_a_pong_is_never_longer_than_its_ping(pad):
 @pytest.mark.parametrize("fields", [{"pad": 5}, {"repeat": 1}, {"repeat": "yes", "pad": ""}])
 def test_a_ping_with_a_wrong_field_is_refused(fields):
     refused(said("ping", **fields))
+
+
+# -- tokens -----------------------------------------------------------------------
+
+
+def test_a_ping_may_ask_about_a_token_and_the_pong_says_what_is_known():
+    assert parse(messages.encode_question("0123")[:-1]) == Ping(token="0123")
+    assert parse(messages.encode_answer("0123", "heard")[:-1]) == Pong(token="0123", known="heard")
+
+
+@pytest.mark.parametrize("msgtype", ["ping", "pong"])
+@pytest.mark.parametrize("wrong", [None, 1, True, ["said"], "x" * 65])
+def test_a_token_is_a_short_text(msgtype, wrong):
+    assert "token" in refused(said(msgtype, token=wrong))

@@ -66,7 +66,7 @@ def test_the_first_of_two_in_the_same_direction_stays(events):
     table.admit(first)
     admission = table.admit(second)
     assert (admission.refusal, admission.incumbent) == ("duplicate", first)
-    assert table.would_lose(second)
+    assert table.loses_to(second)
     assert not table.announce(second)
     assert not table.remove(second, "closed")  # and its end is not the first one's
     assert table.occupied() == 1
@@ -85,7 +85,7 @@ def test_of_two_directions_the_one_that_the_smaller_nodeid_dialed_stays(
     table = make_table(events)
     good, bad = make_peer(theirs, winner), make_peer(theirs, loser)
     table.admit(bad)
-    assert not table.would_lose(good)
+    assert not table.loses_to(good)
     assert table.admit(good).loser is bad
     assert bad.link.state is SUPERSEDED
     assert not table.remove(bad, "duplicate")

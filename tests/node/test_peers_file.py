@@ -50,7 +50,7 @@ def test_heard_addresses_are_still_unproven_after_a_restart(path):
     again.add_kept(load(path, NOW), 0.0)
     assert again.proven([OTHER]) == [(KEPT[1].address, OTHER)]
     assert again.nodeid_at(B) == OTHER
-    assert sorted(again.due(0.0, frozenset(), 2)) == sorted(kept.address for kept in KEPT)
+    assert sorted(again.due(0.0, {}, 2)) == sorted(kept.address for kept in KEPT)
 
 
 def test_one_peer_owns_no_more_of_the_file_than_of_the_book(path):
@@ -91,7 +91,7 @@ def test_a_restarted_node_dials_the_addresses_that_were_proven(path):
     second.add_kept(load(path, NOW + 40.0), 5.0)
     assert second.proven([NODE]) == [(A, NODE)]
     assert second.kept(5.0).proven == [KeptAddress(B, OTHER, 40.0), KeptAddress(A, NODE, 100.0)]
-    assert sorted(second.due(5.0, frozenset(), 100)) == [A, B]
+    assert sorted(second.due(5.0, {}, 100)) == [A, B]
 
 
 def test_a_full_book_fits_the_file(path):

@@ -480,13 +480,13 @@ def test_nothing_is_kept_of_a_connection_that_is_over(make_node):
                 peer.become_peer()
                 ended += [weakref.ref(one) for one in node._sessions.all()]  # no public way
                 peer.say_raw(farewell)
+        ended += [weakref.ref(one) for one in other._sessions.all()]
+        other.stop()
         with RawPeer.dial(node) as first, RawPeer.dial(node, nodeid=first.nodeid) as second:
             first.become_peer()
             second.hello()
             assert second.hear_to_the_end()[-1]["reason"] == "duplicate"
             ended += [weakref.ref(one) for one in node._sessions.all()]
-        ended += [weakref.ref(one) for one in other._sessions.all()]
-        other.stop()
         assert len(ended) >= 8
         wait_until(lambda: not any(one() for one in ended))
     finally:

@@ -66,6 +66,7 @@ class PageNode:
             "segments": {},
             "large_packets": {},
             "dropped": {"forwarded": 3},
+            "conflicts": 0,
             "pings": {"buckets": [(0.0005, 5), (0.001, 6)], "sum": 0.0125, "count": 7},
             "uptime_seconds": 12.5,
             "lag_seconds": 0.0002,

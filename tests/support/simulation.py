@@ -69,9 +69,9 @@ class World:
         self.now += seconds
         self._queue = [(at + seconds, n, f, args) for at, n, f, args in self._queue]
 
-    def node(self, number, bare=False, port=6000, **settings):
+    def node(self, number, bare=False, port=6000, nodeid=None, **settings):
         settings.setdefault("bootstrap", ["10.0.0.%d:6000" % (number - 1)] if number > 1 else [])
-        node = SimulatedNode(self, number, settings, bare, port)
+        node = SimulatedNode(self, number, settings, bare, port, nodeid)
         self.towns[node.address] = node
         return node
 
@@ -84,16 +84,16 @@ class World:
 class SimulatedNode:
     """An overlay with everything around it played."""
 
-    def __init__(self, world, number, settings, bare=False, port=6000):
+    def __init__(self, world, number, settings, bare=False, port=6000, nodeid=None):
         self.world = world
         self.address = Address("10.0.0.%d" % number, port)
+        self.calls_from = self.address.host
         config = Config(**settings)
         self.told = []
         events = Events(world.clock)
         events.emit = self.emit
-        myself = Myself(
-            messages.new_uuid(world.rng), "n%d" % number, "test", "", port, None, (), (self.address,)
-        )
+        nodeid = nodeid or messages.new_uuid(world.rng)
+        myself = Myself(nodeid, "n%d" % number, "test", "", port, None, (), (self.address,))
         self.table = PeerTable(myself.nodeid, config.max_peers, world.clock, self.emit)
         self.book = AddressBook(world.rng)
         self.survey = None if bare else Survey(config, events, world.clock, world.rng)
@@ -124,7 +124,10 @@ class SimulatedNode:
         self.told.append((event, fields))
 
     def count(self, name):
-        return sum(told == name for told, _ in self.told)
+        return len(self.events(name))
+
+    def events(self, name):
+        return [fields for told, fields in self.told if told == name]
 
     def tick(self):
         if self.alive:
@@ -151,7 +154,7 @@ class SimulatedNode:
             self.fail(order, "refused")
             return
         ours = SimulatedLink(self, order.address, Address("10.0.0.99", 40000), order)
-        theirs = SimulatedLink(other, Address(self.address.host, 40000), order.address)
+        theirs = SimulatedLink(other, Address(self.calls_from, 40000), order.address)
         ours.other, theirs.other = theirs, ours
         limit = self.world.lasts.get(frozenset((self, other)))
         if limit is not None:
@@ -262,12 +265,12 @@ def lonely_pair(seed=0, **settings):
     return world, first, second
 
 
-def raw_link(node, nodeid, port=None, host="10.0.0.77"):
+def raw_link(node, nodeid, port=None, host="10.0.0.77", **fields):
     """A link that a node has accepted, its other end deaf; greeted."""
     link = SimulatedLink(node, Address(host, 40000), node.address)
     link.other = SimulatedLink(node, node.address, Address(host, 40000))
     link.other.other, link.other.open = link, False
-    hello = {"msgtype": "hello", "nodeid": nodeid}
+    hello = dict(fields, msgtype="hello", nodeid=nodeid)
     if port:
         hello["port"] = port
     link.arrive(json.dumps(hello).encode())

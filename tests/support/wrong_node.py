@@ -45,7 +45,7 @@ class Between:
     ``glued``: takes each read for one message.  ``stays``: never closes.  ``eager``: speaks first.
     ``in_turn``: serves one connection after the other.  ``one_thread``: sends everything on one
     thread, each line in so many seconds.  ``fragile``: one broken connection breaks all.
-    ``once``: accepts one connection only.  ``completes``: adds the newline that a cut-off line lacks.
+    ``one_host``: takes all addresses for one.  ``once``: accepts one connection only.  ``completes``: adds the newline that a cut-off line lacks.
     """
 
     def __init__(self, port, to_node=None, from_node=None, **how):
@@ -89,7 +89,8 @@ class Between:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
-        node = socket.create_connection(("127.0.0.1", self.node_port))
+        host = "127.0.0.1" if self.how.get("one_host") else client.getpeername()[0]
+        node = socket.create_connection(("127.0.0.1", self.node_port), source_address=(host, 0))
         for sock in (client, node):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         talk = Talk(client, node)

@@ -197,7 +197,11 @@ def test_every_event_has_the_fields_that_are_listed(make_node):
     other.broadcast("hello")
     with RawPeer.dial(node) as peer:
         peer.become_peer(port=free_port())
-        wait_until(lambda: {"reach", "message", "self"} <= {e["event"] for e in seen(node)})
+        with RawPeer.dial(node, nodeid=other.nodeid) as twin:
+            twin.hello()
+            twin.hear("bye")
+        expected = {"reach", "message", "self", "conflict"}
+        wait_until(lambda: expected <= {e["event"] for e in seen(node)})
     other.stop()
     wait_until(lambda: not node.peers())
     node.stop()

@@ -27,6 +27,12 @@ EVENTS = {
         "up_seconds": 61,
     },
     "self": {"address": "10.0.0.1:6000"},
+    "conflict": {
+        "nodeid": ID,
+        "name": "a",
+        "address": "10.0.0.1:6000",
+        "other": "10.0.0.9:6000",
+    },
     "refused": {"address": "10.0.0.1:6000", "reason": "refused"},
     "rtt": {"nodeid": ID, "name": "a", "rtt_ms": 0.31},
     "reach": {
@@ -59,6 +65,11 @@ def shown(word, **changes):
         ("peer_up", "peer up 01234567 a 10.0.0.1:6000 inbound 1 peer"),
         ("peer_down", "peer down 01234567 a 10.0.0.1:6000 stopping 0 peers left; was up 1 min 1 s"),
         ("self", "self 10.0.0.1:6000 is this node itself; tried again later"),
+        (
+            "conflict",
+            "conflict 01234567 a 10.0.0.1:6000 "
+            "another program at 10.0.0.9:6000 says that it is this node",
+        ),
         ("refused", "refused 10.0.0.1:6000 refused: the host is up, nobody listens on that port"),
         ("rtt", "rtt 01234567 a 0.31 ms"),
         ("reach", "reach 01234567 a 10.0.0.1:6000 cannot be dialed, timed out: no answer (was ok)"),
@@ -95,6 +106,7 @@ HOSTILE = "\x1b]0;gone\x07\nfake line\r\u202e\x9b\ud83d"
         ("peer_down", {"name": HOSTILE}),
         ("rtt", {"name": HOSTILE}),
         ("reach", {"name": HOSTILE}),
+        ("conflict", {"name": HOSTILE}),
         ("message", {"body": HOSTILE}),
         ("message", {"body": {HOSTILE: [HOSTILE]}}),
     ],

@@ -35,6 +35,27 @@ def of_two_alike_the_first_stays(node: Node) -> None:
         first.round_trip()
 
 
+@rule(FULL, 3, seconds=2)
+def who_has_answered_keeps_its_place(node: Node) -> None:
+    """A peer that has answered a ping is not replaced from another host, not even in a tie."""
+    if node.our_host != "127.0.0.1":
+        raise Skipped("only on its own machine we have two addresses")
+    nodeid = "00000000-0000-4000-8000-%012x" % random.getrandbits(48)
+    with node.join() as friend, Home(node, nodeid) as home:
+        friend.send("addr", peers=[home.entry])
+        with home.expect_join() as first:
+            first.round_trip()  # by now it has a pong of ours
+            try:
+                rival = node.dial(nodeid, source="127.0.0.2")
+            except OSError:
+                raise Skipped("this machine is 127.0.0.1 only") from None
+            with rival:
+                rival.send_hello()
+                rival.expect("hello")
+                rival.expect_bye("duplicate")
+            first.round_trip()
+
+
 @rule(FULL, 3, seconds=3)
 def a_tie_that_we_win(node: Node) -> None:
     """When both have dialed, the connection dialed by the smaller nodeid stays: ours."""
