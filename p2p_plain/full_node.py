@@ -216,7 +216,7 @@ class Node(node.Node):
             "http": {
                 peer.nodeid: str(Address(peer.address.host, peer.hello.http))
                 for peer in overlay.table.up()
-                if peer.hello.http is not None
+                if peer.hello.http is not None and not peer.link.unlisted
             },
         }
 

@@ -178,9 +178,8 @@ class Membership:
 
         Perhaps an outsider forwards the connection, and would have the whole network come through him.
         """
-        link.unlisted = not self._myself.is_at(dialed, link) and not (
-            dialed is not None and self._parts.book.knows_as_mine(dialed)
-        )
+        # That a dial of ours has led back to us proves nothing: that, too, can be forwarded.
+        link.unlisted = not self._myself.is_at(dialed, link)
         if not link.unlisted or dialed is None:
             return
         with self._lock:
@@ -198,6 +197,8 @@ class Membership:
         self._check(link, hello)
         max_rate, is_known = self._parts.config.max_rate, self._parts.book.trusts
         link.peer = peer = Peer(link, hello, now, max_rate, is_known)
+        if link.unlisted and peer.claimed is not None and not peer.known:
+            self._parts.book.note_unlisted(peer.claimed)  # the host may be that of a forwarder
         link.state = ADMITTED
         self._expect_pong(peer, now)
         admission = self._table.admit(peer)
@@ -222,6 +223,7 @@ class Membership:
         now = self._clock()
         target = link.target
         assert target is not None
+        link.unlisted = link.first is not None and hello.unlisted
         if hello.nodeid == self._myself.nodeid:
             self._found_ourselves(link, hello, target, now)
         link.found_nodeid = hello.nodeid
@@ -229,7 +231,6 @@ class Membership:
         if hello.network != self._myself.network:
             link.why = FOREIGN
         self._check(link, hello)
-        link.unlisted = link.first is not None and hello.unlisted
         holder = None
         if link.unlisted:
             self._parts.book.note_unlisted(link.remote)
@@ -302,6 +303,8 @@ class Membership:
             link.found_nodeid = hello.nodeid
             self._found_twin(link, hello)
             raise Refused("self", "another program has the same nodeid")
+        if link.unlisted:
+            return  # somebody sends us back to ourselves, perhaps from where another node lives
         new = self._parts.book.note_mine(link.remote, now)
         if not new and target != link.remote:
             # A name may have further addresses that lead elsewhere.  But those that are known as ours

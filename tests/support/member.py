@@ -54,10 +54,11 @@ class Wire:
     ``change(upward, line)`` returns what becomes of a line, newline included.
     """
 
-    def __init__(self, port, change=lambda upward, line: line):
-        self._target, self._change = port, change
+    def __init__(self, target, change=lambda upward, line: line, port=0):
+        self._target, self._change = target, change
         self._sock = socket.socket()
-        self._sock.bind(("127.0.0.1", 0))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._sock.bind(("127.0.0.1", port))
         self._sock.listen(50)
         self.port = self._sock.getsockname()[1]
         self.address = "127.0.0.1:%d" % self.port

@@ -262,6 +262,34 @@ def test_an_address_that_is_forwarded_on_purpose_is_advertised(make_node, key):
             assert peer.become_peer()["unlisted"] is True
 
 
+def test_a_relay_that_leads_a_node_to_itself_makes_no_address_its_own(make_node, key):
+    """Otherwise the node would confirm that address to all whom the relay leads to it."""
+    port = free_port()
+    with Wire(port) as relay:
+        node = make_node(secret_file=key, port=port, bootstrap=relay.address)
+        wait_until(lambda: relay.carried and not node._sessions.all())
+        with MemberPeer.dial_with(node, key, dialed=Address("127.0.0.1", relay.port)) as peer:
+            assert peer.become_peer()["unlisted"] is True
+        assert not node._overlay.book.knows_as_mine(Address("127.0.0.1", relay.port))
+        assert not events(node, "self")
+
+
+def test_what_leads_a_node_to_another_one_says_nothing_of_the_one_that_lived_there(make_node, key):
+    """An outsider at the address of a node that is away forwards to a third one."""
+    a, b = make_node(secret_file=key, name="a"), make_node(secret_file=key, name="b")
+    words = ["--port", "0", "--bind", "127.0.0.1", "--bootstrap", a.addresses[0], "--secret-file", key]
+    with Program(*words) as gone:
+        place = Address("127.0.0.1", gone.port)
+        wait_until(lambda: a._overlay.book.proven([gone.nodeid]))
+        gone.process.kill()  # without a goodbye
+        gone.process.wait()
+    wait_until(lambda: not a.peers())
+    with Wire(b.port, port=place.port):
+        wait_until(lambda: b.peers() and a.peers())
+        assert a._overlay.book.nodeid_at(place) != b.nodeid
+        assert place not in [address for address, _ in a._overlay.book.proven([b.nodeid])]
+
+
 @pytest.mark.parametrize("upward", [True, False])
 def test_one_changed_line_ends_a_connection_that_stood(make_node, key, upward):
     counts = {True: 0, False: 0}
