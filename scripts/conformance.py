@@ -4,6 +4,7 @@
     python3 scripts/conformance.py 127.0.0.1:6000                   every rule
     python3 scripts/conformance.py 127.0.0.1:6000 --level core      what the smallest member needs
     python3 scripts/conformance.py 127.0.0.1:6000 --rule ping       rules with that in their name
+    python3 scripts/conformance.py 127.0.0.1:6000 --level members --secret-file network.key
     python3 scripts/conformance.py --list                           list the rules and exit
 
 CONFORMANCE.rst, beside this file, is the manual.  The rules are in the folder ``conformity``.
@@ -18,9 +19,10 @@ import time
 from typing import List, Tuple
 
 from conformity.judge import choose, play_all
+from conformity.member import Key, read_key
 from conformity.node import Node
 from conformity.outcome import BROKEN, OK, SKIPPED, Outcome
-from conformity.rule import CORE, FULL, Rule
+from conformity.rule import CORE, FULL, MEMBERS, Rule
 
 WIDTH = 99
 """Characters in a line of output."""
@@ -35,7 +37,9 @@ def main(argv: List[str]) -> int:
         parser.error("no rule has %s in its name; see --list" % " or ".join(options.rule))
     if options.place is None and not options.list:
         parser.error("give HOST:PORT, where the node listens")
-    settings = ("network", "ping_interval", "ping_timeout", "max_peers", "patience")
+    if not options.list and (options.level == MEMBERS) != (options.key is not None):
+        parser.error("--level members and --secret-file go together")
+    settings = ("key", "network", "ping_interval", "ping_timeout", "max_peers", "patience")
     try:
         if options.list:
             return list_rules(rules)
@@ -98,7 +102,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("place", metavar="HOST:PORT", type=place, nargs="?", help="where the node listens")
-    add("--level", choices=(CORE, FULL), default=FULL, help="core: what the smallest member needs")
+    levels = "core: what the smallest member needs; members: a network with a secret"
+    add("--level", choices=(CORE, FULL, MEMBERS), default=FULL, help=levels)
+    add("--secret-file", metavar="PATH", dest="key", type=key, help="the node's key, for members")
     add("--rule", metavar="WORD", action="append", default=[], help="rules with WORD in their name")
     add("--list", action="store_true", help="list the rules and exit")
     add("--network", metavar="NAME", default="", help="the node's network")
@@ -116,6 +122,14 @@ def place(text: str) -> Tuple[str, int]:
     if not host or not re.match("[0-9]{1,5}$", port) or not 1 <= int(port) <= 65535:
         raise argparse.ArgumentTypeError("%r is not HOST:PORT" % text)
     return host, int(port)
+
+
+def key(path: str) -> Key:
+    """Read a key file."""
+    try:
+        return read_key(path)
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError("%s holds no key: %s" % (path, error)) from None
 
 
 def seconds(text: str) -> float:

@@ -8,6 +8,7 @@ In this order it reads best:
 ``grammar``   messages as lines, and what a node may say in each of them
 ``peer``      our end of one connection
 ``node``      the node under test, and a listening socket that it may dial
+``member``    the same where the network is for members only
 ``rule``      what a rule is, and the list of all of them
 ``rules``     the rules, one module for each part of the wire
 ``judge``     plays the rules, most of them side by side

@@ -5,8 +5,8 @@ from typing import Iterator, List, Tuple
 
 from .node import Node
 from .outcome import BROKEN, OK, SKIPPED, Broken, Outcome, Skipped
-from .rule import CORE, FULL, Rule
-from .rules import RULES
+from .rule import CORE, FULL, MEMBERS, Rule
+from .rules import MEMBERS_RULES, RULES
 
 AT_ONCE = 8
 """Rules played side by side.  Each has up to three connections; a node allows 32 an address."""
@@ -21,6 +21,8 @@ def choose(level: str, words: List[str]) -> List[Rule]:
     Those that play alone come last.
     """
     rules = [rule for rule in RULES if level == FULL or rule.level == CORE]
+    if level == MEMBERS:
+        rules = list(MEMBERS_RULES)
     if words:
         rules = [rule for rule in rules if any(word in rule.name for word in words)]
     return sorted(rules, key=lambda rule: rule.alone)
@@ -55,6 +57,10 @@ def play_all(rules: List[Rule], node: Node) -> Iterator[Tuple[Rule, Outcome]]:
 
     Raises ``ConnectionError`` if the node belongs to another network.
     """
+    if node.key is not None:
+        for rule in rules:
+            yield rule, play(rule, node)
+        return
     first = play(FIRST, node)
     if first.word != OK:
         for rule in rules:

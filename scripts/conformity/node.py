@@ -5,11 +5,14 @@ import copy
 import ipaddress
 import socket
 import time
-from typing import Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
 from .grammar import new_id
 from .outcome import Broken
 from .peer import Peer
+
+if TYPE_CHECKING:
+    from .member import Key
 
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that a node waits for hello (rule 1)."""
@@ -28,7 +31,10 @@ class Node:
         max_peers: Optional[int] = None,
         patience: float = 5.0,
         handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        key: "Optional[Key]" = None,
     ) -> None:
+        self.key = key
+        """The key of its network, if that is for members only."""
         self.host = host
         self.port = port
         self.network = network

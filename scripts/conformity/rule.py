@@ -4,7 +4,7 @@ from typing import Callable, List, NamedTuple
 
 from .node import Node
 
-CORE, FULL = "core", "full"
+CORE, FULL, MEMBERS = "core", "full", "members"
 
 Play = Callable[[Node], None]
 
@@ -26,6 +26,8 @@ class Rule(NamedTuple):
 
 
 RULES: List[Rule] = []
+MEMBERS_RULES: List[Rule] = []
+"""Those for a node in a network for members only.  No others can be tried with it."""
 
 
 def rule(
@@ -36,7 +38,8 @@ def rule(
     def register(play: Play) -> Play:
         name = play.__name__.replace("_", "-")
         text = " ".join((play.__doc__ or "").split())
-        RULES.append(Rule(name, level, number, text, play, seconds, alone))
+        rules = MEMBERS_RULES if level == MEMBERS else RULES
+        rules.append(Rule(name, level, number, text, play, seconds, alone))
         return play
 
     return register

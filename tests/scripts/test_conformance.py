@@ -13,11 +13,12 @@ import pytest
 
 from p2p_plain import Node
 from p2p_plain.common.config import Config
+from p2p_plain.common.keys import make_key_file
 from p2p_plain.node import node
 from scripts.conformity import node as conformity_node
 from scripts.conformity.judge import play_all
 from scripts.conformity.outcome import BROKEN, OK, SKIPPED
-from scripts.conformity.rules import RULES
+from scripts.conformity.rules import MEMBERS_RULES, RULES
 from tests.support import ROOT, RawListener, free_port, new_id
 from tests.support.wrong_node import (
     Between, Closed, adding, answering_for_the_client, believing, changing, closing,
@@ -94,6 +95,25 @@ def test_a_node_with_little_room_holds_the_rule_about_full(make_node):
     code, out, _ = run(place(port), "--rule=full-is-said", "--max-peers=2", "--network=lab")
     assert code == 0, out
     assert "1 of 1 rules held" in out
+
+
+def test_our_node_holds_the_rules_for_members(make_node, tmp_path):
+    key = str(tmp_path / "network.key")
+    make_key_file(key)
+    port = make_node(secret_file=key, network="lab").port
+    words = [place(port), "--level=members", "--secret-file=" + key, "--network=lab"]
+    code, out, err = run(*words)
+    assert (code, err) == (0, ""), out
+    assert "%d of %d rules held" % (len(MEMBERS_RULES), len(MEMBERS_RULES)) in out
+
+
+def test_a_node_that_believes_strangers_breaks_the_rules_for_members(make_node, tmp_path):
+    key = str(tmp_path / "network.key")
+    make_key_file(key)
+    port = make_node().port
+    code, out, _ = run(place(port), "--level=members", "--secret-file=" + key, "--patience=1")
+    assert code == 1
+    assert "0 of %d rules held" % len(MEMBERS_RULES) in out
 
 
 ABOUT_ROWS = {

@@ -246,6 +246,7 @@ def test_a_relay_in_the_middle_is_a_wire_and_no_address(make_node, key, caplog):
         assert a._overlay.book.proven([b.nodeid]) == [(Address("127.0.0.1", b.port), b.nodeid)]
         for node in (a, b, c):
             assert all(link.get("address") != relay.address for row in node.rows() for link in row.links)
+    b.stop()  # then all that it had to say is in the log
     said = [record.getMessage() for record in caplog.records if "--advertise" in record.getMessage()]
     assert len(said) == 1 and "has dialed %s" % relay.address in said[0]
 
@@ -396,6 +397,6 @@ def test_without_a_terminal_sighup_reads_the_files_again_and_ends_nothing(key):
 
 @pytest.mark.parametrize("http, warns", [(0, 0), ("0.0.0.0:0", 1)])
 def test_a_public_page_beside_a_secret_warns(make_node, key, caplog, http, warns):
-    make_node(secret_file=key, http=http)
+    make_node(secret_file=key, http=http).stop()
     said = [record.getMessage() for record in caplog.records if "proxy or tunnel" in record.getMessage()]
     assert len(said) == warns
