@@ -288,6 +288,10 @@ class AddressBook:
             entry = self._entries.get(address)
             if entry is None:
                 return
+            if entry.orphaned and entry.source is not None:
+                self._drop_locked(entry)
+                self._look_again_locked(now)
+                return
             entry.dialing = False
             entry.tried_at = now
             entry.failures += 1
@@ -345,8 +349,11 @@ class AddressBook:
         """Drop the unproven addresses that the peer ``source`` named: it is gone."""
         with self._lock:
             for address in list(self._heard_from.get(source, ())):
-                if not self._entries[address].dialing:
-                    self._drop_locked(self._entries[address])
+                entry = self._entries[address]
+                if entry.dialing:
+                    entry.orphaned = True  # this dial is the last one
+                else:
+                    self._drop_locked(entry)
 
     def forget(self, nodeid: str) -> List[Address]:
         """Drop the addresses of a node that will not be back; return them.  Hearsay of it is ignored."""

@@ -25,6 +25,8 @@ class Entry:
         self.proven_at: Optional[float] = None
         self.source: Optional[str] = None
         """The peer from which an unproven address was heard."""
+        self.orphaned = False
+        """True if that peer has gone while the address was being dialed."""
         self.failures = 0
         self.failing_since: Optional[float] = None
         self.begun_at = float("-inf")

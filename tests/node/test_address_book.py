@@ -568,6 +568,19 @@ def test_what_a_peer_has_named_goes_when_it_goes_unless_it_was_found(book):
     assert sorted(due(book, 1.0)) == [B, C]
 
 
+def test_what_is_being_dialed_when_its_teller_goes_is_dialed_no_more(book):
+    """Unless a node was found there."""
+    for address, nodeid in ((A, NODE), (B, OTHER)):
+        book.note_heard(address, nodeid, TELLER, 0.0)
+    assert sorted(due(book, 1.0)) == [A, B]
+    book.forget_heard(TELLER)
+    book.note_found(B, OTHER, 2.0)
+    book.failed(A, 2.0, peers=5)
+    book.failed(B, 2.0, peers=5)
+    assert [due(book, 10.0 * number) for number in range(1, 9)].count([B]) == 1
+    assert len(book) == 1
+
+
 @pytest.mark.parametrize("tellers", [1, 50])
 def test_one_host_is_knocked_at_once_a_second_whoever_names_it_and_whatever_the_ports(book, tellers):
     for number in range(50):
