@@ -4,6 +4,7 @@ Every node measures one row of the matrix and sends it to its peers, so each of 
 This floor stands on ``node`` and uses what that offers; ``terminal``, ``web`` and ``commands`` show
 what comes out.  Read it in the order in which a measurement travels:
 
+    ``met``           what is remembered of each node
     ``reach``         dials each known node again and again: which ones can be dialed now?
     ``train``         has some probes send more than a hello, so that lost packets show
     ``packet_loss``   how many packets are lost on the way to each node
@@ -12,9 +13,11 @@ what comes out.  Read it in the order in which a measurement travels:
     ``row_messages``  rows on the wire: ``getlinks`` and ``links``
     ``rows``          keeps the last row of every node, and decides which ones to believe
     ``row_exchange``  sends and asks for rows, and answers those who ask
+    ``belief``        which nodes count, and which may have been invented by one peer
     ``unmet``         which nodes exist that this one has not met, by the rows of others
     ``survey``        all of that on the hooks of one node: what it measures, sends and hears
     ``restarts``      which nodes crashed and were started again, under another nodeid
+    ``entries``       what one row says of one other node
     ``view``          puts the rows together: which nodes there are, and the state of each direction
     ``labels``        what to call the nodes, given names that strangers chose
     ``verdict``       what a verdict is, and the phrases it is made of

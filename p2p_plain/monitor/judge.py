@@ -7,7 +7,9 @@ Called for ``matrix``, ``watch``, the status page and the tour, mostly as a ``Ju
 threads or clock: the same view gives the same verdicts.  Any thread.
 """
 
-from ..common.typing import Any, Dict, List, Sequence
+import itertools
+
+from ..common.typing import Any, Collection, Dict, List, Sequence
 from ..common.words import ago
 from . import lossy, outages, slowness, stability
 from .blockages import blockages
@@ -89,10 +91,18 @@ def _nothing_wrong(view: View, summary: Summary) -> Verdict:
 
 
 def _shortened(view: View, found: List[Verdict]) -> List[Verdict]:
-    """Return the verdicts by kind.  If a kind has too many, the rest of them share one line."""
+    """Return the verdicts by kind.  If a kind has too many, the rest of them share one line.
+
+    Those about nodes that were known for long come first, and those about nodes for which one node alone
+    vouches after all others.  So no invented nodes bury what is wrong with real ones.
+    """
+    def is_about(nodes: Collection[str], verdict: Verdict) -> bool:
+        return any(nodeid in nodes for nodeid in verdict.nodes)
+
     kept: List[Verdict] = []
-    for kind in KINDS:
-        alike = [verdict for verdict in found if verdict.kind == kind]
+    found = sorted(found, key=lambda verdict: is_about(view.brief, verdict))
+    for alone, kind in itertools.product((False, True), KINDS):
+        alike = [v for v in found if v.kind == kind and is_about(view.belief.alone, v) == alone]
         rest = alike[MOST_ALIKE - 1 :]
         if len(rest) > 1:
             nodes = tuple(sorted({nodeid for verdict in rest for nodeid in verdict.nodes}))

@@ -22,11 +22,12 @@ from threading import Lock
 from ..common.address import Address
 from ..common.events import Emit
 from ..common.outcomes import GONE, HANGS, NO_PONG, OK, RESET, TIMEOUT, UNKNOWN
-from ..common.typing import Dict, FrozenSet, List, Mapping, NamedTuple, Optional, Sequence, Set
+from ..common.typing import Dict, FrozenSet, List, Mapping, Optional, Sequence
 from ..node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER, LEISURE
 from ..node.connector import DIAL_TIMEOUT
 from ..node.hooks import DialEnd
 from ..node.peer import HANDSHAKE_TIMEOUT
+from .met import Met, Probe, Reachable
 from .restarts import Life
 
 MAX_PROBES = 8
@@ -57,85 +58,12 @@ ASK_SOON_AGAIN_AFTER = 2.0
 """Seconds after which others are asked again where a node is that was only heard of: if its addresses
 are known, and if not."""
 
-
-MISSED_FOR = (300.0, 24 * 3600.0)
-"""Seconds for which a peer is missed that is gone and that no dial has ever found: as long as it was known,
-within these bounds.  A host behind a router must not vanish from the matrix by crashing; a program
-that came for a moment need not be remembered for a day."""
-
 MOST_MISSED = 64
-"""Such nodes that are remembered at once, the latest ones: strangers can make as many as they like."""
+"""Of nodes that no dial has ever found, so many are missed at once, the latest ones: strangers can make as
+many as they like."""
 
-
-class Probe(NamedTuple):
-    """An address to dial, and the node that should be found there."""
-
-    nodeid: str
-    address: Address
-    proven: bool
-    """True if that node has been found before, there or elsewhere."""
-    heard: bool = False
-    """True if we have only heard of it, or miss it though no dial has ever found it."""
-
-
-class Reachable(NamedTuple):
-    """The last outcome for one node."""
-
-    dial: str
-    seconds: Optional[float] = None
-    """The time that the TCP connect took, if the outcome is ``ok``."""
-    address: Optional[Address] = None
-    """Where the node was found or looked for, if there is a place to look."""
-    name: str = ""
-    why: str = ""
-    """A key of ``outcomes.WHYS`` where more is known than the outcome."""
-
-
-class Met:
-    """One node that is or was a peer, or of which we have heard.  All but the nodeid under the lock of ``Reach``."""
-
-    def __init__(self, nodeid: str, name: str, now: float) -> None:
-        self.nodeid = nodeid
-        self.name = name
-        self.met_at = now
-        self.last_heard = float("-inf")
-        """When it was surely alive last; infinitely long ago if it was never a peer."""
-        self.addresses: List[Address] = []
-        """Where it may be found, the best first."""
-        self.claimed_at = now
-        self.claims: Set[Address] = set()
-        """Those of them that the node has claimed, and whose first probe has not ended."""
-        self.elsewhere: Set[Address] = set()
-        """Those of them where it was not found yet, on other hosts than it connects from.  What answers
-        there is not reported: a stranger could learn from our row which ports of a host are open."""
-        self.proven = False
-        """True if it has been found anywhere, ever."""
-        self.heard_at: Optional[float] = None
-        """When others last said where it is, if we have only heard of it."""
-        self.doubt: Optional[DialEnd] = None
-        self.doubted_at = now
-        """The first failure since it was found, and when, if we have only heard of it: it may have left,
-        and those who know have not said so yet.  Until then its outcome is unknown."""
-        self.missed_until: Optional[float] = None
-        """Set if it was a peer, is gone without a goodbye, and was never found: when it is forgotten."""
-        self.failures = 0
-        """Failures in a row."""
-        self.tried_again = False
-        """True while one that timed out on a lossy way is tried again, before it counts."""
-        self.dial = UNKNOWN
-        self.why = ""
-        self.seconds: Optional[float] = None
-        self.ok_at = float("-inf")
-        """When it was last found."""
-        self.next_probe_at = now
-        self.tried_at = float("-inf")
-        # The round that is under way.
-        self.probing: Optional[Address] = None
-        self.round: List[Address] = []
-        """The addresses still to be tried in it; empty between rounds."""
-        self.found = False
-        self.failure: Optional[DialEnd] = None
-        """The first failure in it."""
+MOST_LOST = 256
+"""Of the others, so many are, those that were known longest: as many as there are peers."""
 
 
 class Reach:
@@ -169,7 +97,8 @@ class Reach:
                 met = self._met[nodeid] = Met(nodeid, name, now)
             met.name = name
             met.last_heard = now
-            met.heard_at = met.doubt = None
+            met.heard_at = met.doubt = met.missed_until = None
+            met.faded = False
 
     def claimed(
         self,
@@ -208,26 +137,30 @@ class Reach:
     def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
         """Probe a node that has lost its connection at once, where it was found.
 
-        The outcome of the last probe, perhaps a minute ago, says nothing about now.  A node that was
-        never found is missed for a while (``MISSED_FOR``), and looked for where others say that it is.
+        The outcome of the last probe, perhaps a minute ago, says nothing about now.  It is missed for a
+        while (``MISSED_FOR``), and one that was never found is looked for where others say that it is.
         """
         with self._lock:
             met = self._met.get(nodeid)
-            if met is not None and proven:
+            if met is None:
+                return
+            met.miss(now)
+            if proven:
                 # The best one stays first: False sorts before True.
                 met.addresses = sorted(proven, key=lambda a: a not in met.addresses[:1])
                 del met.addresses[CLAIMS_A_PEER:]
                 met.round = [address for address in met.round if address in met.addresses]
                 met.next_probe_at = now
-            elif met is not None:
-                least, most = MISSED_FOR
-                met.missed_until = now + min(max(now - met.met_at, least), most)
+                lost = self._missed_locked(found=True)
+                if len(lost) > MOST_LOST:
+                    del self._met[min(lost, key=lambda n: self._met[n].last_heard - self._met[n].met_at)]
+            else:
                 met.heard_at = float("-inf")
                 self._tried_locked(met, now)  # no hurry: it has never been found
                 if met.dial in (OK, UNKNOWN):
                     self._changes += 1
                     met.dial, met.why, met.seconds = RESET, GONE, None
-                missed = [n for n, other in self._met.items() if other.missed_until is not None]
+                missed = self._missed_locked(found=False)
                 for old in missed[:-MOST_MISSED]:
                     del self._met[old]
 
@@ -242,20 +175,24 @@ class Reach:
                 self._judge_locked(met, DialEnd(nodeid, met.addresses[0], TIMEOUT, None, False, NO_PONG))
 
     def drop_all_but(self, existing: Mapping[str, float], now: float) -> List[str]:
-        """Drop and return nodes of which we have only heard, unless somebody is connected to them.
+        """Drop and return nodes that are no peers, unless somebody is connected to them.
 
-        Nodes that are missed stay until their time is over.
+        Those that are missed stay until their time is over.  Those that were found once are still looked
+        for after that, but nobody hears of them.
         """
         with self._lock:
-            dropped = [
-                nodeid
-                for nodeid, met in self._met.items()
-                if met.heard_at is not None
-                and nodeid not in existing
-                and (met.missed_until is None or met.missed_until <= now)
-            ]
-            for nodeid in dropped:
-                del self._met[nodeid]
+            dropped: List[str] = []
+            for nodeid, met in list(self._met.items()):
+                over = met.heard_at is not None
+                if met.missed_until is not None:
+                    over = met.missed_until <= now
+                if nodeid in existing:
+                    met.faded = False
+                elif over and not met.faded:
+                    dropped.append(nodeid)
+                    met.faded = True
+                    if met.heard_at is not None:
+                        del self._met[nodeid]
             self._changes += len(dropped)
             return dropped
 
@@ -381,6 +318,11 @@ class Reach:
 
     # -- questions ----------------------------------------------------------------------
 
+    def known_for(self, now: float) -> Dict[str, float]:
+        """Return for how many seconds each node has been known, or was when it was lost; see ``Met``."""
+        with self._lock:
+            return {met.nodeid: met.known_for(now) for met in self._met.values()}
+
     def all(self) -> Dict[str, Reachable]:
         """Return the last outcome for each node met, by nodeid."""
         with self._lock:
@@ -393,6 +335,7 @@ class Reach:
                     met.why,
                 )
                 for met in self._met.values()
+                if not met.faded
             }
 
     def nodeids(self) -> FrozenSet[str]:
@@ -422,6 +365,11 @@ class Reach:
             return self._changes
 
     # -- inside; the caller holds _lock ---------------------------------------------------
+
+    def _missed_locked(self, found: bool) -> List[str]:
+        """Return the nodes that are missed, those that a dial has found or the others; the first one first."""
+        its = [met for met in self._met.values() if met.missed_until is not None]
+        return [met.nodeid for met in its if (met.heard_at is None) == found]
 
     def _scouted_locked(
         self, idle: List[Met], connected: FrozenSet[str], now: float
@@ -503,7 +451,8 @@ class Reach:
         first = not met.proven
         met.found = met.proven = True
         if met.missed_until is not None:
-            met.missed_until = met.heard_at = None
+            met.heard_at = None
+            met.miss(now)  # it lives: from now on again
         self._changes += met.doubt is not None
         met.doubt = None
         met.ok_at = now

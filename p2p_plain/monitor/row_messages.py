@@ -110,7 +110,7 @@ BEGINNING = b'{"msgtype":"links",'
 DIRECTIONS = frozenset(("outbound", "inbound", "none"))
 _AUTHOR = re.compile(re.escape(BEGINNING) + rb'"nodeid":"([0-9a-f-]{36})","age":')
 _NUMBERS = (
-    "rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "held_ms", "dial_ms", "up_s",
+    "rtt_ms", "rtt_p50_ms", "rtt_max_ms", "jitter_ms", "held_ms", "dial_ms", "up_s", "known_s",
     "lost", "lost_every_s", "lost_quiet_s", "busy_s", "loss_pct", "loss_segs", "loss_events",
     "big_passed", "big_lost", "back_passed", "back_lost",
 )

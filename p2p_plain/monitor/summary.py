@@ -28,6 +28,8 @@ class Summary(NamedTuple):
     """Those of the unknown directions that stay so, or should have been known long ago."""
     why_exempt: str
     """``n7 sends no rows``."""
+    left_out: int
+    """Nodes that are not counted because one node alone has named too many."""
 
     @property
     def known(self) -> int:
@@ -55,6 +57,8 @@ class Summary(NamedTuple):
             parts.append("worst %s %s" % (brief_ms(self.worst.p50_ms or 0.0), self.worst_arrow))
         if self.left:
             parts.append("%d left" % self.left)
+        if self.left_out:
+            parts.append("%d not counted (one node alone names them)" % self.left_out)
         return ", ".join(parts)
 
 
@@ -77,6 +81,7 @@ def summarize(view: View) -> Summary:
         worst_arrow="" if worst is None else view.arrow(worst.source, worst.target),
         gaps=gaps,
         why_exempt=why_exempt(view, gaps.exempt),
+        left_out=view.belief.left_out,
     )
 
 

@@ -42,6 +42,9 @@ LOOK_EVERY = 1.0
 AGAIN_AFTER = 1.0
 """Seconds until the next probe of a node of which something is found out step by step."""
 
+BEFORE = 60.0
+"""Seconds of an earlier connection that are worth a field in our row."""
+
 LOOK_BACK_EVERY = 1.0
 """Seconds from one search for nodes that were replaced to the next."""
 
@@ -207,12 +210,15 @@ class Survey(Hooks):
         now = self._clock()
         links: List[Dict[str, Any]] = []
         changes = self._table.changes()  # read first: the number is never newer than the links
-        others = self.reach.all()
+        others, known = self.reach.all(), self.reach.known_for(now)
         for peer in self.peers():
             found = others.pop(peer.nodeid, None)
             link = {field: getattr(peer, field) for field in _OF_PEER}
             link["up_s"] = round(peer.up_seconds, 1)
             link["why"] = found.why if found is not None else ""
+            known_s = round(known.get(peer.nodeid, 0.0), 1)
+            if known_s - peer.up_seconds > BEFORE:
+                link["known_s"] = known_s
             link.update(self._about(peer.nodeid, now))
             if found is not None and found.dial == OK and found.address is not None:
                 link["address"] = str(found.address)  # where others should look for it
@@ -231,6 +237,7 @@ class Survey(Hooks):
                     "direction": "none",
                     "dial": met.dial,
                     "why": met.why,
+                    "known_s": round(known.get(nodeid, 0.0), 1),
                     **self._about(nodeid, now),
                 }
             )
@@ -321,6 +328,7 @@ class Survey(Hooks):
         existing = self._unmet(rows)
         for nodeid in self.reach.drop_all_but(existing, now):
             self._ignore(nodeid, now)  # where there are more hands, older rows of it may still come
+            self.rows.note_gone(nodeid)
         strangers = self.reach.strangers(existing, now)
         if strangers:
             links = [row for row in map(self.exchange.read, rows_about(rows, strangers)) if row is not None]

@@ -4,14 +4,11 @@ A pair of nodes that was blocked from each other before both started never meets
 only on nodes that it has met, nobody would report that pair.  So a node dials also the nodes that it
 knows of only from rows.
 
-*A node exists* if somebody whom we have reason to believe has a connection to it.  We believe our
-peers, and the rows of all nodes that exist, however many hands they came through.  Each such chain
-begins with a peer of ours, so the old rows of dead nodes, which still name each other, do not count.
+*A node exists* if somebody whom we have reason to believe (``belief``) has a connection to it.  The old
+rows of dead nodes, which still name each other, do not count.
 
 ``survey`` asks.  No sockets, no threads, no clock.
 """
-
-from collections import Counter
 
 from ..common.address import Address, is_loopback, is_shareable, parse_wire
 from ..common.outcomes import OK, UNKNOWN
@@ -19,28 +16,19 @@ from ..common.typing import (
     Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple,
 )
 from ..node.claims import CLAIMS_A_PEER
+from .belief import believed
 from .row_messages import Link, Links, is_connected
 from .rows import Row
 
 MOST_NODES = 128
 """Nodes of a network, this one included, in which each dials every other one.  With 128 that is two
-dials a second for each node (``probe_interval`` 60), and the longest row still fits its line.  A
-liar can invent as many as are missing from that number.  Each is dialed as a real one would be."""
-
-CROWD = 32
-"""Nodes that we know of through a single peer, and by which a network becomes too large.  These are
-left out of the count: otherwise one liar, who names 256, could keep all other unmet nodes from being
-dialed.  (If it is no liar but the only way to a large network, its nodes are not dialed; that is
-what ``MOST_NODES`` is for.)"""
+dials a second for each node (``probe_interval`` 60), and the longest row still fits its line."""
 
 ROWS_ABOUT_EACH = 4
 """Rows that are asked for the addresses of one unmet node: one of them may be wrong."""
 
 ROWS_A_LOOK = 16
 """Rows that are read in one look, at up to 4 ms each.  The next look, a second later, reads others."""
-
-_SEVERAL = ""
-"""In the place of a nodeid: there are several."""
 
 
 class Unmet(NamedTuple):
@@ -57,40 +45,30 @@ def unmet_nodes(
 ) -> Dict[str, float]:
     """Return the nodes that exist besides ``peers`` and this one, each with when that was last said.
 
-    There are none in a network of too many.  ``gone`` has the nodes that have left, and when: only
+    There are none in a network of too many.  Where only nodes that are alone make it so large, these
+    are left out: a few liars may have invented them.  ``gone`` has the nodes that have left, and when: only
     what was said later counts.
     """
     if 1 + len(peers) > MOST_NODES:
         return {}
     row_of = {row.nodeid: row for row in rows}
-    known = peers | {nodeid}
-    through: Dict[str, str] = {}
-    """The peer through which we know of a node, or ``_SEVERAL``.  No node is looked at more than twice."""
     said_at: Dict[str, float] = {}
-    reached = [(peer, peer) for peer in peers]
-    while reached:
-        source, root = reached.pop()
+
+    def named_by(source: str) -> List[str]:
         row = row_of.get(source)
         if row is None:
-            continue
+            return []
         at = _said_at(row)
-        for other in row.connected - known:
-            if at <= gone.get(other, float("-inf")):
-                continue
-            said_at[other] = max(at, said_at.get(other, at))
-            before = through.get(other, root)
-            after = root if before == root else _SEVERAL
-            if other not in through or after != before:
-                through[other] = after
-                reached.append((other, after))
-    if 1 + len(peers) + len(through) > MOST_NODES:
-        alone = Counter(root for root in through.values() if root != _SEVERAL)
-        for root, count in alone.most_common(1):
-            if count >= CROWD:
-                through = {other: its for other, its in through.items() if its != root}
-    if 1 + len(peers) + len(through) > MOST_NODES:
-        return {}
-    return {other: said_at[other] for other in through}
+        named = [other for other in row.connected if at > gone.get(other, float("-inf"))]
+        said_at.update((other, max(at, said_at.get(other, at))) for other in named)
+        return named
+
+    known = peers | {nodeid}
+    belief = believed(peers, known, named_by)
+    found = set(belief.sure)
+    if len(found) + len(belief.alone) <= MOST_NODES:
+        found.update(belief.alone)
+    return {other: said_at[other] for other in found - known} if len(found) <= MOST_NODES else {}
 
 
 def _said_at(row: Row) -> float:

@@ -40,19 +40,21 @@ connect; if there is only silence, it may be on the other side of a cut.
 *A node that runs late itself* (its own ``lag_ms``) measures its own slowness.  Its failures and its
 round trips are not held against others, nor the round trips of others against it.
 
-*Rows come from strangers*, who may lie about their own row and nothing else.  A node without a row
-of its own is ignored if only one row names it and no node is connected to it.
+*Rows come from strangers*, who may lie about their own row and nothing else.  So nodes count only if
+somebody vouches for them whom the asked node has reason to believe (``belief``).  A node without a
+row of its own is ignored if only one row names it and no node is connected to it.
 
 No sockets, threads or clock: the same rows give the same view.  Any thread.
 """
 
 from ..common.address import Address, parse_wire
-from ..common.outcomes import FAILURES, OK, UNKNOWN, WRONG_PEER, is_vacant
+from ..common.outcomes import OK, UNKNOWN, WRONG_PEER, is_vacant
 from ..common.typing import (
     Any, Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple,
 )
 from ..common.words import natural
-from .holes import BACK, THERE
+from .belief import MOST_NODES, Belief, brief_nodes, counted
+from .entries import Entry
 from .labels import make_labels
 from .restarts import Life, find_replaced
 from .row_messages import LATE_MS, MAX_LINKS, Links, is_connected
@@ -76,9 +78,6 @@ own rows hold."""
 
 HARMFUL_LOSS = 5.0
 """How many of a hundred packets must be lost to explain slow round trips and broken connections."""
-
-MAX_PACKET = 65535
-"""Bytes; there are no larger packets."""
 
 
 class State:
@@ -137,8 +136,20 @@ class View:
 
     def __init__(self, rows: Sequence[Links], stale_after: float) -> None:
         self.stale_after = stale_after
+        self._root = ""
+        """The asked node: no row is younger than its own."""
+        self.belief = Belief(frozenset(), {}, 0)
+        self.brief: Set[str] = set()
+        """The nodes that have not been known for long."""
         self.peers = {link["nodeid"] for row in rows[:1] for link in row.links if is_connected(link)}
         """The peers of the asked node: their rows come from themselves."""
+        self._full = {row.nodeid for row in rows if len(row.links) >= MAX_LINKS}
+        """The nodes whose row had no room for more links."""
+        if rows:
+            own = min(rows, key=lambda row: row.age)
+            self._root = own.nodeid
+            rows, self.belief = counted(rows, own)
+            self.brief = brief_nodes(rows, own, self.belief)
         # A node that had few peers when it sent its last row may have many now, and send rows less often.
         of_peers = STALE_AFTER_INTERVALS * len(self.peers) / ROWS_A_SECOND
         # Other rows come when the asked node asks for them: once in its own ping interval.
@@ -147,9 +158,9 @@ class View:
             row.nodeid: _stale_after(row, stale_after, least[row.nodeid]) for row in rows
         }
         self.rows: Dict[str, Links] = {row.nodeid: row for row in rows}
-        self._entries: Dict[str, Dict[str, _Entry]] = {
+        self._entries: Dict[str, Dict[str, Entry]] = {
             row.nodeid: {
-                link["nodeid"]: _Entry(link) for link in row.links if link["nodeid"] != row.nodeid
+                link["nodeid"]: Entry(link) for link in row.links if link["nodeid"] != row.nodeid
             }
             for row in rows
         }
@@ -161,8 +172,6 @@ class View:
             if row.nodeid in self.current and row.lag_ms is not None and row.lag_ms > LATE_MS
         }
         """The nodes that run late, and by how many milliseconds."""
-        self._root = min(rows, key=lambda row: row.age).nodeid if rows else ""
-        """The asked node: no row is younger than its own."""
         self.current -= self._outdated(self._entries_by_target(self._sure_witnesses()))
         self._about = self._entries_by_target(self.current)
         """What the current rows of others say of a node: by target, then by source."""
@@ -216,13 +225,17 @@ class View:
         direction = self.directions.get(pair)
         return "" if direction is None else direction.why
 
-    def in_order(self) -> List[str]:
+    def in_order(self, most: int = MOST_NODES) -> List[str]:
         """Return the nodeids in the order in which the matrix numbers them: by label.
 
-        Nodes that have been restarted since are left out: their old rows would be in the way.
+        Nodes that have been restarted since are left out: their old rows would be in the way.  If there
+        are more than ``most``, those are left out that were not known for long or by many.
         """
-        shown = self.fate.keys() - self.replaced
-        return sorted(shown, key=lambda nodeid: (natural(self.label[nodeid]), nodeid))
+        shown = sorted(self.fate.keys() - self.replaced, key=lambda n: (natural(self.label[n]), n))
+        if len(shown) > most:
+            kept = set(sorted(shown, key=lambda n: (n in self.belief.alone, n in self.brief))[:most])
+            shown = [nodeid for nodeid in shown if nodeid in kept]
+        return shown
 
     def arrow(self, source: str, target: str, sign: str = "->") -> str:
         """Return ``a -> b``, the labels of a direction's nodes."""
@@ -243,8 +256,8 @@ class View:
 
     # -- nodes ---------------------------------------------------------------------------
 
-    def _entries_by_target(self, sources: Collection[str]) -> "Dict[str, Dict[str, _Entry]]":
-        found: Dict[str, Dict[str, _Entry]] = {}
+    def _entries_by_target(self, sources: Collection[str]) -> "Dict[str, Dict[str, Entry]]":
+        found: Dict[str, Dict[str, Entry]] = {}
         for source in sorted(sources):
             for target, entry in self._entries[source].items():
                 found.setdefault(target, {})[source] = entry
@@ -265,7 +278,7 @@ class View:
                     ahead.add(target)
         return found
 
-    def _outdated(self, about: "Dict[str, Dict[str, _Entry]]") -> Set[str]:
+    def _outdated(self, about: "Dict[str, Dict[str, Entry]]") -> Set[str]:
         """Return the nodes whose row is young, but was written before their program ended.
 
         A dial that is younger than the row shows that if its host refused it, or if something else has
@@ -274,7 +287,11 @@ class View:
         """
         outdated = set()
         for nodeid in self.current:
-            entries = {s: e for s, e in about.get(nodeid, {}).items() if s not in self.late}
+            entries = {
+                source: entry
+                for source, entry in about.get(nodeid, {}).items()
+                if source not in self.late and self._may_judge(source, nodeid)
+            }
             if any(entry.direction or entry.dial == OK for entry in entries.values()):
                 continue
             age = self.rows[nodeid].age
@@ -297,18 +314,25 @@ class View:
         claims = [
             (self.rows[one].age, self._claims_connection(one, other))
             for one, other in ((a, b), (b, a))
-            if one in self.current
+            if one in self.current and self._may_judge(one, other)
         ]
         claims = [(age, stands) for age, stands in claims if stands is not None]
         youngest = min((age for age, _ in claims), default=0.0)
         return any(stands for age, stands in claims if age == youngest)
+
+    def _may_judge(self, source: str, target: str) -> bool:
+        """True if what a node says of another one decides whether that lives and what it is connected to.
+
+        Not if one node alone vouches for it, and more for the other.
+        """
+        return source not in self.belief.alone or target in self.belief.alone
 
     def _claims_connection(self, source: str, target: str) -> Optional[bool]:
         """Return what a current row says; ``None`` if it is full, and had no room to say it."""
         entry = self._entries[source].get(target)
         if entry is not None:
             return bool(entry.direction)
-        return None if len(self._entries[source]) >= MAX_LINKS else False
+        return None if source in self._full else False
 
     def _known(self) -> List[str]:
         """Return the nodes with a row, and those that more than one stranger's row names."""
@@ -341,6 +365,7 @@ class View:
             source: entry.dial
             for source, entry in self._about.get(nodeid, {}).items()
             if source in self._within_reach and source not in self.late and entry.dial != UNKNOWN
+            if self._may_judge(source, nodeid)
         }
         if OK in dials.values():
             return Fate.LIVE
@@ -462,7 +487,7 @@ class View:
                         loss_pct=entry.loss_pct, loss_segs=entry.loss_segs
                     )
 
-    def _direction(self, source: str, target: str, entry: "_Entry") -> Direction:
+    def _direction(self, source: str, target: str, entry: "Entry") -> Direction:
         if source not in self.current:
             return Direction(source, target, State.STALE)
         connected = self.connected(source, target)
@@ -492,37 +517,3 @@ def _stale_after(row: Links, ours: float, least: float) -> float:
     if row.stale_after is None:
         return ours
     return min(max(row.stale_after, least), max(ours, MOST_STALE_AFTER))
-
-
-def _hole(link: Dict[str, Any], field: str) -> Optional[int]:
-    """Return what a link says of one way; see ``Direction.hole``."""
-    if link.get(field) != "lost":
-        return None
-    return int(min(link.get(field + "_passed") or 0, MAX_PACKET))
-
-
-class _Entry:
-    """One link of a row, with a default for each field that is missing."""
-
-    __slots__ = (  # a tenth of the memory of a page where liars name 50,000 nodes
-        "address", "dial", "direction", "has_median", "held_ms", "hole", "hole_back", "jitter_ms",
-        "last_ms", "loss_pct", "loss_segs", "name", "p50_ms", "why",
-    )
-
-    def __init__(self, link: Dict[str, Any]) -> None:
-        self.dial: str = link.get("dial", UNKNOWN)
-        self.why: str = link.get("why", "") if self.dial in FAILURES else ""
-        direction = link.get("direction", "none")
-        self.direction: str = "" if direction == "none" else direction
-        """``outbound`` or ``inbound``; empty without a connection."""
-        self.name: str = link.get("name", "")
-        self.address: str = link.get("address", "")
-        self.last_ms: Optional[float] = link.get("rtt_ms")
-        median: Optional[float] = link.get("rtt_p50_ms")
-        self.has_median = median is not None
-        self.p50_ms = None if not self.direction else self.last_ms if median is None else median
-        self.jitter_ms: float = link.get("jitter_ms") or 0.0
-        self.held_ms: float = link.get("held_ms") or 0.0
-        self.loss_pct: float = min(link.get("loss_pct") or 0.0, 100.0)
-        self.loss_segs: float = link.get("loss_segs") or 0.0
-        self.hole, self.hole_back = _hole(link, THERE), _hole(link, BACK)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 STOP_TIMEOUT = 0.25
 """Seconds that ``stop`` waits for the threads; they need a thousandth of it."""
 
+MOST_SHOWN = 256
+"""Nodes that the page shows: with their square it takes megabytes, and every browser gets it each second."""
+
 HTML = "text/html; charset=utf-8"
 
 
@@ -141,7 +144,7 @@ class StatusPage:
         return _json(dict(seen.as_dict(), nodeid=self._node.nodeid))
 
     def _data(self, seen: Judgement) -> Response:
-        shown = seen.view.in_order()
+        shown = seen.view.in_order(MOST_SHOWN)
         counters = self._node.counters()
         return _json(
             dict(
@@ -151,6 +154,7 @@ class StatusPage:
                 failures={dial: (MARKS[dial], IN_WORDS[dial]) for dial in FAILURES},
                 whys=WHYS,
                 nodes=[seen.view.node_as_dict(nodeid) for nodeid in shown],
+                hidden=len(seen.view.in_order()) - len(shown),
                 cells=_cells(seen, shown),
                 links=list(seen.rows[0].links),
                 **seen.in_words()

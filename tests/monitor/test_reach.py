@@ -5,9 +5,10 @@ import random
 import pytest
 
 from p2p_plain.common.address import Address
+from p2p_plain.monitor.met import MISSED_FOR, Reachable
 from p2p_plain.monitor.reach import (
-    ASK_AGAIN_AFTER, ASK_SOON_AGAIN_AFTER, DOUBT, HEARD_WAIT, MAX_PROBES, MISSED_FOR, MOST_MISSED,
-    SCOUT_AGAIN_AFTER, SCOUT_INTERVAL, Reach, Reachable,
+    ASK_AGAIN_AFTER, ASK_SOON_AGAIN_AFTER, DOUBT, HEARD_WAIT, MAX_PROBES, MOST_LOST, MOST_MISSED,
+    SCOUT_AGAIN_AFTER, SCOUT_INTERVAL, Reach,
 )
 from p2p_plain.node.claims import CLAIM_AGAIN_AFTER, CLAIMS_A_PEER
 from p2p_plain.node.connector import DIAL_TIMEOUT
@@ -311,12 +312,41 @@ def test_a_failure_of_a_peer_that_is_missed_stays(reach, told):
     assert [outcome for _, outcome, _ in told] == ["timeout", "refused"]
 
 
-def test_a_peer_that_is_missed_and_found_is_missed_no_more(reach):
+@pytest.mark.parametrize("proven", [[], [A]])
+def test_a_peer_that_is_gone_is_missed_as_long_as_it_was_known(reach, proven):
+    """Whether a dial has ever found it or not; from the last one on that has."""
+    least, _ = MISSED_FOR
+    for known in (1.0, 5 * least):
+        meet(reach, now=INTERVAL)  # at 0
+        reach.lost(NODE, proven, known)
+        last = known + max(known, least)
+        assert reach.drop_all_but({}, last - 1.0) == []
+        assert reach.drop_all_but({NODE: last}, last) == []  # somebody is connected to it
+        assert reach.drop_all_but({}, last) == [NODE]
     meet(reach)
-    reach.lost(NODE, [], 1.0)
+    reach.lost(NODE, proven, 1.0)
     assert round_of(reach, 1.0 + INTERVAL, NOBODY, n1="ok") == [A]
-    assert reach.drop_all_but({}, LATER) == []
     assert reach.all()[NODE].dial == "ok"
+    assert reach.drop_all_but({}, INTERVAL + least) == []
+    assert reach.drop_all_but({}, 1.0 + INTERVAL + least) == [NODE]
+    meet(reach)
+    reach.lost(NODE, proven, 1.0)
+    reach.met(NODE, "a name", 2.0)
+    assert reach.drop_all_but({}, LATER) == []
+
+
+def test_of_many_that_are_gone_those_that_were_known_longest_are_missed(reach):
+    old = [new_id() for _ in range(MOST_LOST)]
+    for number, nodeid in enumerate(old):
+        meet(reach, nodeid)
+        reach.last_heard(nodeid, 1000.0 + number)
+        reach.lost(nodeid, [A], 1300.0)
+    for _ in range(20):
+        nodeid = new_id()
+        meet(reach, nodeid)
+        reach.last_heard(nodeid, 100.0)
+        reach.lost(nodeid, [A], 1300.0)
+    assert set(reach.all()) == set(old)
 
 
 def test_so_many_are_missed_at_once(reach):

@@ -186,7 +186,7 @@ def test_where_two_nodes_of_one_machine_die_and_one_comes_back_the_other_stays_d
     world = World(42)
     nodes = [world.node(number) for number in range(1, 5)]
     pair = [world.node(9, port=port, bootstrap=["10.0.0.1:6000"]) for port in (7000, 7001)]
-    world.run(100.0)
+    world.run(700.0)  # they are missed as long
     assert mesh(nodes + pair)
     for node in pair:
         node.crash()

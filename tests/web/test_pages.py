@@ -14,6 +14,7 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.common.errors import CannotStart
+from p2p_plain.web import pages
 from p2p_plain.web.pages import StatusPage, html_page
 from p2p_plain.web.response import Cached
 from tests.support import PATIENCE, ROOT, wait_until
@@ -309,3 +310,11 @@ def test_stop_is_quick_whatever_clients_do_and_frees_everything(crew):
     page.stop()
     again = StatusPage(node, None, page.port, crew)  # the port is free at once
     again.stop()  # it was never started
+
+
+def test_the_page_shows_a_bounded_number_of_nodes(serve, monkeypatch):
+    """Its matrix has the square of that, and strangers can be as many as they like."""
+    monkeypatch.setattr(pages, "MOST_SHOWN", 3)
+    said = get(serve(PageNode(full_mesh("abcde"))), "/page.json").json()
+    assert [len(row) for row in said["cells"]] == [3, 3, 3]
+    assert (len(said["nodes"]), said["hidden"]) == (3, 2)
