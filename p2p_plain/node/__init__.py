@@ -35,7 +35,7 @@ Three kinds of code are never mixed:
 
 * *Words* (``codec``, ``fields``, ``messages``, ``myself``, ``seal``, ``handshake``): no sockets, threads or clock.
 * *Judgement* (``peer``, ``round_trips``, ``peer_table``, ``lateness``, ``book_entries``, ``knocks``,
-  ``address_book``, ``claims``, ``discovery``, ``rivals``, ``membership``, ``talk``, ``overlay``): no
+  ``shelf``, ``address_book``, ``claims``, ``discovery``, ``rivals``, ``membership``, ``talk``, ``overlay``): no
   sockets or threads.  Clock, randomness and ``dial`` are passed in, so the tests run whole networks in one thread.  (Only the
   library's callers wait on the real clock, in ``wait_for`` and ``wait_until_taken``.)
 * *Plumbing* (``transport``, ``tcp_info``, ``listener``, ``outbox``, ``answers``, ``session``, ``sessions``, ``connector``, ``pinger``,
@@ -63,7 +63,8 @@ Read it in this order
 ``peer_table``       the peers that are connected now; which connection a tie leaves
 ``myself``           what a node says about itself
 ``book_entries``     what the address book holds, and what the peers file keeps
-``knocks``           how often a host is dialed because of what others say
+``knocks``           how often this node dials, and each host because of what others say
+``shelf``            where the address book keeps its entries, within bounds
 ``address_book``     every address heard of, and when to try it again
 ``claims``           addresses that peers claim: proven by a probe before anyone else hears
 ``hooks``            what a monitor can listen to

@@ -8,9 +8,8 @@ There are three kinds:
 * **heard**: a peer named it, and that may be a lie.  It goes when that peer goes, and is dialed no more
   after a few failures, at most once a second for each host.
 
-A heard address never displaces a proven one, and one peer owns at most ``MAX_HEARD_PER_PEER`` heard
-ones, so a liar cannot fill the book.  In a full book a newly proven address takes the place of one of
-the host that has most of them.
+A heard address never displaces a proven one, and of each peer only so many are kept, so a liar cannot
+fill the book (``shelf``).
 
 After a failed dial an address waits, each time twice as long as before (backoff).  Some randomness is
 added, so that many nodes do not dial in step.
@@ -23,28 +22,12 @@ import random
 from collections import OrderedDict
 from threading import Lock
 
-from ..common.address import Address, is_loopback, is_shareable, site
-from ..common.token_bucket import TokenBucket
-from ..common.typing import Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from ..common.address import Address, is_shareable
+from ..common.typing import Callable, Iterable, List, Mapping, Optional, Tuple
 from .book_entries import Entry, HeardAddress, Kept, KeptAddress
-from .knocks import Knocks
+from .knocks import UNPROVEN_A_SECOND, Knocks
 from .peer import Peer
-
-MAX_BOOK = 4096
-"""Addresses in the book.  Each takes about half a kilobyte, so strangers can fill 2 MiB."""
-
-MAX_PER_HOST = 64
-"""Addresses in the book of one host, loopback apart, unless the node is told otherwise.  Whoever listens
-on 4,096 ports could fill the book with proven addresses otherwise."""
-
-MAX_HEARD_PER_PEER = 64
-"""Unproven addresses in the book from any one peer, so that a liar cannot fill it
-(cf. Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", 2015)."""
-
-REPLACED_AFTER = 60.0
-"""Seconds of failure after which an address that a peer named makes room for another one from the
-same peer, and may be tried again if it is named again.  So a peer may name a hundred new addresses a line: we dial at most 64 of them a minute.
-(Bitcoin Core takes one a second from each peer, after the first thousand, since 2021.)"""
+from .shelf import MAX_PER_HOST, REPLACED_AFTER, Shelf
 
 BACKOFF_FIRST = 1.0
 BACKOFF_MAX = 300.0
@@ -64,17 +47,6 @@ FORGET_AFTER = 24 * 3600.0
 STABLE_AFTER = 30.0
 """Seconds after which a connection forgives the failures before it.  Otherwise a peer that lets us in
 and hangs up would be dialed every second."""
-
-DIALS_A_SECOND = 32
-DIALS_AT_ONCE = 256
-"""Pace of dials, bootstrap addresses excepted.  A lone node tries each address every 8 s; with 4,096
-dead ones in its book that would keep a core busy."""
-
-UNPROVEN_A_SECOND = 16
-UNPROVEN_AT_ONCE = 256
-"""Pace of dials of unproven addresses: those that peers name, and those that they claim (``claims``),
-each.  A network that starts has its burst; a crowd of liars cannot have us knock at other people's
-doors faster."""
 
 HEARD_TRIES = 3
 """Failures after which an address that was only heard of is dialed no more."""
@@ -106,16 +78,9 @@ class AddressBook:
 
     def __init__(self, rng: random.Random, max_per_host: int = MAX_PER_HOST) -> None:
         self._rng = rng
-        self._max_per_host = max_per_host
         self._lock = Lock()
         # Guarded by _lock.
-        self._entries: Dict[Address, Entry] = {}
-        self._by_site: Dict[str, Dict[Address, None]] = {}
-        """By ``site``, all addresses of it, the oldest first (a dict serves as a set)."""
-        self._proven: Dict[str, Set[Address]] = {}
-        """By nodeid, the proven addresses that can be advertised."""
-        self._heard_from: Dict[str, Dict[Address, None]] = {}
-        """By peer, the unproven addresses that it named, the oldest first."""
+        self._shelf = Shelf(max_per_host)
         self._gone: OrderedDict[str, None] = OrderedDict()
         """Nodes that ``forget`` was called for, the first one first."""
         self._next_due = NEVER
@@ -123,10 +88,6 @@ class AddressBook:
         that makes an entry due earlier must lower it."""
         self._unlisted: OrderedDict[Address, None] = OrderedDict()
         """Addresses that the nodes found there do not know as theirs, the last one last."""
-        self._changes = 0
-        self._pace = TokenBucket(DIALS_A_SECOND, DIALS_AT_ONCE, float("-inf"))
-        self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
-        """The pace of dials of heard addresses, besides ``_pace``."""
         self._knocks = Knocks()
 
     def exempt(self, hosts: Iterable[str]) -> None:
@@ -140,17 +101,17 @@ class AddressBook:
         """Add our user's addresses, which are never dropped."""
         with self._lock:
             for address in addresses:
-                entry = self._entries.get(address) or self._insert_locked(address, now)
+                entry = self._shelf.get(address) or self._insert_locked(address, now)
                 entry.bootstrap = True
-                self._set_source_locked(entry, None)
+                self._shelf.set_source(entry, None)
 
     def add_kept(self, kept: Kept, now: float) -> None:
         """Add the addresses of the peers file, within the same bounds."""
         with self._lock:
             for one in kept.proven:
-                if one.address not in self._entries and self._make_room_locked(one.address, True):
+                if one.address not in self._shelf and self._shelf.make_room(one.address, True):
                     entry = self._insert_locked(one.address, now)
-                    self._prove_locked(entry, one.nodeid, now - one.age)
+                    self._shelf.prove(entry, one.nodeid, now - one.age)
         for address, nodeid, source in kept.heard:
             self.note_heard(address, nodeid, source, now)
 
@@ -159,16 +120,12 @@ class AddressBook:
         with self._lock:
             if nodeid in self._gone:
                 return
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             if entry is None:
-                theirs = self._heard_from.get(source, {})
-                full = len(theirs) >= MAX_HEARD_PER_PEER
-                if full and not self._replace_locked(theirs, now):
-                    return
-                if self._make_room_locked(address, False):
+                if self._shelf.may_add_heard(source, now) and self._shelf.make_room(address, False):
                     entry = self._insert_locked(address, now)
                     entry.nodeid = nodeid
-                    self._set_source_locked(entry, source)
+                    self._shelf.set_source(entry, source)
                 return
             if entry.mine_at is not None or entry.dialing:
                 return
@@ -210,7 +167,7 @@ class AddressBook:
                 entry.mine_at = None
                 self._due_locked(entry, now)
             self._look_again_locked(now)
-            self._prove_locked(entry, nodeid, now)
+            self._shelf.prove(entry, nodeid, now)
 
     def note_unlisted(self, address: Address) -> None:
         """Note that the node found at ``address`` does not know it as its own: nobody is to hear of it."""
@@ -228,10 +185,10 @@ class AddressBook:
     def note_elsewhere(self, address: Address, nodeid: str, now: float) -> None:
         """Note that somebody at ``address`` says to be ``nodeid``, which is connected from elsewhere."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             if entry is not None:
                 entry.failing_since = None
-                self._unprove_locked(entry)
+                self._shelf.unprove(entry)
                 entry.nodeid = nodeid
 
     def note_mine(self, address: Address, now: float) -> bool:
@@ -243,14 +200,14 @@ class AddressBook:
             new = entry.mine_at is None
             entry.mine_at = now
             entry.next_try_at = now + MINE_FOR
-            self._unprove_locked(entry)
+            self._shelf.unprove(entry)
             entry.nodeid = None
             return new
 
     def made_peer(self, address: Address, now: float) -> None:
         """Note that the dial of ``address`` made a peer."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             if entry is not None:
                 entry.dialing = False
                 entry.tried_at = now
@@ -261,7 +218,7 @@ class AddressBook:
     def connection_over(self, address: Address, now: float) -> None:
         """Note that the connection that a dial of ``address`` made is over."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             if entry is not None:
                 entry.up_at = None
                 self._look_again_locked(now)
@@ -285,11 +242,11 @@ class AddressBook:
         node is there but is full.
         """
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             if entry is None:
                 return
             if entry.orphaned and entry.source is not None:
-                self._drop_locked(entry)
+                self._shelf.drop(entry)
                 self._look_again_locked(now)
                 return
             entry.dialing = False
@@ -307,7 +264,7 @@ class AddressBook:
                 if entry.failing_since is None:
                     entry.failing_since = now
                 elif now - entry.failing_since > FORGET_AFTER and not entry.bootstrap:
-                    self._drop_locked(entry)
+                    self._shelf.drop(entry)
                     return
                 if entry.source is not None and entry.failures >= HEARD_TRIES:
                     entry.left, entry.gave_up_at = True, now
@@ -329,7 +286,7 @@ class AddressBook:
         That counts where it is known to be (``is_at``): nobody can say it for a node elsewhere.
         """
         with self._lock:
-            for entry in self._entries.values():
+            for entry in self._shelf.all():
                 if entry.nodeid != nodeid:
                     continue
                 up_at, entry.up_at = entry.up_at, None
@@ -348,23 +305,20 @@ class AddressBook:
     def forget_heard(self, source: str) -> None:
         """Drop the unproven addresses that the peer ``source`` named: it is gone."""
         with self._lock:
-            for address in list(self._heard_from.get(source, ())):
-                entry = self._entries[address]
-                if entry.dialing:
-                    entry.orphaned = True  # this dial is the last one
-                else:
-                    self._drop_locked(entry)
+            for entry in map(self._shelf.get, list(self._shelf.heard_from(source))):
+                if entry is not None and not entry.dialing:
+                    self._shelf.drop(entry)
 
     def forget(self, nodeid: str) -> List[Address]:
         """Drop the addresses of a node that will not be back; return them.  Hearsay of it is ignored."""
         with self._lock:
-            theirs = [entry for entry in self._entries.values() if entry.nodeid == nodeid]
+            theirs = [entry for entry in self._shelf.all() if entry.nodeid == nodeid]
             for entry in theirs:
                 if entry.bootstrap:
-                    self._unprove_locked(entry)
+                    self._shelf.unprove(entry)
                     entry.nodeid = None
                 elif entry.up_at is None:
-                    self._drop_locked(entry)
+                    self._shelf.drop(entry)
             self._gone[nodeid] = None
             if len(self._gone) > MAX_GONE:
                 self._gone.popitem(last=False)
@@ -373,7 +327,7 @@ class AddressBook:
     def hurry(self, now: float, everyone: bool) -> None:
         """Few peers are left: do not wait for the backoff of bootstrap addresses, or ``everyone``'s."""
         with self._lock:
-            for entry in self._entries.values():
+            for entry in self._shelf.all():
                 wanted = entry.bootstrap or (everyone and entry.mine_at is None)
                 if wanted and entry.next_try_at > now:
                     # An address dialed just now is dialed again a little later: a node that lets us
@@ -409,12 +363,12 @@ class AddressBook:
             self._next_due = NEVER
             # Two addresses of one node are dialed one after the other, not both at once.  An address that
             # our user gave waits only for those of which we know ourselves that they are the node's.
-            dialing = [entry for entry in self._entries.values() if entry.dialing]
+            dialing = [entry for entry in self._shelf.all() if entry.dialing]
             known_busy = {entry.nodeid for entry in dialing if entry.source is None}
             busy = {entry.nodeid for entry in dialing}.union(connected)
             known_busy.discard(None)  # two that nobody has named are not one
             busy.discard(None)
-            for entry in self._entries.values():
+            for entry in self._shelf.all():
                 if entry.left or entry.dialing or entry.nodeid in known_busy:
                     continue
                 if entry.up_at is not None:  # it is connected, under whatever nodeid
@@ -440,7 +394,7 @@ class AddressBook:
                     break
                 if entry.nodeid in (known_busy if entry.bootstrap else busy):
                     continue
-                if not self._may_dial_locked(entry, now):
+                if not self._knocks.may_dial(entry, now):
                     continue
                 self._begin_locked(entry, now)
                 chosen.append(entry.address)
@@ -461,48 +415,48 @@ class AddressBook:
         """Return every proven address of ``nodeids``."""
         with self._lock:
             return [
-                (address, nodeid) for nodeid in nodeids for address in self._proven.get(nodeid, ())
+                (address, nodeid) for nodeid in nodeids for address in self._shelf.proven_of(nodeid)
             ]
 
     def knows_as_mine(self, address: Address) -> bool:
         """Return whether the last dial of ``address`` has led to ourselves."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             return entry is not None and entry.mine_at is not None
 
     def trusts(self, address: Address) -> bool:
         """Return whether our user gave ``address``, or a node was found there."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             return entry is not None and (entry.bootstrap or entry.proven_at is not None)
 
     def is_hearsay(self, address: Address) -> bool:
         """Return whether only other nodes say that a node is at ``address``."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             return entry is not None and entry.source is not None
 
     def nodeid_at(self, address: Address) -> Optional[str]:
         """Return the node that was found, or is said to be, at ``address``."""
         with self._lock:
-            entry = self._entries.get(address)
+            entry = self._shelf.get(address)
             return None if entry is None else entry.nodeid
 
     def __len__(self) -> int:
         with self._lock:
-            return len(self._entries)
+            return len(self._shelf)
 
     def changes(self) -> int:
         """Return a number that grows whenever the result of ``kept`` changes."""
         with self._lock:
-            return self._changes
+            return self._shelf.changes
 
     def kept(self, now: float) -> Kept:
         """Return the content of the peers file: proven addresses, the freshest first, and others."""
         proven: List[KeptAddress] = []
         heard: List[HeardAddress] = []
         with self._lock:
-            for entry in self._entries.values():
+            for entry in self._shelf.all():
                 if not is_shareable(entry.address) or entry.mine_at is not None:
                     continue
                 if entry.proven_at is not None and entry.nodeid is not None:
@@ -519,129 +473,16 @@ class AddressBook:
         entry.begun_at = now
 
     def _insert_locked(self, address: Address, now: float) -> Entry:
-        entry = self._entries[address] = Entry(address, now)
-        self._by_site.setdefault(site(address.host), {})[address] = None
+        entry = self._shelf.insert(address, now)
         self._look_again_locked(now)
         return entry
 
     def _entry_locked(self, address: Address, now: float) -> Optional[Entry]:
         """Return the entry of ``address``, a new one if need be; ``None`` if the book is full."""
-        entry = self._entries.get(address)
-        if entry is None and self._make_room_locked(address, True):
+        entry = self._shelf.get(address)
+        if entry is None and self._shelf.make_room(address, True):
             entry = self._insert_locked(address, now)
         return entry
-
-    def _make_room_locked(self, address: Address, found: bool) -> bool:
-        """Make one more entry fit by dropping another one, if need be; False if that fails.
-
-        ``found`` is True for an address where a node has been found.
-        """
-        theirs = self._by_site.get(site(address.host), {})
-        if len(theirs) >= self._max_per_host and not is_loopback(address.host):
-            return self._evict_locked(theirs, found)
-        if len(self._entries) < MAX_BOOK:
-            return True
-        for heard in self._heard_from.values():
-            for other in heard:
-                entry = self._entries[other]
-                if not entry.dialing:
-                    self._drop_locked(entry)
-                    return True
-        if not found:
-            return False
-        most = max(self._by_site.values(), key=len)
-        return len(most) > len(theirs) + 1 and self._evict_locked(most, found, proven=True)
-
-    def _evict_locked(self, addresses: Iterable[Address], found: bool, proven: bool = False) -> bool:
-        """Drop one of ``addresses``, one that fails if possible; False if none may go.
-
-        One that was only heard of goes for an address where a node has been ``found``, and so does a
-        proven one that fails; one that does not only if ``proven``.
-        """
-        best: Optional[Tuple[bool, bool]] = None
-        for address in addresses:
-            entry = self._entries[address]
-            if entry.bootstrap or entry.dialing or entry.up_at is not None:
-                continue
-            rank = (entry.proven_at is not None, entry.failing_since is None)
-            if rank > ((True, proven) if found else (False, False)):
-                continue
-            if best is None or rank < best:
-                best, evicted = rank, entry
-        if best is None:
-            return False
-        self._drop_locked(evicted)
-        return True
-
-    def _replace_locked(self, theirs: Dict[Address, None], now: float) -> bool:
-        """Drop the oldest of one peer's addresses if it has failed for long; return whether it had.
-
-        Otherwise it goes to the end, so that the next call looks at another one.  An ``addr`` with a
-        hundred new addresses then costs a hundred looks, not a hundred walks through all of them.
-        """
-        address = next(iter(theirs))
-        entry = self._entries[address]
-        since = entry.failing_since
-        if since is None or now - since < REPLACED_AFTER or entry.dialing:
-            del theirs[address]
-            theirs[address] = None
-            return False
-        self._drop_locked(entry)
-        return True
-
-    def _may_dial_locked(self, entry: Entry, now: float) -> bool:
-        """Return whether the pace allows a dial of ``entry``, and count it if so."""
-        if entry.bootstrap:
-            return True
-        heard = entry.source is not None
-        buckets = [self._pace, self._hearsay] if heard else [self._pace]
-        if not all(bucket.spare(now) for bucket in buckets):
-            return False
-        if heard and not self._knocks.may(entry.address.host, now):
-            return False
-        for bucket in buckets:
-            bucket.spend(1, now)
-        return True
-
-    def _drop_locked(self, entry: Entry) -> None:
-        del self._entries[entry.address]
-        place = site(entry.address.host)
-        del self._by_site[place][entry.address]
-        if not self._by_site[place]:
-            del self._by_site[place]
-        self._unprove_locked(entry)
-        self._set_source_locked(entry, None)
-
-    def _set_source_locked(self, entry: Entry, source: "Optional[str]") -> None:
-        """Count an entry among those heard from ``source``, or from nobody."""
-        if entry.source is not None:
-            theirs = self._heard_from[entry.source]
-            del theirs[entry.address]
-            if not theirs:
-                del self._heard_from[entry.source]
-        entry.source = source
-        if source is not None:
-            self._heard_from.setdefault(source, {})[entry.address] = None
-            self._changes += 1
-
-    def _prove_locked(self, entry: Entry, nodeid: str, at: float) -> None:
-        if entry.proven_at is None or entry.nodeid != nodeid:
-            self._unprove_locked(entry)
-            self._set_source_locked(entry, None)
-            if is_shareable(entry.address):
-                self._proven.setdefault(nodeid, set()).add(entry.address)
-            entry.nodeid = nodeid
-        entry.proven_at = at
-        self._changes += 1
-
-    def _unprove_locked(self, entry: Entry) -> None:
-        if entry.proven_at is not None and entry.nodeid is not None:
-            addresses = self._proven.get(entry.nodeid, set())
-            addresses.discard(entry.address)
-            if not addresses:
-                self._proven.pop(entry.nodeid, None)
-            entry.proven_at = None
-            self._changes += 1
 
     def _due_locked(self, entry: Entry, at: float) -> None:
         entry.next_try_at = at

@@ -19,7 +19,7 @@ from threading import Lock
 from ..common.address import Address, site
 from ..common.token_bucket import TokenBucket
 from ..common.typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
-from .address_book import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
+from .knocks import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
 
 CLAIMS_A_PEER = 4
 """Addresses that are probed because one peer claims them.  With more, a stranger could make us

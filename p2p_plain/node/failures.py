@@ -15,8 +15,8 @@ from ..common.address import Address, site
 from ..common.counters import Tally
 from ..common.events import DEBUG, INFO, Events
 from ..common.typing import Callable, Dict, Set, Tuple
-from .address_book import MAX_BOOK
 from .peer import INBOUND
+from .shelf import MAX_BOOK
 
 SUMMARY_INTERVAL = 60.0
 """Seconds between two reports of inbound failures that are not reported one by one."""

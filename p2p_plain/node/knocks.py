@@ -1,4 +1,4 @@
-"""How often a host is dialed because of what others say: nobody can turn this node into a weapon.
+"""How often this node dials, and each host because of what others say: nobody can turn it into a weapon.
 
 ``address_book`` owns it and guards it with its lock.
 """
@@ -6,7 +6,20 @@
 from collections import OrderedDict
 
 from ..common.address import is_loopback
+from ..common.token_bucket import TokenBucket
 from ..common.typing import FrozenSet
+from .book_entries import Entry
+
+DIALS_A_SECOND = 32
+DIALS_AT_ONCE = 256
+"""Pace of dials, bootstrap addresses excepted.  A lone node tries each address every 8 s; with 4,096
+dead ones in its book that would keep a core busy."""
+
+UNPROVEN_A_SECOND = 16
+UNPROVEN_AT_ONCE = 256
+"""Pace of dials of unproven addresses: those that peers name, and those that they claim (``claims``),
+each.  A network that starts has its burst; a crowd of liars cannot have us knock at other people's
+doors faster."""
 
 KNOCK_PAUSE = 1.0
 """Seconds between two dials of one host that nobody has proven, whatever the ports and whoever names it:
@@ -18,13 +31,30 @@ KNOCKS = 1024
 
 
 class Knocks:
-    """When unproven addresses of each host were last dialed."""
+    """When unproven addresses of each host were last dialed, and how many addresses in all."""
 
     def __init__(self) -> None:
+        self._pace = TokenBucket(DIALS_A_SECOND, DIALS_AT_ONCE, float("-inf"))
+        self._hearsay = TokenBucket(UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, float("-inf"))
+        """The pace of dials of heard addresses, besides ``_pace``."""
         self.exempt: FrozenSet[str] = frozenset()
         """Our own hosts."""
         self._last: OrderedDict[str, float] = OrderedDict()
         """By host, the latest last."""
+
+    def may_dial(self, entry: Entry, now: float) -> bool:
+        """Return whether the pace allows a dial of ``entry``, and count it if so."""
+        if entry.bootstrap:
+            return True
+        heard = entry.source is not None
+        buckets = [self._pace, self._hearsay] if heard else [self._pace]
+        if not all(bucket.spare(now) for bucket in buckets):
+            return False
+        if heard and not self.may(entry.address.host, now):
+            return False
+        for bucket in buckets:
+            bucket.spend(1, now)
+        return True
 
     def may(self, host: str, now: float) -> bool:
         """Return whether an unproven address of ``host`` may be dialed now, and note that if so."""

@@ -21,7 +21,7 @@ from ..common.events import (
 from ..common.machine import descriptors, dialable_addresses, host_name, look_up
 from ..common.threads import Crew, end_a_first_thread
 from ..common.typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Union
-from .address_book import MAX_BOOK, AddressBook
+from .address_book import AddressBook
 from .connector import Connector
 from .discovery import MAX_DIALS
 from .hooks import Hooks
@@ -37,6 +37,7 @@ from .peers_file import PeersFile
 from .pinger import Pinger
 from .session import LINGER, Session
 from .sessions import Sessions
+from .shelf import MAX_BOOK
 from .transport import POLL_SLICE
 
 if TYPE_CHECKING:

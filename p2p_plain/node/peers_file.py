@@ -22,9 +22,10 @@ from ..common.events import WARNING, Events
 from ..common.file_lock import FileLock
 from ..common.typing import Any, Optional, Tuple
 from . import codec
-from .address_book import MAX_BOOK, AddressBook
+from .address_book import AddressBook
 from .book_entries import HeardAddress, Kept, KeptAddress
 from .fields import Fields
+from .shelf import MAX_BOOK
 
 SAVE_INTERVAL = 60.0
 """Seconds between two saves: the most that a crash can lose."""

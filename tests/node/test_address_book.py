@@ -6,13 +6,18 @@ import pytest
 
 from p2p_plain.common.address import Address
 from p2p_plain.node.address_book import (
-    BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, CHECKED_AFTER, DIALS_A_SECOND, DIALS_AT_ONCE,
-    FORGET_AFTER, HEARD_AGAIN_AFTER, HEARD_TRIES, MAX_BOOK, MAX_HEARD_PER_PEER, MAX_PER_HOST, MINE_FOR,
-    REPLACED_AFTER, STABLE_AFTER, UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE, AddressBook,
+    BACKOFF_FIRST, BACKOFF_MAX, BACKOFF_MAX_ALONE, CHECKED_AFTER, FORGET_AFTER, HEARD_AGAIN_AFTER,
+    HEARD_TRIES, MINE_FOR, STABLE_AFTER, AddressBook,
 )
 from p2p_plain.node.book_entries import HeardAddress, Kept, KeptAddress
+from p2p_plain.node.knocks import (
+    DIALS_A_SECOND, DIALS_AT_ONCE, UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE,
+)
 from p2p_plain.node.messages import Hello
 from p2p_plain.node.peer import Link, Peer
+from p2p_plain.node.shelf import (
+    MAX_BOOK, MAX_HEARD_PER_PEER, MAX_PER_HOST, REPLACED_AFTER,
+)
 from tests.support import new_id
 
 NOBODY = {}

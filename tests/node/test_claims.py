@@ -5,7 +5,7 @@ import random
 import pytest
 
 from p2p_plain.common.address import Address
-from p2p_plain.node.address_book import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
+from p2p_plain.node.knocks import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
 from p2p_plain.node.claims import (
     AT_ONCE, CLAIM_AGAIN_AFTER, CLAIMS_A_PEER, LEISURE, PATIENT_AT_ONCE, QUICK_TIMEOUT, Claim, Claims,
 )

@@ -14,9 +14,10 @@ from p2p_plain.common import file_lock
 from p2p_plain.common.errors import CannotStart
 from p2p_plain.common.file_lock import FileLock
 from p2p_plain.node import peers_file
-from p2p_plain.node.address_book import MAX_BOOK, MAX_HEARD_PER_PEER, AddressBook
+from p2p_plain.node.address_book import AddressBook
 from p2p_plain.node.book_entries import HeardAddress, Kept, KeptAddress
 from p2p_plain.node.peers_file import MAX_FILE, SAVE_INTERVAL, load, save, sweep
+from p2p_plain.node.shelf import MAX_BOOK, MAX_HEARD_PER_PEER
 from tests.support import Program, wait_until
 
 A, B, C = (Address("192.0.2.%d" % n, 6000) for n in (1, 2, 3))
