@@ -108,8 +108,8 @@ def parse(argv: List[str]) -> argparse.Namespace:
     wrong = [case for case in options.cases if case not in CASES and case not in BY_NAME]
     if wrong:
         parser.error("no case is called %s; see --help" % wrong[0])
-    if options.rounds < 1 or not 0.05 <= options.seconds <= 60:
-        parser.error("--rounds must be at least 1, and --seconds from 0.05 to 60")
+    if options.rounds < 1 or not 0.04 <= options.seconds <= 60:
+        parser.error("--rounds must be at least 1, and --seconds from 0.04 to 60")
     try:
         options.nodes = [int(word) for word in options.nodes.split(",")]
     except ValueError:

@@ -233,6 +233,8 @@ class PeerTable:
             peer.last_pong_at = now
             trip = measured or RoundTrip(now - sent_at)
             if trip.kind == BY_PROGRAM and lateness.excuses(trip.seconds):
+                if peer.round_trips.are_exact:
+                    return None
                 if not peer.round_trips.seconds:
                     peer.next_ping_at = min(peer.next_ping_at, again_at)
                 return trip.seconds, False

@@ -136,6 +136,11 @@ class RoundTrips:
         return self._counted >= MEDIAN_FROM
 
     @property
+    def are_exact(self) -> bool:
+        """True if they do not contain what this program took."""
+        return self._kind > BY_PROGRAM
+
+    @property
     def held(self) -> Optional[float]:
         """For how many seconds the other end usually holds a ping; ``None`` if that is normal."""
         held = sorted(self._held)

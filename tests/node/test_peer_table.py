@@ -9,6 +9,7 @@ from p2p_plain.node.lateness import Lateness
 from p2p_plain.node.messages import Hello
 from p2p_plain.node.peer import SUPERSEDED, UP, Link, Order, Peer
 from p2p_plain.node.peer_table import PeerTable
+from p2p_plain.node.round_trips import NETWORK, RoundTrip
 from tests.support import LARGE_ID, SMALL_ID, new_id
 
 ON_TIME = Lateness(0.2, 0.0)
@@ -198,6 +199,21 @@ def test_a_ping_is_due_once_the_last_one_is_answered(events):
     assert table.ping_due(10.0) == [peer]
     assert table.pong(peer, 11.0, ON_TIME) is None  # to no ping of ours
     assert list(peer.round_trips.seconds) == [0.5]
+
+
+def test_a_round_trip_while_we_ran_late_is_left_out_where_there_are_exact_ones(events):
+    """Without those it is shown, but does not count."""
+    late = Lateness(0.2, 0.0)
+    late.tick(0.3)
+    assert late.excuses(0.1)
+    table, peer = make_table(events), make_peer(new_id())
+    table.admit(peer)
+    found = []
+    for measured in RoundTrip(0.1), RoundTrip(0.001, NETWORK), RoundTrip(0.1):
+        table.ping_sent(peer, 0.3, 1.3, 2.0)
+        found.append(table.pong(peer, 0.4, late, measured=measured))
+    assert found == [(0.1, False), (0.001, True), None]
+    assert peer.last_pong_at == 0.4
 
 
 def test_a_ping_times_out_on_the_clock_that_stands_still_with_us(events):
