@@ -306,7 +306,11 @@ class AddressBook:
         """Drop the unproven addresses that the peer ``source`` named: it is gone."""
         with self._lock:
             for entry in map(self._shelf.get, list(self._shelf.heard_from(source))):
-                if entry is not None and not entry.dialing:
+                if entry is None:
+                    continue
+                if entry.dialing:
+                    entry.orphaned = True  # this dial is the last one
+                else:
                     self._shelf.drop(entry)
 
     def forget(self, nodeid: str) -> List[Address]:
