@@ -133,7 +133,8 @@ class Survey(Hooks):
             self._forget(peer.nodeid, float("inf"))  # a nodeid is new at every start
             self.rows.bury(peer.nodeid, now)
         else:
-            self.reach.lost(peer.nodeid, self._discovery.proven_homes(peer), now)
+            proven = [where for where, _ in self._book.proven([peer.nodeid])]
+            self.reach.lost(peer.nodeid, proven, now)
             self.reach.last_heard(peer.nodeid, peer.last_pong_at or peer.greeted_at)
             # If the other end has said bye, it has dropped us.
             dropped = reason == "timeout" and not peer.link.said_bye

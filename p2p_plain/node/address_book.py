@@ -182,7 +182,7 @@ class AddressBook:
         with self._lock:
             return address in self._unlisted
 
-    def note_elsewhere(self, address: Address, nodeid: str, now: float) -> None:
+    def note_elsewhere(self, address: Address, nodeid: str) -> None:
         """Note that somebody at ``address`` says to be ``nodeid``, which is connected from elsewhere."""
         with self._lock:
             entry = self._shelf.get(address)

@@ -136,10 +136,6 @@ class Discovery:
                 self._book.note_heard(address, nodeid, peer.nodeid, now)
         self.dial_more(now)
 
-    def proven_homes(self, peer: Peer) -> List[Address]:
-        """Return where a peer says that it is, and where a dial of ours has found it."""
-        return [address for address, _ in self._proven([peer])]
-
     def _proven(self, peers: Iterable[Peer]) -> List[Tuple[Address, str]]:
         """Return all addresses of ``peers`` that may be advertised, with their nodeids.
 
@@ -222,20 +218,21 @@ class Discovery:
     def note_found(self, link: Link, nodeid: str, now: float) -> Optional[Peer]:
         """A dial has found ``nodeid``: an earlier node of that address is not there any more.
 
-        Return the peer with that nodeid if that does not say that it is there.  Then this proves nothing:
-        anybody can say a nodeid.
+        Return the peer with that nodeid if that is not known to be there.  Then this proves nothing new,
+        as anybody can say a nodeid.
         """
         assert link.target is not None
         holder = self._table.holder(nodeid)
-        if holder is not None and (holder.link is link or link.remote in holder.homes):
+        if holder is not None and (holder.link is link or link.remote in holder.homes + holder.also_at):
             holder = None
-        link.elsewhere = holder is not None
+        was_proven = (link.remote, nodeid) in self._book.proven([nodeid])
+        link.elsewhere = holder is not None and not was_proven
         for address in {link.target, link.remote}:
             before = self._book.nodeid_at(address)
-            if holder is None:
+            if not link.elsewhere:
                 self._book.note_found(address, nodeid, now, link.is_our_probe)
             else:
-                self._book.note_elsewhere(address, nodeid, now)
+                self._book.note_elsewhere(address, nodeid)
             if before is not None and before != nodeid and not self.may_be_found(before):
                 self._hooks.moved(before, now)
         known = self._table.get(nodeid) if link.is_our_probe else None

@@ -100,7 +100,7 @@ class Membership:
         self.round_trips = Histogram()
         """Of all pings that counted, since the start."""
         self.failures = Failures(parts.events, parts.clock)
-        self.rivals = Rivals(parts.events, parts.clock)
+        self.rivals = Rivals(parts.book, parts.events, parts.clock)
         self._parts, self._discovery = parts, discovery
         self._myself, self._table, self._lateness = parts.myself, parts.table, parts.lateness
         self._events, self._clock = parts.events, parts.clock

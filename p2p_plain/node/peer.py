@@ -123,7 +123,7 @@ class Link:
         self.found_nodeid: Optional[str] = None
         """The nodeid of the hello that answered our dial."""
         self.elsewhere = False
-        """True if the nodeid that our dial has found is that of a peer that does not say it is there."""
+        """True if our dial has found the nodeid of a peer, and nothing else says that this is there."""
         self.said_bye = False
         """True once the other end has said ``bye``."""
         self.unread_until = float("-inf")
@@ -243,7 +243,7 @@ class Peer:
         self.homes: Tuple[Address, ...] = () if self.claimed is None else (self.claimed,)
         """Where it says itself that it is, on this connection.  Written by the link's reader thread."""
         self.also_at: Tuple[Address, ...] = () if link.target is None else (link.target,)
-        """Where our dials have found it, as it has confirmed.  Written by ``rivals``."""
+        """Where our dials have found it, too, as it has confirmed.  Written by ``rivals``."""
         # Guarded by the table's lock.
         self.up = False
         self.advertised = False

@@ -20,8 +20,9 @@ from threading import Lock
 
 from ..common.address import Address
 from ..common.events import INFO, Events
-from ..common.typing import Callable, Dict, List, Optional, Tuple
+from ..common.typing import Callable, Dict, List, Optional, Set, Tuple
 from . import messages
+from .address_book import AddressBook
 from .messages import Hello, Pong
 from .peer import INBOUND, OVER, Link, Peer, claimed_by
 
@@ -83,9 +84,9 @@ class Question:
 class Rivals:
     """The tokens and the rivals of one node.  Any thread may call any method."""
 
-    def __init__(self, events: Events, clock: Callable[[], float]) -> None:
+    def __init__(self, book: AddressBook, events: Events, clock: Callable[[], float]) -> None:
         # Immutable; each has its own lock.
-        self._events, self._clock = events, clock
+        self._book, self._events, self._clock = book, events, clock
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._said: OrderedDict[str, str] = OrderedDict()
@@ -220,18 +221,30 @@ class Rivals:
             return
         with self._lock:
             theirs = self._questions.get(holder, [])
-            judged = [(one, one.verdict()) for one in theirs if one.verdict() is not None]
+            judged = [(one, bool(one.verdict())) for one in theirs if one.verdict() is not None]
             theirs[:] = [one for one in theirs if one.verdict() is None]
             if not theirs:
                 self._questions.pop(holder, None)
         for question, same in judged:
             link = question.link
+            if link.is_discreet and question.answer is None and not question.spoke:
+                continue  # what answers a probe does not show what it wants
+            if link.target is not None:
+                self._found(holder, {link.target, link.remote}, same, question.answer is not None)
             if not same:
                 self.conflict(holder.nodeid, holder.name, holder.address, question.where)
-            elif link.target is not None:
-                holder.also_at = (holder.also_at + (link.target,))[-QUESTIONS:]
             if not question.over:
                 link.close("duplicate", "you are connected already, at %s" % str(holder.address))
+
+    def _found(self, holder: Peer, addresses: Set[Address], same: bool, confirmed: bool) -> None:
+        """Note whether a dial of ours has found the node of ``holder`` at ``addresses``."""
+        if same:
+            holder.also_at = (holder.also_at + tuple(addresses))[-2 * QUESTIONS:]
+        for address in addresses:
+            if not same:
+                self._book.note_elsewhere(address, holder.nodeid)
+            elif confirmed:
+                self._book.note_found(address, holder.nodeid, self._clock())
 
 
 def _note(tokens: "OrderedDict[str, str]", token: str, nodeid: str) -> None:

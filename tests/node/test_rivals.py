@@ -264,6 +264,27 @@ def test_a_second_address_is_advertised_once_its_node_says_that_it_is_there():
     assert hub.count("conflict") == 0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_node_that_was_found_behind_a_forwarded_port_can_be_dialed_there_for_good(seed):
+    """It does not know that address itself, and later it dials us."""
+    world = World(seed)
+    forwarded = Address("10.0.9.2", 7000)
+    second = world.node(2, bootstrap=["10.0.0.1:6000"])
+    world.towns[forwarded] = world.towns.pop(second.address)
+    world.run(2.0)
+    first = world.node(1, bootstrap=[str(forwarded)])
+    world.run(5.0)
+    first.table.get(second.nodeid).link.reset()
+    second.table.get(first.nodeid).link.reset()
+    second.overlay.dial(first.address)
+    world.run(0.2)
+    assert first.table.get(second.nodeid).link.direction == "inbound"
+    world.run(300.0)
+    found = first.survey.reach.all()[second.nodeid]
+    assert (found.dial, found.address) == ("ok", forwarded)
+    assert first.count("reach") == first.count("conflict") == 0
+
+
 def test_hearsay_stops_no_dial_of_our_own_bootstrap():
     """A stranger says that a connected node lives there."""
     world = World(6)
