@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure what a node costs, as ratios within one run: machines differ and are noisy.
 
-    python3 scripts/bench.py                       every case but siege, in three minutes
+    python3 scripts/bench.py                       nearly every case, in three minutes
     python3 scripts/bench.py round-trip start-up   only these
     python3 scripts/bench.py siege                 how long a good peer waits beside attackers
 
@@ -24,6 +24,7 @@ Cases:
 ``fairness``     a polite peer beside one that floods and fifty that never read
 ``accuracy``     how near a node's round trips are to the network's own, idle and with all
                  processors busy: against ICMP on a virtual cable (five minutes; Linux)
+``secret``       what a secret costs: a node with --secret-file against one without (a minute)
 ``siege``        a good peer's round trip beside six kinds of attack, against a quiet node
 
 The contestants take turns, a fresh process each time.  A line shows the medians of the rounds, and
@@ -40,25 +41,28 @@ import platform
 import subprocess
 import sys
 import time
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Optional
 
 from benchmark.accuracy import accuracy
 from benchmark.cases import CASES, Settings
+from benchmark.load import connect
 from benchmark.processes import OURS, allow_descriptors
 from benchmark.results import as_json, compare, measure, report_if_busy, show
+from benchmark.secret import secret
 from benchmark.siege import siege
 from benchmark.targets import figures
+from conformity.member import Member, read_key
 from laboratory.errors import CannotBuild
 from laboratory.private_world import enter_private_world
 from laboratory.programs import ip
 
 
-BY_NAME = ("accuracy", "siege")
+BY_NAME = ("accuracy", "secret", "siege")
 """Cases that run only if they are named."""
 
 
 def main(argv: List[str]) -> int:
-    """Run the cases that are named, or all but accuracy and siege.  Returns the exit code."""
+    """Run the cases that are named, or all but those of ``BY_NAME``.  Returns the exit code."""
     options = parse(argv)
     settings = Settings(options.python, options.seconds, options.peers, options.nodes)
     began = time.monotonic()
@@ -73,6 +77,9 @@ def main(argv: List[str]) -> int:
     for case in options.cases or CASES:
         if case == "siege":
             siege(settings, options.rounds)
+            continue
+        if case == "secret":
+            secret(settings, options.rounds, join)
             continue
         if case == "accuracy":
             in_private_world(accuracy, settings, options.json, ip)
@@ -97,7 +104,7 @@ def parse(argv: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("cases", metavar="CASE", nargs="*", help="default: all but accuracy and siege")
+    parser.add_argument("cases", metavar="CASE", nargs="*", help="default: all but %s" % ", ".join(BY_NAME))
     parser.add_argument("--python", default=sys.executable, help="the contestants' interpreter")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each measurement (3)")
     parser.add_argument("--seconds", type=float, default=0.6, help="the unit of time (0.6)")
@@ -119,6 +126,17 @@ def parse(argv: List[str]) -> argparse.Namespace:
     if not allow_descriptors(options.peers):
         parser.error("too few descriptors for --peers %d: see ulimit -n" % options.peers)
     return options
+
+
+def join(port: int, path: Optional[str]) -> Member:
+    """Return a connection to a node as its peer, with the key in ``path`` if there is one."""
+    peer = Member(connect(port), 10.0, "bench")
+    if path is not None:
+        peer.key = read_key(path)
+        peer.authenticate()
+    peer.send_hello()
+    peer.expect("ping")
+    return peer
 
 
 def in_private_world(function: Callable[..., None], *args: Any) -> None:

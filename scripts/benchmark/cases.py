@@ -10,7 +10,7 @@ import signal
 import statistics
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
 
 from . import load
 from .load import Peer, percentile
@@ -138,11 +138,11 @@ def start_up(kind: str, settings: Settings) -> Measured:
     return {"time": statistics.median(times), "memory": statistics.median(memory)}
 
 
-def discovery(kind: str, settings: Settings) -> Measured:
+def discovery(kind: str, settings: Settings, options: Sequence[str] = ()) -> Measured:
     """Processes that start with the address of the first, until each has all others as peers."""
     found = {}
     for number in settings.nodes:
-        with _mesh(kind, settings.python, number) as (nodes, began):
+        with _mesh(kind, settings.python, number, options) as (nodes, began):
             deadline = time.monotonic() + PATIENCE
             while not all(node.told().count(b'"peer_up"') >= number - 1 for node in nodes):
                 if time.monotonic() > deadline:
@@ -157,14 +157,14 @@ def discovery(kind: str, settings: Settings) -> Measured:
 
 
 @contextmanager
-def _mesh(kind: str, python: str, number: int) -> Iterator[Any]:
+def _mesh(kind: str, python: str, number: int, options: Sequence[str]) -> Iterator[Any]:
     """Yield the nodes, and the time when the second one was started."""
-    nodes = [Contestant(kind, python)]
+    nodes = [Contestant(kind, python, options)]
     try:
         port = nodes[0].port
         began = time.time()
         while len(nodes) < number:
-            nodes.append(Contestant(kind, python, bootstrap=port))
+            nodes.append(Contestant(kind, python, options, bootstrap=port))
         yield nodes, began
     finally:
         for node in nodes:

@@ -84,11 +84,13 @@ def test_commands_of_the_document_run():
     """All that ``BENCHMARK.rst`` shows, in small; the first is tried by the test of every case."""
     with open(os.path.join(ROOT, "scripts", "BENCHMARK.rst"), encoding="utf-8") as file:
         commands = re.findall(r"^    python3 scripts/bench\.py ?(.*)$", file.read(), re.M)
-    assert commands[0] == "" and len(commands) == 5
-    assert commands.pop(-2) == "accuracy"  # which has a test of its own
+    assert commands[0] == "" and len(commands) == 6
+    assert commands.pop(-3) == "accuracy"  # which has a test of its own
     small = ["--rounds", "1", "--seconds", "0.05", "--nodes", "2"]
-    for command in commands[1:-1]:
+    for command in commands[1:-2]:
         assert run_bench(*command.split(), *small)
+    table = [line for line in run_bench(*commands[-2].split(), *small) if line.endswith("x")]
+    assert len(table) == 6 and table[-1].startswith("2 processes")
     # The siege: a good peer beside nothing, and beside each attack.
     table = [line for line in run_bench(*commands[-1].split(), *small) if " ms " in line]
     assert len(table) == 7
