@@ -8,7 +8,8 @@ Read in this order:
     ``tour``      the command: the list of scenes, the beginning and the end
     ``meeting``   scenes 1 to 5: listening, dialing, discovery, oneself, a tie
     ``trouble``   scenes 6 and 7: peers that die, peers that lie
-    ``whole``     scenes 8 and 9: the matrix, stopping
+    ``door``      scene 8: a secret, and a stranger at the door
+    ``whole``     scenes 9 and 10: the matrix, stopping
     ``cast``      nodes, strangers made of a bare socket, and cables
     ``guide``     what a scene can do: start, wait, show, explain
     ``reader``    the terminal: text, Enter, and leaving at any moment

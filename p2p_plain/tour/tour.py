@@ -9,6 +9,7 @@ from ..common.machine import descriptors
 from ..common.options import Parser, one_file, program
 from ..common.program import DONE, NO
 from ..common.typing import List
+from .door import knocking
 from .guide import Guide
 from .meeting import at_once, dialing, discovery, listening, oneself
 from .reader import Enough, Reader
@@ -27,6 +28,7 @@ SCENES = (
     ("Two dial each other at the same moment", at_once),
     ("One that dies", dying),
     ("One that lies", lying),
+    ("A stranger at the door", knocking),
     ("Who can reach whom", reaching),
     ("Stopping", stopping),
 )

@@ -1,4 +1,4 @@
-"""Scenes 8 and 9: the network as a whole, and how a program ends."""
+"""Scenes 9 and 10: the network as a whole, and how a program ends."""
 
 import _thread
 import time

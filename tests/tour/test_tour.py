@@ -110,6 +110,14 @@ def test_each_step_fits_on_a_screen(steps):
         assert max(map(len, lines)) <= 80, step
 
 
+def test_a_stranger_at_the_door_hears_one_word(text):
+    shown = scene(text, "A stranger at the door")
+    assert re.search(r'> \{"msgtype":"bye","reason":"unauthorised"\}', shown)
+    assert "host reports: refused" in shown and "why=no-key" in words(shown)
+    kinds = re.findall(r'([<>]) \{"msgtype":"(hello|auth)"', shown.partition("a nonce")[2])
+    assert kinds == [("<", "hello"), (">", "hello"), ("<", "auth"), (">", "auth"), ("<", "hello"), (">", "hello")]
+
+
 def test_the_drawings_are_those_of_the_document(text):
     with open(os.path.join(ROOT, "p2p_plain", "drawings.rst"), encoding="utf-8") as file:
         document = file.read()
@@ -313,7 +321,7 @@ BROKEN = {
     "    threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
     "    stop(self, reason)\n"
     "Node.stop = leave_a_thread\n": (
-        [0, 1, 2, 8],
+        [0, 1, 2, 9],
         "did not happen within 3 s: all threads have ended",
     ),
 }
