@@ -165,9 +165,10 @@ class Overlay:
         self.lateness.tick(now)
         self.membership.tick(now)
         if now >= self._ask_at:
-            self._ask_at = now + self._parts.config.ping_interval
-            peers = self.table.up()
+            # If it arrived together with a ping, nobody would know when that arrived (``round_trips``).
+            peers = [peer for peer in self.table.up() if peer.ping_sent_at is None]
             if peers:
+                self._ask_at = now + self._parts.config.ping_interval
                 self._parts.rng.choice(peers).link.send(messages.GETADDR)
         self.hooks.ticked(now)
         self.discovery.tick(now)

@@ -322,6 +322,20 @@ def test_who_is_left_unread_on_purpose_is_not_blamed_for_silence():
     assert first.count("peer_down") == 1
 
 
+def test_addresses_are_not_asked_for_in_one_breath_with_a_ping():
+    """The two would arrive together, and nobody would know for how long the ping was held."""
+    world, first, _ = lonely_pair(ping_interval=1)
+    (peer,) = first.table.up()
+    asked = 0
+    for _ in range(600):
+        before = len(peer.link.said)
+        world.run(0.1)
+        said = [line["msgtype"] for line in peer.link.said[before:]]
+        assert not {"ping", "getaddr"} <= set(said)
+        asked += said.count("getaddr")
+    assert asked >= 45
+
+
 def test_nobody_can_say_goodbye_for_somebody_who_is_missing():
     world = World(31)
     nodes = [world.node(number) for number in range(1, 4)]
