@@ -33,6 +33,11 @@ def nobody(place: Place, message: Dict[str, Any]) -> Optional[bytes]:
     return None
 
 
+def slam(place: Place, message: Dict[str, Any]) -> Optional[bytes]:
+    """Close each connection at once; ``Doors`` knows."""
+    return None
+
+
 def as_nodes(nodeids: Dict[Place, str], **fields: Any) -> Answer:
     """Answer as nodes do, each with its nodeid, and take part in nothing."""
 
@@ -118,6 +123,10 @@ class Doors:
         place, listens = key.data
         if listens:
             found, source = sock.accept()
+            if self._answer is slam:
+                self.knocks.append(Knock(time.monotonic(), place, source[0]))
+                found.close()
+                return
             found.setblocking(False)
             self._open.append(found)
             self._held[found] = b""

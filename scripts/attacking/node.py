@@ -29,11 +29,14 @@ class Node:
     """The process.  Its events are read by a thread of its own."""
 
     def __init__(self, python: str, host: str, *options: str) -> None:
-        self.host = host
+        self.host, self.port, self.page = host, 6000, 8080  # each node has a host of its own
+        where = "[%s]:%d" if ":" in host else "%s:%d"
+        self.address = where % (host, self.port)
+        self.page_address = where % (host, self.page)
         self.seen: List[Dict[str, Any]] = []
         self.log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        words = ["--json", "--port", "0", "--bind", host, "--network", NETWORK, "--name", NAME]
-        words += ["--http", ("[%s]:0" if ":" in host else "%s:0") % host, *QUICK, *options]
+        words = ["--json", "--port", str(self.port), "--bind", host, "--network", NETWORK, "--name", NAME]
+        words += ["--http", self.page_address, *QUICK, *options]
         self._listening = threading.Event()
         self.process = subprocess.Popen(
             [python, "-m", "p2p_plain", *words],
@@ -52,11 +55,7 @@ class Node:
         self._listening.wait(2 * PATIENCE)
         if not self.seen:
             raise Broken("the node does not start: %s" % self.log_text()[-200:])
-        first = self.seen[0]
-        self.nodeid = str(first["nodeid"])
-        self.address = str(first["addresses"][0])
-        self.port = int(self.address.rpartition(":")[2])
-        self.page = int(str(first["http"]).rpartition(":")[2])
+        self.nodeid = str(self.seen[0]["nodeid"])
 
     def _read(self) -> None:
         assert self.process.stdout is not None

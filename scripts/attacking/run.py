@@ -44,6 +44,8 @@ def _play(one: Attack, python: str, short: bool) -> Verdict:
         return Verdict(BROKEN, "expected %s, came %s" % (broken.expected, broken.came[:200]))
     except OSError as error:
         return Verdict(BROKEN, "the node does not answer: %s" % error)
+    except (LookupError, TypeError, ValueError) as error:
+        return Verdict(BROKEN, "the node says what nobody understands: %r" % error)
 
 
 def play_all(

@@ -90,11 +90,11 @@ def a_slow_line_asks_for_all_rows(world: World) -> str:
     """An honest peer takes its answer to getlinks at 200 KB a second and answers each ping."""
     node = world.node("--ping-timeout", "8")
     count = world.size(140, 50)
-    rows = [bomb(28000, known_only=True) for _ in range(count)]
+    rows = [bomb(world.size(56000, 28000), known_only=True) for _ in range(count)]
     tellers = []
-    for number in range(4):
+    for number in range(8):
         teller = keep_awake(join(world, node, world.host()))
-        tellers.append(send_slowly(teller, rows[number::4]))
+        tellers.append(send_slowly(teller, rows[number::8]))
     for teller in tellers:
         teller.join(60.0)
     slow = connect(world, node, world.host(), room=32 * 1024)
