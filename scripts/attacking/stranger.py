@@ -1,5 +1,6 @@
 """One connection with a node under attack, or many, from a host that the attack chooses."""
 
+import contextlib
 import socket
 import threading
 from typing import Any, Optional
@@ -65,6 +66,12 @@ def keep_awake(peer: Peer) -> Peer:
     thread = threading.Thread(target=_read, args=(peer,), daemon=True)
     thread.start()
     return peer
+
+
+def leave(peer: Peer) -> None:
+    """End a connection at once, also while a thread reads it, and without a bye."""
+    with contextlib.suppress(OSError):
+        peer.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _read(peer: Peer) -> None:

@@ -12,7 +12,7 @@ from ...conformity.grammar import new_id
 
 from ..doors import Doors, as_nodes
 from ..node import PATIENCE, Node, pause
-from ..stranger import connect, greet, join, keep_awake, name
+from ..stranger import connect, greet, join, keep_awake, leave, name
 from ..verdict import Skipped, attack, holds
 from ..world import World, has_ipv6, wait_until
 
@@ -103,7 +103,7 @@ def one_host_fills_the_book(world: World) -> str:
         wait_until(lambda: {knock.place for knock in doors.knocks}.issuperset(some), 5.0)  # noqa: B023
         before = len(node.events("peer_down"))
         for peer in peers:
-            peer.sock.shutdown(socket.SHUT_RDWR)
+            leave(peer)
         wait_until(lambda: len(node.events("peer_down")) >= before + len(peers), 5.0)  # noqa: B023
     node.close()
     with open(path, "rb") as file:

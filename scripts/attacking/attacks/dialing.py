@@ -6,7 +6,7 @@ from ...conformity.grammar import new_id
 
 from ..doors import Doors, slam
 from ..node import NAME, NETWORK, pause
-from ..stranger import gossip, join, keep_awake, name
+from ..stranger import gossip, join, keep_awake, leave, name
 from ..verdict import attack, holds
 from ..world import LINK_LOCAL, World, wait_until
 
@@ -31,7 +31,7 @@ def three_nodes_dial_one_victim(world: World) -> str:
     seconds = time.monotonic() - began
     rate = victim.since(began) / seconds / len(nodes)
     for liar in liars:
-        liar.sock.close()
+        leave(liar)
     pause(1.0)  # a dial that is under way
     over = time.monotonic()
     pause(world.size(10, 2))
