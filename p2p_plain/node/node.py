@@ -433,7 +433,7 @@ class Node:
         """
         if not isinstance(event, str) or event not in EVENTS.union(BESIDE, (EVERYTHING,)):
             known = ", ".join(sorted(EVENTS))
-            text = "there is no %.60r; there are %s, *, and before the start trace"
+            text = "no %.60r; there are %s, *, and before the start trace"
             raise UsageError("event", text % (event, known))
         if not callable(callback):
             raise UsageError("callback", "%.60r cannot be called" % (callback,))
