@@ -229,7 +229,7 @@ class Rivals:
             link = question.link
             if link.is_discreet and question.answer is None and not question.spoke:
                 continue  # what answers a probe does not show what it wants
-            if link.target is not None:
+            if link.target is not None and not link.unlisted:
                 self._found(holder, {link.target, link.remote}, same, question.answer is not None)
             if not same:
                 self.conflict(holder.nodeid, holder.name, holder.address, question.where)

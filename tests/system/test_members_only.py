@@ -263,6 +263,20 @@ def test_an_address_that_is_forwarded_on_purpose_is_advertised(make_node, key):
             assert peer.become_peer()["unlisted"] is True
 
 
+def test_a_second_way_to_a_peer_that_leads_through_a_relay_proves_nothing(make_node, key):
+    """The peer says that it is at both ends, and it is right; but nobody else should go that way."""
+    a, b = make_node(secret_file=key, ping_interval=0.2), make_node(secret_file=key, ping_interval=0.2)
+    a.dial(b.addresses[0])
+    a.wait_for_peers(1, timeout=10)
+    with Wire(b.port) as relay:
+        a.dial(relay.address)
+        wait_until(lambda: a.counters()["messages"].get(("in", "bye")) and len(a._sessions.all()) == 1)
+        where = Address("127.0.0.1", relay.port)
+        assert where not in [address for address, _ in a._overlay.book.proven([b.nodeid])]
+        assert a._overlay.book.nodeid_at(where) is None
+    assert not events(a, "conflict") and not events(b, "conflict")
+
+
 def test_a_relay_that_leads_a_node_to_itself_makes_no_address_its_own(make_node, key):
     """Otherwise the node would confirm that address to all whom the relay leads to it."""
     port = free_port()
