@@ -48,7 +48,7 @@ No sockets, threads or clock: the same rows give the same view.  Any thread.
 """
 
 from ..common.address import Address, parse_wire
-from ..common.outcomes import OK, UNKNOWN, WRONG_PEER, is_vacant
+from ..common.outcomes import FAILURES, OK, UNKNOWN, WRONG_PEER, is_vacant
 from ..common.typing import (
     Any, Collection, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple,
 )
@@ -320,8 +320,13 @@ class View:
         youngest = min((age for age, _ in claims), default=0.0)
         return any(stands for age, stands in claims if age == youngest)
 
+    def _counts_as_failed(self, source: str, target: str) -> bool:
+        """True if a failed dial counts: the source may judge, or the other direction fails as well."""
+        back = self._entries[target].get(source) if target in self.current else None
+        return self._may_judge(source, target) or (back is not None and back.dial in FAILURES)
+
     def _may_judge(self, source: str, target: str) -> bool:
-        """True if what a node says of another one decides whether that lives and what it is connected to.
+        """True if what a node says of another one decides what that is like.
 
         Not if one node alone vouches for it, and more for the other.
         """
@@ -495,7 +500,7 @@ class View:
         state = State.UNKNOWN
         if dial == OK or (dial == UNKNOWN and connected and entry.direction == "outbound"):
             state = State.UP
-        elif dial != UNKNOWN and source not in self.late:
+        elif dial != UNKNOWN and source not in self.late and self._counts_as_failed(source, target):
             state = State.DOWN
         if not connected or entry.p50_ms is None or source in self.late or target in self.late:
             return Direction(source, target, state, dial, connected, why=entry.why)

@@ -43,6 +43,18 @@ def test_rows_of_nodes_that_nobody_is_connected_to_are_ignored(world):
     assert world.judged(told(world, 41, vouched=False, dial="timeout")).ok
 
 
+@pytest.mark.parametrize("about", [0, 1])
+def test_no_invented_node_makes_a_real_one_impossible_to_dial(world, about):
+    """The asked node itself, or another one, that has never heard of them."""
+    rows = told(world, 41, about=about, dial="timeout")
+    for number, row in enumerate(rows[:HONEST]):
+        if row.nodeid != world.ids[-1]:
+            rows[number] = world.row(world.ids.index(row.nodeid))
+    judged = world.judged(rows)
+    assert judged.ok
+    assert not judged.summary.down
+
+
 @pytest.mark.parametrize("ghosts", [41, 250])
 def test_a_real_outage_is_named_before_all_that_one_peer_has_invented(world, ghosts):
     world.kill(2)
