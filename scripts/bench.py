@@ -140,7 +140,7 @@ def join(port: int, path: Optional[str]) -> Member:
 
 
 def in_private_world(function: Callable[..., None], *args: Any) -> None:
-    """Run a case in network namespaces of its own; where there are none, print why it is skipped."""
+    """Run a case in network namespaces of its own, or print why it is skipped or has failed."""
     inside = multiprocessing.Process(target=_enter, args=(function, *args))
     inside.start()
     inside.join()
@@ -152,6 +152,8 @@ def _enter(function: Callable[..., None], *args: Any) -> None:
         function(*args)
     except CannotBuild as reason:
         print("skipped: %s" % reason)
+    except (OSError, EOFError, RuntimeError, subprocess.SubprocessError) as error:
+        print("failed: %s" % (str(error) or type(error).__name__))
 
 
 def machine(python: str) -> str:

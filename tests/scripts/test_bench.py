@@ -206,3 +206,13 @@ def test_contestant_answers_and_its_costs_are_known(kind):
         assert server.threads() >= 1
         assert server.events()[0]["event"] == "listening"
     assert server.process.poll() is not None
+
+
+@needs_linux
+def test_accuracy_with_a_node_that_does_not_start_is_one_line(tmp_path):
+    """Nor is there a traceback on a machine that is too busy to answer."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\ntest \"$1\" = -V && echo Python 3.9\n")
+    python.chmod(0o755)
+    _, _, line, _ = run_bench("accuracy", "--seconds", "0.04", "--python", str(python))
+    assert re.match("failed: the node on h1 does not start$|skipped: ", line)
