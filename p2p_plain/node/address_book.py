@@ -67,6 +67,11 @@ host.  Earlier, the new connection could be taken for one end of a tie."""
 MAX_GONE = 1024
 """Nodes remembered whose addresses were forgotten, so that old hearsay does not bring them back."""
 
+FAILURES_STRANGE = 7
+BACKOFF_MAX_STRANGE = 60.0
+"""The same where only a secret is missing that one end has: a mistake that a person has to mend.  With five
+minutes somebody on the way who forges that answer once could keep a member out for as long."""
+
 FAILURES_ALONE = 5
 """Most failures that a lone node counts.  After five the wait would be 16 s, above the limit of 8."""
 
@@ -234,12 +239,14 @@ class AddressBook:
             self._begin_locked(entry, now)
             return True
 
-    def failed(self, address: Address, now: float, peers: int, blame: bool = True) -> None:
+    def failed(
+        self, address: Address, now: float, peers: int, blame: bool = True, strange: bool = False
+    ) -> None:
         """Note that the dial of ``address`` made no peer: wait longer before the next one.
 
         ``peers`` is the number of our peers.  Without any, the fault is probably ours, and no address
         is dropped for it; with few, bootstrap addresses do not wait long.  ``blame`` is False if the
-        node is there but is full.
+        node is there but is full, ``strange`` is True if what is there is no member of our network.
         """
         with self._lock:
             entry = self._shelf.get(address)
@@ -257,9 +264,9 @@ class AddressBook:
                 entry.mine_at = None  # this dial has not led to us
             if peers == 0 or (peers < ENOUGH_PEERS and entry.bootstrap):
                 entry.failing_since = None
-                delay = min(delay, BACKOFF_MAX_ALONE)
+                delay = min(delay, BACKOFF_MAX_STRANGE if strange else BACKOFF_MAX_ALONE)
                 # Once there are peers again, the backoff goes on from that delay.
-                entry.failures = min(entry.failures, FAILURES_ALONE)
+                entry.failures = min(entry.failures, FAILURES_STRANGE if strange else FAILURES_ALONE)
             elif blame:
                 if entry.failing_since is None:
                     entry.failing_since = now

@@ -256,12 +256,11 @@ class Discovery:
     ) -> None:
         """The dial of ``target`` has made no peer; see ``AddressBook.failed`` for ``blame``.
 
-        ``strange`` if its network is not ours: even a node that is alone is then in no hurry.
+        ``strange`` if one end is no member of the other's network.
         """
         with self._lock:
             self._dialing -= 1
-        peers = ENOUGH_PEERS if strange else self._table.occupied()
-        self._book.failed(target, now, peers, blame)
+        self._book.failed(target, now, self._table.occupied(), blame, strange)
 
     def dial_over(self, end: DialEnd, now: float, quick: bool = False) -> None:
         """A dial or probe that should find a certain node has shown what it could.

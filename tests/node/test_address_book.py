@@ -905,3 +905,13 @@ def test_a_lone_node_with_thousands_of_dead_addresses_dials_at_a_bounded_rate(bo
         now += 0.1
     assert dialed <= DIALS_AT_ONCE + 30 * DIALS_A_SECOND + boot
     assert boot >= 3
+
+
+def test_a_lone_node_is_in_less_of_a_hurry_where_a_secret_is_missing(book):
+    """Nothing but a person mends that, and an answer that was forged must not keep a member out."""
+    book.add_bootstrap([A], 0.0)
+    for now in range(0, 1200, 100):
+        assert due(book, now) == [A]
+        book.failed(A, now, peers=0, strange=True)
+    assert not due(book, now + 59.0)
+    assert due(book, now + 91.0) == [A]
