@@ -7,7 +7,9 @@ from p2p_plain.monitor.judge import MOST_ALIKE
 from p2p_plain.monitor.row_messages import Links
 from p2p_plain.monitor.verdict import Kind
 from tests.support import new_id
+from tests.support import simulation
 from tests.support.faulty_network import World
+from tests.support.simulation import raw_link, say
 
 HONEST = 5
 
@@ -116,3 +118,20 @@ def test_what_was_known_for_long_is_named_before_a_crowd_that_came_and_went(worl
     assert (first.kind, first.nodes) == (Kind.DOWN, (old[0]["nodeid"],))
     assert len(others) == MOST_ALIKE - 1
     assert not world.judged(rows).ok
+
+
+@pytest.mark.parametrize("vouched", [True, False])
+def test_nobody_is_looked_for_where_rows_of_unknown_nodes_say_that_it_is(vouched):
+    """Somebody there would be dialed, and what answers be reported, because a stranger wants it."""
+    world = simulation.World(1)
+    node = world.node(1)
+    unmet, ghost = new_id(), new_id()
+    for number, others in enumerate(([unmet], [ghost] if vouched else [])):
+        link = raw_link(node, new_id(), host="10.0.5.%d" % number)
+        say(link, msgtype="links", nodeid=link.peer.nodeid, age=0,
+            links=[{"nodeid": one, "direction": "inbound"} for one in others])
+    there = {"nodeid": unmet, "direction": "outbound", "dial": "ok", "address": "10.0.9.9:6000"}
+    say(link, msgtype="links", nodeid=ghost, age=0, links=[there])
+    world.run(19.0)
+    dialed = "10.0.9.9:6000" in [str(address) for _, address, _ in node.dials]
+    assert dialed == vouched
