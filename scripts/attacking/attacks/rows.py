@@ -18,6 +18,9 @@ from ..world import World, wait_until
 MAX_MB = 150
 """Memory of a node under everything at once, at its peak."""
 
+REAL = (NAME + ":", "h2:", "h3:")
+"""How verdicts about real nodes begin."""
+
 VERDICTS_WITHIN = 4.0
 """Seconds for which lies are repeated and looked for in the verdicts."""
 
@@ -134,12 +137,24 @@ def invented_nodes_cannot_dial_us(world: World) -> str:
 
     That nobody can dial them is true, and may be said.
     """
+    return lies_about(world, vouched=True)
+
+
+@attack("B8", seconds=7)
+def rows_for_which_nobody_vouches(world: World) -> str:
+    """One peer sends the same rows, and not even its own says that it knows those nodes."""
+    return lies_about(world, vouched=False)
+
+
+def lies_about(world: World, vouched: bool) -> str:
+    """Have invented nodes say that they cannot dial a real one, and look for that in its verdicts."""
     node = mesh(world, "h2", "h3")[0]
     liar = keep_awake(join(world, node, world.host()))
     ghosts = [new_id() for _ in range(41)]
     lied_about = {liar.nodeid, *ghosts}
     up = {"direction": "outbound", "dial": "ok", "address": "10.0.0.1:6000"}
-    said = row_of(liar.nodeid, *[dict(up, nodeid=ghost) for ghost in ghosts], age=0, changes=1)
+    links = [dict(up, nodeid=ghost) for ghost in ghosts] if vouched else []
+    said = row_of(liar.nodeid, *links, age=0, changes=1)
     down = {"nodeid": node.nodeid, "direction": "none", "dial": "timeout", "name": NAME}
     rows = [row_of(ghost, down, dict(up, nodeid=liar.nodeid), age=0) for ghost in ghosts]
     bad = ""
@@ -147,9 +162,14 @@ def invented_nodes_cannot_dial_us(world: World) -> str:
     while time.monotonic() < end and not bad:
         send_slowly(liar, [said, *rows]).join(10.0)
         pause(0.3)
-        about = [verdict for verdict in node.cluster()[1]["verdicts"] if verdict["kind"] != "well"]
-        bad = "".join(one["text"] for one in about if not lied_about.intersection(one["nodes"]))
-    return holds(not bad, bad or "no verdict about a real node")
+        seen = node.cluster()[1]
+        about = [one for one in seen["verdicts"] if one["kind"] != "well"]
+        # A real node may be named as one that cannot reach an invented one: that is true.
+        wrong = [one for one in about if one["text"].startswith(REAL) or not lied_about & set(one["nodes"])]
+        bad = str(wrong[0]["text"])[:120] if wrong else ""
+        if not vouched and (about or seen["nodes"] != 4):
+            bad = bad or "%d nodes, %s" % (seen["nodes"], first_of(seen))
+    return holds(not bad, bad or "no verdict about a real node, of %d nodes" % seen["nodes"])
 
 
 @attack("B8", seconds=7)
