@@ -84,6 +84,7 @@ CASES: Tuple[Tuple[str, bytes], ...] = (
     ("hello, port 0", _hello(b'"port": 0')),
     ("hello, name with ESC", _hello(b'"name": "\\u001b[2J"')),
     ("hello, no nodeid", b'{"msgtype": "hello"}\n'),
+    ("join, and no guest", b'{"msgtype": "join", "nodeid": "%s"}\n'),
 )
 """Each must get ``bye protocol`` as the first line and after hello.  ``%s`` becomes a nodeid."""
 

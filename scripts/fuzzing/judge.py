@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Optional
 
 from .dialog import Dialog
 from .grammar import Line
-from .wire import TIMEOUT, shown
+from .wire import PROBE_TIMEOUT, TIMEOUT, shown
 
 LINGER = 0.4
 """Seconds, a little less than a node waits between its ``bye`` and closing.  If the fuzzer did not
@@ -39,7 +39,8 @@ def _judge_bye(dialog: Dialog, bye: Dict[str, Any]) -> Optional[str]:
         return "bye protocol without a detail"
     if reason in dialog.conversation.expected.reasons:
         return None
-    if reason == "timeout" and dialog.gap > TIMEOUT / 2:
+    patience = PROBE_TIMEOUT if dialog.accepted else TIMEOUT
+    if reason == "timeout" and dialog.gap > patience / 2:
         return None  # the machine was too busy to run the fuzzer
     if reason == "duplicate" and dialog.accepted:
         return None

@@ -18,6 +18,9 @@ MAX_FIRST_LINE = 4 * 1024
 TIMEOUT = 5.0
 """Seconds: the node's ``--ping-timeout``, and how long everyone here waits for an answer."""
 
+PROBE_TIMEOUT = 1.0
+"""Seconds in which a node that probes us wants our hello, the first time."""
+
 REASONS = frozenset((
     "stopping", "self", "duplicate", "full", "network", "unauthorised", "timeout", "protocol",
 ))
