@@ -189,7 +189,7 @@ class Guest:
                     raise Unauthorised(handshake.why, left.detail) from None
                 raise
         self._sealing, self._opening = handshake.sealing, handshake.opening
-        self._lines.limit += handshake.seal_bytes
+        self._lines.limit += handshake.opening.added_bytes
 
     def _greet(self, nodeid: str, network: str, name: str, deadline: float) -> Hello:
         ours = Hello(

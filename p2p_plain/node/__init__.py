@@ -38,7 +38,7 @@ Three kinds of code are never mixed:
   ``shelf``, ``address_book``, ``claims``, ``discovery``, ``rivals``, ``membership``, ``talk``, ``overlay``): no
   sockets or threads.  Clock, randomness and ``dial`` are passed in, so the tests run whole networks in one thread.  (Only the
   library's callers wait on the real clock, in ``wait_for`` and ``wait_until_taken``.)
-* *Plumbing* (``transport``, ``tcp_info``, ``listener``, ``outbox``, ``answers``, ``session``, ``sessions``, ``connector``, ``pinger``,
+* *Plumbing* (``transport``, ``tcp_info``, ``listener``, ``outbox``, ``answers``, ``session``, ``member_session``, ``sessions``, ``connector``, ``pinger``,
   ``peers_file``, ``node``): no decisions about peers and addresses, only limits of connections.
 
 Read it in this order
@@ -52,6 +52,7 @@ Read it in this order
 ``outbox``           what waits to be sent on one connection, and on all of them
 ``answers``          answers too long to be sent at once
 ``session``          one connection's life, from the first byte to the closed socket
+``member_session``   the same in a network for members only
 ``fields``           a message's fields, each checked on arrival
 ``messages``         the vocabulary
 ``seal``             what keeps others from changing what members say

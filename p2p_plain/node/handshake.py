@@ -18,7 +18,7 @@ no other role.  Where somebody on the way has changed a hello, the two ends have
 Of T two keys are made, one for each direction, with which every further line is sealed (``seal``).
 The names and all else follow in a second hello, the first sealed line.
 
-No sockets, threads or clock.  ``session`` and the commands' ``guest`` call this on the thread that
+No sockets, threads or clock.  ``member_session`` and the commands' ``guest`` call this on the thread that
 reads their connection.
 """
 
@@ -35,7 +35,7 @@ from ..common.outcomes import ECHO, NO_KEY, NOT_ACCEPTED, UNKNOWN_KEY, WRONG_KEY
 from ..common.typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 from . import codec
 from .fields import Fields
-from .seal import SEAL_BYTES, Seal
+from .seal import Seal
 
 NONCE_BYTES = 32
 """Random bytes in each first hello, which make each connection's T its own."""
@@ -88,9 +88,6 @@ class Handshake:
     Feed ``receive`` the lines as they come until ``sealing`` is there; from then on each line is
     sealed with ``sealing`` and opened with ``opening``.
     """
-
-    seal_bytes = SEAL_BYTES
-    """Bytes by which each line is longer then."""
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ Nothing is decided here and nothing is read from a socket; this is where the par
 other.  ``full_node`` adds the monitor and the status page.
 """
 
+import functools
 import importlib
 import itertools
 import random
@@ -20,7 +21,7 @@ from ..common.events import (
 )
 from ..common.machine import descriptors, dialable_addresses, host_name, look_up
 from ..common.threads import Crew, end_a_first_thread
-from ..common.typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Tuple, Union
+from ..common.typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 from .address_book import AddressBook
 from .connector import Connector
 from .discovery import MAX_DIALS
@@ -90,6 +91,8 @@ class Node:
         self._sessions = Sessions()
         self._peers_file: Optional[PeersFile] = None
         self._secret: Optional[Secret] = None
+        self._session: Callable[..., Session] = Session
+        """Makes the session of a connection."""
         self._started_at = 0.0
         self._outbound_numbers = itertools.count(1)  # next() is one step, for sixteen threads too
 
@@ -142,7 +145,9 @@ class Node:
         max_per_ip, booked_per_ip = config.max_per_ip, BOOKED_PER_IP * config.max_per_ip
         if config.secret_file:
             # Imported only where it is wanted: cryptography takes 3 of the 60 ms of a start.
-            self._secret = importlib.import_module("p2p_plain.node.handshake").Secret(config.secret_file)
+            members = importlib.import_module("p2p_plain.node.member_session")
+            self._secret = members.Secret(config.secret_file)
+            self._session = functools.partial(members.MemberSession, self._secret)
             # Strangers have no say, so no bound needs to keep them from crowding others out.
             max_per_ip, booked_per_ip = ANY_NUMBER, MAX_BOOK
         self._book = AddressBook(rng, booked_per_ip)
@@ -486,9 +491,9 @@ class Node:
         connect_seconds: Optional[float] = None,
     ) -> None:
         try:
-            session = Session(
+            session = self._session(
                 sock, self._overlay, self.config, self._trace, remote, order, connect_seconds,
-                self._sessions.backlog, self._secret,
+                self._sessions.backlog,
             )
         except OSError as error:  # gone before we looked
             sock.close()

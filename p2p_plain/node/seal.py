@@ -4,7 +4,7 @@ Each direction of each connection has a key and counts its lines.  A line is sea
 bytes of HMAC-SHA256 (RFC 2104) over its number and itself, so nobody without the key can change,
 drop, repeat or reorder lines without being noticed.  Anyone on the way can still read them.
 
-No sockets, threads or clock.  ``session`` seals under its send lock, because the numbers must be in
+No sockets, threads or clock.  ``member_session`` seals under its send lock, because the numbers must be in
 the order of the lines, and opens on its reader thread.
 """
 
@@ -27,6 +27,8 @@ _BLOCK_BYTES = 64
 
 class Seal:
     """The seals of one direction: of all that one end says.  One thread at a time."""
+
+    added_bytes = SEAL_BYTES
 
     def __init__(self, key: bytes, number: int = 0) -> None:
         """``number`` is that of the next line."""

@@ -14,12 +14,6 @@ thread is already blocked in ``recv``, the pinger does it (``tick``).  If someth
 than ``ping_timeout``, the other end does not keep up, and the connection is closed.  We finish a
 line before we begin the next.
 
-Members only
-------------
-Where the network has a ``secret``, the first lines belong to the ``handshake``, and the rules hear
-nothing before both ends are known to be members.  From then on each line is sealed when it is sent,
-under the send lock, and opened before anything of it is read.
-
 Ending
 ------
 ``close`` says ``bye`` (after what is still unsent) and shuts down our direction.  The session's
@@ -34,9 +28,9 @@ from threading import Lock
 from ..common.address import Address, from_sockaddr
 from ..common.config import Config
 from ..common.counters import Traffic
-from ..common.errors import PeerLeft, Refused, Unauthorised, why
+from ..common.errors import PeerLeft, Refused, why
 from ..common.token_bucket import TokenBucket
-from ..common.typing import TYPE_CHECKING, Callable, List, Optional, Tuple
+from ..common.typing import Callable, List, Optional, Tuple
 from . import messages
 from .answers import Answers
 from .codec import MAX_FIRST_LINE, MAX_LINE, LineSplitter
@@ -50,10 +44,6 @@ from .peer import (
 from .round_trips import Moment, RoundTrip, between, since, this_moment
 from .tcp_info import TcpInfo
 from .transport import RECEIVE_BYTES, Transport
-
-if TYPE_CHECKING:
-    from .handshake import Secret
-    from .seal import Seal
 
 Trace = Callable[[str, "Session", bytes], None]
 """``trace("<" or ">", session, lines)``: lines that have just crossed the wire.  Any thread."""
@@ -72,6 +62,9 @@ LONG_ANSWER = 1024
 class Session(Link):
     """A link over a real socket."""
 
+    compares_chunks = True
+    """True if lines arrive as they were sent, so that one ping and nothing else is known by its bytes."""
+
     def __init__(
         self,
         sock: socket.socket,
@@ -82,12 +75,10 @@ class Session(Link):
         order: Optional[Order] = None,
         connect_seconds: Optional[float] = None,
         backlog: Optional[Backlog] = None,
-        secret: "Optional[Secret]" = None,
     ) -> None:
         """``remote`` is the other end, if that is known already.  For the rest see ``Link``.
 
-        ``backlog`` is what waits on all connections of the node, ``secret`` what the other end must have
-        too.  Raises ``OSError``.
+        ``backlog`` is what waits on all connections of the node.  Raises ``OSError``.
         """
         super().__init__(remote or from_sockaddr(sock.getpeername()), order, connect_seconds)
         # Immutable.
@@ -99,13 +90,6 @@ class Session(Link):
             self._greet_timeout = order.timeout
         self.traffic = Traffic()
         # Reader thread only.
-        self._handshake = None
-        """How the other end shows that it is a member; ``None`` where nobody must."""
-        if secret is not None:
-            myself, dialed = overlay.myself, self.remote if order is not None else None
-            self._handshake = secret.handshake(myself.nodeid, myself.port, dialed)
-        self._opening: Optional[Seal] = None
-        """Opens what comes, once the other end is known as a member."""
         self._lines = LineSplitter(MAX_FIRST_LINE)
         self._ends_chunk = False
         """True if the line that is answered is the last one of the bytes received last."""
@@ -117,8 +101,6 @@ class Session(Link):
         # Guarded by _send_lock, but for the length of the outbox.
         lateness = overlay.lateness
         self._outbox = Outbox(self._transport, backlog or Backlog(), lateness, config.ping_timeout)
-        self._sealing: Optional[Seal] = None
-        """Seals what is sent, once the other end is known as a member."""
         self._expected = 0
         """Bytes that may still come of an answer that we have asked for."""
         # Written under _send_lock.  Read without it, too: an old value costs one more round.
@@ -166,17 +148,13 @@ class Session(Link):
 
     def close(self, reason: str, detail: str = "") -> None:
         """Say ``bye`` and begin to end.  Never blocks."""
-        bye = messages.encode_bye(reason, detail)
         with self._send_lock:
             if self._ending is not None:
                 return
             self._ending = (reason, detail)
             self._cut_at = time.monotonic() + LINGER
             # After the rest of a line that was begun; the thread that sends the last byte finishes.
-            if self._handshake is None or self._sealing is not None:
-                self._outbox.keep(self._outgoing_locked(bye))
-            elif reason in ("unauthorised", "protocol"):  # all that a stranger hears
-                self._outbox.keep(self._outgoing_locked(messages.encode_bye("unauthorised")))
+            self._outbox.keep(self._farewell_locked(reason, detail))
             self._push_locked()
 
     def untaken(self) -> int:
@@ -186,10 +164,6 @@ class Session(Link):
         lines = waiting.splitlines()
         # The first line may be the rest of one, and the last one is the bye.
         return len(waiting) if any(messages.msgtype_in(line) == "message" for line in lines[:-1]) else 0
-
-    def seal_bytes(self) -> int:
-        """Return the bytes that are added to each line on its way."""
-        return 0 if self._handshake is None else self._handshake.seal_bytes
 
     def tcp_info(self) -> Optional[TcpInfo]:
         """Return the kernel's counts of this connection, if it has any."""
@@ -249,14 +223,16 @@ class Session(Link):
         """Return our end of the socket.  Raises ``OSError``."""
         return from_sockaddr(self._transport.local())
 
+    def _first_line(self) -> bytes:
+        """Return what we say first on a connection that we have dialed."""
+        return self._overlay.first_line(self)
+
     def run(self) -> None:
         """Live, from the first byte to the closed socket."""
         reason, detail, say_bye = "closed", "", False
         try:
             if self.direction == OUTBOUND:
-                handshake = self._handshake
-                first = self._overlay.first_line(self) if handshake is None else handshake.begin()
-                self.send(first, urgent=True)
+                self.send(self._first_line(), urgent=True)
             self._converse(time.monotonic() + self._greet_timeout)
         except PeerLeft as left:
             reason, detail = left.reason, left.detail
@@ -351,7 +327,7 @@ class Session(Link):
         received, overlay, trace = self.traffic.received, self._overlay, self._trace
         plain = trace is None and (self.state == UP or self.state == GUEST)
         timed = messages.PINGS.get(chunk)
-        if plain and timed is not None and not self._lines.held and self._opening is None:
+        if plain and timed is not None and not self._lines.held and self.compares_chunks:
             # One ping and nothing else is most of the traffic of a quiet network.  Measured without
             # the kernel's part, its answer takes 2 us instead of 4 this way.
             received["ping"] = received.get("ping", 0) + 1
@@ -365,8 +341,7 @@ class Session(Link):
         lines = self._lines.feed(chunk)
         if lines:
             self.line_at = overlay.lateness.awake_clock
-            if self._handshake is not None:
-                lines = self._opened(lines)
+            lines = self._opened(lines)
         count, size = self._to_be_paid(chunk, lines)
         answers: List[bytes] = []
         answer_bytes = self._answers.unpaid()
@@ -429,40 +404,8 @@ class Session(Link):
         return len(sizes), sum(sizes)
 
     def _opened(self, lines: List[bytes]) -> List[bytes]:
-        """Return the lines that a member has sealed, without their seals; those before are the handshake's."""
-        found = []
-        for line in lines:
-            if self._opening is not None:
-                found.append(self._opening.open(line))
-            else:
-                self._authenticate(line)
-        return found
-
-    def _authenticate(self, line: bytes) -> None:
-        """Take a line of the handshake, and answer it.  Raises ``Refused`` or ``PeerLeft``."""
-        handshake = self._handshake
-        assert handshake is not None
-        if self._trace is not None:
-            self._trace("<", self, line + b"\n")
-        try:
-            answer = handshake.receive(line)
-        except Unauthorised as stranger:
-            self.why = stranger.why
-            raise
-        except PeerLeft:
-            self.why = handshake.why
-            raise
-        if answer:
-            self.send(answer, urgent=True)
-        if handshake.opening is None:
-            return
-        self.first, self._opening = handshake.theirs, handshake.opening
-        with self._send_lock:
-            self._sealing = handshake.sealing
-        self._lines.limit += handshake.seal_bytes
-        if self.direction == OUTBOUND:
-            self.is_discreet = self.is_our_probe  # whoever is there, it is a member
-            self.send(self._overlay.first_line(self), urgent=True)
+        """Return the lines without what was added to them on their way."""
+        return lines
 
     def _pong(self) -> None:
         """Answer a ping that came alone and asks how long it is held: to just before it is sent."""
@@ -471,7 +414,7 @@ class Session(Link):
             if self._ending is None:
                 pong = messages.encode_pong(messages.A_TIMED_PING, since(arrived))
                 self._offer_locked(pong)
-                self._count_locked(pong)  # after it has left; pings with a seal do not come here
+                self._count_locked(pong)
 
     def _reply(self, data: bytes) -> None:
         """Send, and wait while the other end does not read the answers that it has asked for."""
@@ -538,11 +481,11 @@ class Session(Link):
     def _outgoing_locked(self, lines: bytes) -> bytes:
         """Return the bytes of lines that are about to be sent, in this order; trace and count them."""
         self._count_locked(lines)
-        if self._sealing is None:
-            return lines
-        sealed = self._sealing.seal(lines)
-        self.traffic.bytes_out += len(sealed) - len(lines)
-        return sealed
+        return lines
+
+    def _farewell_locked(self, reason: str, detail: str) -> bytes:
+        """Return the bytes of our ``bye``."""
+        return self._outgoing_locked(messages.encode_bye(reason, detail))
 
     def _count_locked(self, lines: bytes) -> None:
         """Trace and count lines that are about to be sent."""

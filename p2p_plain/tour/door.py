@@ -5,8 +5,8 @@ import tempfile
 
 from ..common.keys import make_key_file
 from ..node.handshake import Handshake
+from ..node.member_session import MemberSession
 from ..node.seal import Seal
-from ..node.session import Session
 from .cast import NETWORK
 from .guide import Guide
 
@@ -63,7 +63,7 @@ def knocking(guide: Guide) -> None:
         of the secret, the line and its number. A line that somebody changes, drops or repeats on the
         way does not fit its seal. All of it can still be read: that takes encryption.
         """)
-    guide.read(Handshake.receive, Seal.open, Session._authenticate)
+    guide.read(Handshake.receive, Seal.open, MemberSession._authenticate)
     guide.so("""
         Do not send a secret. Prove that you have it, with something new each time that nobody can
         use again.
