@@ -50,8 +50,8 @@ start, when a whole network may be starting, and say more about that."""
 
 EXCUSED = 0.1
 """Seconds.  A round trip that one of the programs may have prolonged is left out if it is shorter, and
-if there are exact ones.  A longer one counts: a segment that was lost and sent again arrives together
-with the next line, and then nobody can say how long it was held."""
+if there are exact ones.  A longer one counts if it may have been the network: a segment that was lost and
+sent again arrives together with the next line, and then nobody can say how long it was held."""
 
 MOST_LEFT_OUT = 5
 """Round trips left out one after the other until the less exact kind counts: old figures must not stand
@@ -87,6 +87,9 @@ class RoundTrip(NamedTuple):
     kind: int = BY_PROGRAM
     held: float = 0.0
     """Seconds that the other end says it held the ping; they are taken out."""
+    on_time: bool = False
+    """True if the ping was acknowledged without delay: our kernel did not send anything again meanwhile, as
+    it does after 0.2 s.  The acknowledgement of the other kernel does not wait for its program."""
 
 
 def between(
@@ -153,7 +156,8 @@ class RoundTrips:
             self._held.append(trip.held)
         self._left_out = self._left_out + 1 if trip.kind < self._kind else 0
         too_long_without = self._left_out > MOST_LEFT_OUT
-        if self._left_out and trip.seconds < EXCUSED and not too_long_without:
+        by_network = trip.seconds >= EXCUSED and not trip.on_time
+        if self._left_out and not by_network and not too_long_without:
             return False
         if trip.kind > self._kind or too_long_without:
             self.seconds.clear()

@@ -41,7 +41,7 @@ from .pace import BYTES_PER_TOKEN
 from .peer import (
     ADMITTED, GREETING, GUEST, GUEST_TIMEOUT, HANDSHAKE_TIMEOUT, OUTBOUND, UP, Link, Order, Questions,
 )
-from .round_trips import Moment, RoundTrip, between, since, this_moment
+from .round_trips import EXCUSED, Moment, RoundTrip, between, since, this_moment
 from .tcp_info import TcpInfo
 from .transport import RECEIVE_BYTES, Transport
 
@@ -109,6 +109,8 @@ class Session(Link):
         perhaps before ``send`` returns.  Always under _send_lock."""
         self._sending = 0.0
         """Seconds that its ``send`` took."""
+        self._before: Optional[TcpInfo] = None
+        """The kernel's counts before it."""
         self._ending: Optional[Tuple[str, str]] = None
         """Reason and detail, once there is one: the first wins."""
         self._cut_at = float("inf")
@@ -184,6 +186,7 @@ class Session(Link):
         with self._send_lock:
             if self._ending is None:
                 ping = self._outgoing_locked(messages.TIMED_PING)
+                self._before = self.tcp_info()
                 self._pinged = this_moment()
                 if not self._offer_locked(ping):
                     self._pinged = None  # nobody knows when it leaves
@@ -213,11 +216,15 @@ class Session(Link):
         seen = this_moment()
         with self._send_lock:  # perhaps ``send`` has not returned yet
             sent, self._pinged = self._pinged, None
-            sending = self._sending
+            sending, before = self._sending, self._before
         if sent is None:
             return None
         arrived = self._transport.arrived if self._ends_chunk else None
-        return between(sent, arrived, seen, held, sending)
+        trip = between(sent, arrived, seen, held, sending)
+        info = self.tcp_info() if before is not None and trip.seconds >= EXCUSED else None
+        if before is None or info is None:
+            return trip
+        return trip._replace(on_time=info.sent_again == before.sent_again)
 
     def local(self) -> Address:
         """Return our end of the socket.  Raises ``OSError``."""

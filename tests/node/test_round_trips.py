@@ -16,6 +16,7 @@ from p2p_plain.node import messages
 from p2p_plain.node.round_trips import (
     ARRIVAL, BY_PROGRAM, EXCUSED, MOST_LEFT_OUT, NETWORK, Moment, RoundTrip, RoundTrips, between, since,
 )
+from p2p_plain.node.tcp_info import is_counted
 from p2p_plain.node.transport import Transport, ask_for_stamps
 from tests.support import ROOT, RawPeer, wait_until
 
@@ -138,6 +139,15 @@ def test_a_long_round_trip_counts_though_it_is_not_exact():
     assert list(trips.seconds) == [0.0001, EXCUSED]
 
 
+def test_a_long_round_trip_does_not_count_if_nothing_was_sent_again():
+    """The ping was acknowledged, so it was the other program that took so long."""
+    trips = RoundTrips()
+    trips.add(RoundTrip(0.0001, NETWORK))
+    assert not trips.add(RoundTrip(EXCUSED, ARRIVAL, on_time=True))
+    assert trips.add(RoundTrip(EXCUSED, NETWORK, on_time=True))
+    assert list(trips.seconds) == [0.0001, EXCUSED]
+
+
 def test_exact_figures_do_not_outlive_their_time():
     """If no more of them come, others must show what the network is like now."""
     trips = RoundTrips()
@@ -239,6 +249,26 @@ def test_the_row_shows_the_network_while_the_other_program_hardly_runs(make_node
         over.set()
         disturbing.join()
     assert node.peers()[0].rtt_p50_ms < 5.0
+
+
+@with_stamps
+@pytest.mark.skipif(not is_counted(), reason="no counts of the kernel on this system")
+def test_a_peer_that_answers_late_and_says_more_is_not_a_slow_network(make_node):
+    """Nobody knows when its pong arrived; but its kernel acknowledged the ping at once."""
+    node = make_node(ping_interval=1.0)
+    seen = []
+    node.on("rtt", lambda event: seen.append(event["rtt_ms"]))
+    with RawPeer.dial(node) as peer:
+        peer.become_peer()
+        while len(seen) < 3:  # one that was interrupted is left out
+            peer.hear("ping")
+            peer.say("pong", held_us=0)
+        peer.hear("ping")
+        before = len(seen)
+        threading.Event().wait(EXCUSED + 0.1)  # late
+        peer.say_raw(messages.PONG + messages.PONG)
+        peer.hear("ping")
+    assert all(ms < 1000 * EXCUSED for ms in seen[before:])
 
 
 @with_stamps
