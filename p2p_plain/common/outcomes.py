@@ -72,7 +72,7 @@ WHYS = {
     UNKNOWN_KEY: "it has the secret of another network",
     WRONG_KEY: "its proof of the secret is wrong",
     NOT_ACCEPTED: "it does not accept our secret",
-    MEMBERS_ONLY: "its network is for members, who have a secret",
+    MEMBERS_ONLY: "its network needs a secret (--secret-file)",
 }
 """What is known beyond a failure's word, where it is: a row carries the key in ``why``.  Programs of
 other versions may send keys that are not here; those are ignored."""

@@ -214,6 +214,24 @@ def test_a_network_in_the_invitation_survives_the_shell(network, quoted):
     assert invitation(["10.0.0.1:6000"], network, "p")[0].endswith(" --network " + quoted)
 
 
+def test_the_invitation_names_the_key_file():
+    command = invitation(["10.0.0.1:6000"], "", "p", "/etc/a b's.key")[0]
+    assert command.endswith(" --secret-file '/etc/a b'\\''s.key'")
+
+
+@pytest.mark.parametrize(
+    "why, says",
+    [
+        ("members-only", "its network needs a secret (--secret-file)"),
+        ("no-key", "it does not have the secret of our network"),
+        ("unknown-key", "it has the secret of another network"),
+        ("not-accepted", "it does not accept our secret"),
+    ],
+)
+def test_a_connection_between_strangers_says_what_is_missing(why, says):
+    assert shown("refused", reason="unauthorised", why=why) == "refused 10.0.0.1:6000 " + says
+
+
 def test_there_is_no_invitation_without_an_address():
     assert invitation([], "lab", "p") == []
 
