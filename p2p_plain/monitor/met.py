@@ -64,6 +64,8 @@ class Met:
         and those who know have not said so yet.  Until then its outcome is unknown."""
         self.missed_until: Optional[float] = None
         """Set if it was a peer and is gone without a goodbye: when it is left out of our row."""
+        self.gone_at = now
+        """When its connection was lost, if it was."""
         self.faded = False
         """True from then on, while it is still looked for where it was once found."""
         self.failures = 0
@@ -95,4 +97,4 @@ class Met:
         """Return for how many seconds it has been known, or was when it was lost; 0 if it was never a peer."""
         if self.last_heard == float("-inf"):
             return 0.0
-        return max(0.0, (now if self.missed_until is None else self.last_heard) - self.met_at)
+        return max(0.1, (now if self.missed_until is None else self.gone_at) - self.met_at)

@@ -144,6 +144,7 @@ class Reach:
             met = self._met.get(nodeid)
             if met is None:
                 return
+            met.gone_at = now
             met.miss(now)
             if proven:
                 # The best one stays first: False sorts before True.
@@ -153,7 +154,7 @@ class Reach:
                 met.next_probe_at = now
                 lost = self._missed_locked(found=True)
                 if len(lost) > MOST_LOST:
-                    del self._met[min(lost, key=lambda n: self._met[n].last_heard - self._met[n].met_at)]
+                    del self._met[min(lost, key=lambda n: self._met[n].known_for(now))]
             else:
                 met.heard_at = float("-inf")
                 self._tried_locked(met, now)  # no hurry: it has never been found

@@ -105,6 +105,18 @@ def test_nodes_behind_the_only_one_that_reaches_them_count():
     assert [verdict.kind for verdict in judged.verdicts] == [Kind.GROUP]
 
 
+def test_a_smaller_trouble_of_real_nodes_comes_before_a_larger_one_of_invented_ones(world):
+    world.cut([0], [1])
+    ghosts = [{"nodeid": new_id(), "dial": "refused", "known_s": 5000.0} for _ in range(10)]
+    rows = [
+        row._replace(links=(*row.links, *ghosts)) if row.nodeid == world.ids[-1] else row for row in world.rows()
+    ]
+    rows += [Links(ghost["nodeid"], (), age=500.0) for ghost in ghosts]
+    kinds = [verdict.kind for verdict in world.verdicts(rows)]
+    assert kinds[0] == Kind.PAIR
+    assert set(kinds[1:]) == {Kind.DOWN}
+
+
 def vanished(world, known_s, count):
     """``count`` nodes that everyone had known for so long, and cannot dial any more."""
     gone = [new_id() for _ in range(count)]

@@ -339,13 +339,11 @@ def test_of_many_that_are_gone_those_that_were_known_longest_are_missed(reach):
     old = [new_id() for _ in range(MOST_LOST)]
     for number, nodeid in enumerate(old):
         meet(reach, nodeid)
-        reach.last_heard(nodeid, 1000.0 + number)
-        reach.lost(nodeid, [A], 1300.0)
+        reach.lost(nodeid, [A], 1000.0 + number)
     for _ in range(20):
         nodeid = new_id()
-        meet(reach, nodeid)
-        reach.last_heard(nodeid, 100.0)
-        reach.lost(nodeid, [A], 1300.0)
+        meet(reach, nodeid, now=1400.0)
+        reach.lost(nodeid, [A], 1500.0)
     assert set(reach.all()) == set(old)
 
 

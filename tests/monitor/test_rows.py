@@ -6,6 +6,7 @@ import random
 import pytest
 
 from p2p_plain.common.config import MAX_NAME
+from p2p_plain.monitor.judge import Judgement
 from p2p_plain.monitor.row_messages import MAX_LINKS, Links, encode_end_of_links, encode_links
 from p2p_plain.monitor.rows import (
     ANSWER_FRESH, FORGET_AFTER, FORWARDED_BYTES, MAX_BURIED, MAX_ROWS, TOLD_BY_ONE, Rows, read_row,
@@ -506,6 +507,24 @@ def test_who_left_on_purpose_leaves_no_row_and_who_crashed_does():
             assert leaver.nodeid not in links
             assert links[victim.nodeid]["direction"] == "none"
             assert links[victim.nodeid]["dial"] == "refused"
+            assert 4.0 < links[victim.nodeid]["known_s"] < 6.0
+
+
+def test_who_came_for_a_moment_is_missed_at_once_and_for_minutes():
+    world = World(27)
+    nodes = [world.node(number) for number in range(1, 4)]
+    world.run(5.0)
+    nodes.pop().crash()
+
+    def is_ok():
+        return [Judgement(n.survey.exchange.matrix(), n.survey.exchange.stale_after()).ok for n in nodes]
+
+    world.run(5.0)
+    assert is_ok() == [False, False]
+    world.run(200.0)
+    assert is_ok() == [False, False]
+    world.run(180.0)
+    assert is_ok() == [True, True]
 
 
 @pytest.mark.parametrize("host", ["fe80::7%eth0", "2001:db8::7", "10.0.0.7"])

@@ -182,7 +182,7 @@ def test_a_pair_that_was_blocked_before_it_could_meet_is_reported_by_both(interv
     for one, other in ((first, second), (second, first)):
         found = link(one, other)
         assert (found["name"], found["address"]) == (other.overlay.myself.name, str(other.address))
-        assert (found["direction"], found["dial"]) == ("none", "timeout")
+        assert (found["direction"], found["dial"], found["known_s"]) == ("none", "timeout", 0.0)
         assert reported(one, other) == ["timeout"]
     rows = {found.nodeid: found for found in middle.survey.exchange.matrix()}
     assert {one["dial"] for one in rows[second.nodeid].links} == {"ok", "timeout"}
