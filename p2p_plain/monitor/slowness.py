@@ -77,7 +77,7 @@ def slow_nodes_and_pairs(view: View) -> List[Verdict]:
 
 
 def tardy_nodes(view: View) -> List[Verdict]:
-    """Return a verdict for each node that holds pings much longer than others do, by most accounts.
+    """Return a verdict for each node that holds pings much longer than others do, by all accounts.
 
     The round trips do not contain it; its applications and its peers wait for it all the same.
     """
@@ -93,7 +93,7 @@ def tardy_nodes(view: View) -> List[Verdict]:
     usual = median(late.values())
     found = []
     for nodeid in sorted(late, key=lambda n: (-late[n], n)):
-        if is_slow(late[nodeid], usual):
+        if is_slow(min(held[nodeid]), usual):
             figures = (view.label[nodeid], brief_ms(late[nodeid]), brief_ms(median(p50[nodeid])))
             text = "%s: itself slow (answers %s late; the network takes %s)" % figures
             found.append(Verdict(Kind.LATE, (nodeid,), text))

@@ -60,7 +60,7 @@ def test_a_healthy_network_has_none_of_the_fields_and_one_loss_is_no_news():
 
 @pytest.mark.parametrize("resets", [False, True], ids=["silent", "resets"])
 @pytest.mark.parametrize(
-    "settings, limit, named_within", [(DEFAULT, 30, 240), (QUICK, 4, 60)], ids=["default", "quick"]
+    "settings, limit, named_within", [(DEFAULT, 30, 240), (QUICK, 4, 120)], ids=["default", "quick"]
 )
 def test_what_forgets_idle_connections_is_named_and_the_next_ones_are_kept_busy(
     settings, limit, named_within, resets

@@ -14,6 +14,8 @@ from scripts import build
 from scripts import test as every_test
 from tests.support import ROOT
 
+pytestmark = pytest.mark.long
+
 SCRIPT = os.path.join("scripts", "build.py")
 
 
@@ -223,8 +225,6 @@ def test_same_bytes_in_whatever_order_the_files_are_found():
     assert build.archive(files) == build.archive(dict(sorted(files.items(), reverse=True)))
 
 
-@pytest.mark.long
-@pytest.mark.long
 def test_same_bytes_from_every_python_with_the_same_zlib(copy, tmp_path):
     """All other Pythons give the same contents."""
     builds = {}

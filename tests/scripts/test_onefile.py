@@ -18,6 +18,8 @@ import pytest
 from p2p_plain import __version__, cli
 from tests.support import PATIENCE, ROOT, Program, free_port, wait_until
 
+pytestmark = pytest.mark.long
+
 posix = pytest.mark.skipif(os.name == "nt", reason="needs a shell")
 
 NAME = "z\u00fcrich"
