@@ -31,55 +31,54 @@ these ever blocks.
 ``keeper``         writes the peers file, if there is one
 =================  ====================================================================
 
-Three kinds of code are never mixed:
+Three kinds of code are never mixed.  The list below names the kind of each module:
 
-* *Words* (``codec``, ``fields``, ``messages``, ``myself``, ``seal``, ``handshake``): no sockets, threads or clock.
-* *Judgement* (``peer``, ``round_trips``, ``peer_table``, ``lateness``, ``book_entries``, ``knocks``,
-  ``shelf``, ``address_book``, ``claims``, ``discovery``, ``rivals``, ``membership``, ``talk``, ``overlay``): no
-  sockets or threads.  Clock, randomness and ``dial`` are passed in, so the tests run whole networks in one thread.  (Only the
-  library's callers wait on the real clock, in ``wait_for`` and ``wait_until_taken``.)
-* *Plumbing* (``transport``, ``tcp_info``, ``listener``, ``outbox``, ``answers``, ``session``, ``member_session``, ``sessions``, ``connector``, ``pinger``,
-  ``peers_file``, ``node``): no decisions about peers and addresses, only limits of connections.
+* *Words*: bytes to messages and back.  No sockets, threads or clock.
+* *Judgement*: whom to dial, to let in and to believe.  No sockets or threads.  Clock, randomness and
+  ``dial`` are passed in, so the tests run whole networks in one thread.  (Only the library's callers
+  wait on the real clock, in ``wait_for`` and ``wait_until_taken``.)
+* *Plumbing*: sockets, threads and timers.  No decisions about peers and addresses, only limits of
+  connections.
 
 Read it in this order
 =====================
 
-===================  ==================================================================
-``codec``            bytes to lines of JSON, and back: one ``recv`` is not one message
-``transport``        bytes in and out of one socket; ``shutdown`` against ``close``
-``tcp_info``         the kernel's counts of a connection
-``listener``         a listening socket, and a thread for each connection it accepts
-``outbox``           what waits to be sent on one connection, and on all of them
-``answers``          answers too long to be sent at once
-``session``          one connection's life, from the first byte to the closed socket
-``member_session``   the same in a network for members only
-``fields``           a message's fields, each checked on arrival
-``messages``         the vocabulary
-``seal``             what keeps others from changing what members say
-``handshake``        how two members show each other that they have the key
-``pace``             how fast broadcasts go out on one link, and whose turn it is
-``peer``             a connection as the rules see it, and the node at its other end
-``lateness``         how late this node itself runs
-``round_trips``      what the network took, without the programs at both ends
-``peer_table``       the peers that are connected now; which connection a tie leaves
-``myself``           what a node says about itself
-``book_entries``     what the address book holds, and what the peers file keeps
-``knocks``           how often this node dials, and each host because of what others say
-``shelf``            where the address book keeps its entries, within bounds
-``address_book``     every address heard of, and when to try it again
-``claims``           addresses that peers claim: proven by a probe before anyone else hears
-``hooks``            what a monitor can listen to
-``parts``            what the rules share
-``discovery``        getaddr and addr, which addresses to trust, and whom to dial
-``failures``         connections that became no peer: which are reported, and when
-``rivals``           two connections that say one nodeid: of one node, or of two?
-``membership``       hello, ties, ping, bye
-``talk``             messages of applications
-``overlay``          the rules as one object
-``connector``        the pool of threads that dial
-``pinger``           the ``threading.Timer`` that ticks for the whole node
-``peers_file``       what the address book keeps on disk
-``sessions``         every open connection: what must be closed at the end
-``node``             builds the parts, starts them in order, stops them in reverse
-===================  ==================================================================
+===================  =========  ====================================================================
+``codec``            words      bytes to lines of JSON, and back: one ``recv`` is not one message
+``transport``        plumbing   bytes in and out of one socket; ``shutdown`` against ``close``
+``tcp_info``         plumbing   the kernel's counts of a connection
+``listener``         plumbing   a listening socket, and a thread for each connection it accepts
+``outbox``           plumbing   what waits to be sent on one connection, and on all of them
+``answers``          plumbing   answers too long to be sent at once
+``session``          plumbing   one connection's life, from the first byte to the closed socket
+``member_session``   plumbing   the same in a network for members only
+``fields``           words      a message's fields, each checked on arrival
+``messages``         words      the vocabulary
+``seal``             words      what keeps others from changing what members say
+``handshake``        words      how two members show each other that they have the key
+``pace``             judgement  how fast broadcasts go out on one link, and whose turn it is
+``peer``             judgement  a connection as the rules see it, and the node at its other end
+``lateness``         judgement  how late this node itself runs
+``round_trips``      judgement  what the network took, without the programs at both ends
+``peer_table``       judgement  the peers that are connected now; which connection a tie leaves
+``myself``           words      what a node says about itself
+``book_entries``     judgement  what the address book holds, and what the peers file keeps
+``knocks``           judgement  how often this node dials, and each host because of what others say
+``shelf``            judgement  where the address book keeps its entries, within bounds
+``address_book``     judgement  every address heard of, and when to try it again
+``claims``           judgement  addresses that peers claim: proven by a probe before anyone else hears
+``hooks``            judgement  what a monitor can listen to
+``parts``            judgement  what the rules share
+``discovery``        judgement  getaddr and addr, which addresses to trust, and whom to dial
+``failures``         judgement  connections that became no peer: which are reported, and when
+``rivals``           judgement  two connections that say one nodeid: of one node, or of two?
+``membership``       judgement  hello, ties, ping, bye
+``talk``             judgement  messages of applications
+``overlay``          judgement  the rules as one object
+``connector``        plumbing   the pool of threads that dial
+``pinger``           plumbing   the ``threading.Timer`` that ticks for the whole node
+``peers_file``       plumbing   what the address book keeps on disk
+``sessions``         plumbing   every open connection: what must be closed at the end
+``node``             plumbing   builds the parts, starts them in order, stops them in reverse
+===================  =========  ====================================================================
 """
