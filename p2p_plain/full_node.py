@@ -43,14 +43,15 @@ class Node(node.Node):
 
     **Life.**  A node lives once.  Before ``start`` it takes only ``on`` and ``stop``.  After ``stop``
     it still answers questions, with what it knew at the end, but ``dial``, ``send``, ``broadcast``,
-    ``wait_for_peers``, ``read_secret_again``, ``on`` and ``start`` do not work any more.  What does not work at the moment
-    raises ``NotRunning``.
+    ``wait_for_peers``, ``read_secret_again``, ``on`` and ``start`` do not work any more.  A method that
+    does not work at the moment raises ``NotRunning``.
 
     **Arguments.**  An address is a text, ``"host:port"``, wherever it is given or returned; times are
     seconds, unless a name ends in ``_ms``.  An argument that cannot be meant raises ``UsageError``.
 
     **Threads.**  Any thread may call any method.  Only ``wait_for_peers``, the iteration over
-    ``events``, ``broadcast(..., wait=True)`` and ``stop`` (0.9 seconds at most) wait.  Callbacks run on one thread of the node.
+    ``events``, ``broadcast(..., wait=True)`` and ``stop`` (0.9 seconds at most) wait.  Callbacks run on
+    one thread of the node.
 
     **Events** are dicts: ``event`` (the name), ``time`` (RFC 3339, UTC), and ::
 
@@ -137,7 +138,8 @@ class Node(node.Node):
         if self._page is not None:
             self._page.start()
             if self.config.secret_file and not is_loopback(self._page.address.host):
-                text = "the page on %s shows the network to everyone, without the secret; use a proxy or tunnel"
+                text = "the page on %s shows the network to everyone, without the secret"
+                text += "; use a proxy or tunnel"
                 self._events.log(WARNING, text, self.http)
 
     def _about_extras(self) -> Dict[str, str]:

@@ -2,8 +2,8 @@
 
 * **Ours** (``UsageError``, ``CannotStart``, ``NotRunning``, ``NotConnected``, ``PeerBusy``,
   ``MessageTooLong``): the caller gets it, in one line that says what to do.
-* **Theirs** (``Refused``, and ``PeerMisbehaved`` and ``Unauthorised`` under it): the session sends the peer a ``bye``
-  that says why, and ends that connection.  Nothing else is affected.
+* **Theirs** (``Refused``, and ``PeerMisbehaved`` and ``Unauthorised`` under it): the session sends the
+  peer a ``bye`` that says why, and ends that connection.  Nothing else is affected.
 * **The network's** (``DialFailed``): nobody's fault; the address is tried again later.
 
 ``PeerLeft`` is no fault at all: the other end said ``bye``.

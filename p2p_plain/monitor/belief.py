@@ -1,4 +1,4 @@
-"""Which nodes count: those of which somebody says so whom we have reason to believe.
+"""Which nodes count: those that exist by the word of a node that we have reason to believe.
 
 Anyone can send rows of nodes that do not exist, as many as it likes, and in each of them whatever it
 likes about the nodes that do.  So a node counts only if somebody vouches for it by a standing
@@ -9,8 +9,8 @@ All others count by the word of one node alone: a believed one, and perhaps a ch
 begins with it.  It may be the only way to a part of the network, or it may have invented that part.
 So of each such *voucher* at most ``MOST_ALONE`` nodes count, and verdicts about them come last.
 
-A connection counts as long as it was: what has been here for minutes only is *brief*, and comes after
-what was known for longer.
+A node that has been known for a few minutes only is *brief*.  It is named after those that were known
+for longer.
 
 ``unmet`` asks it to see which nodes to probe, ``view`` to see which ones to judge.  No sockets,
 threads or clock.  Any thread.
@@ -24,14 +24,14 @@ from ..common.typing import (
 from .row_messages import Link, Links, is_connected
 
 MOST_ALONE = 32
-"""Nodes that count by the word of one node alone.  A gateway that is the only one to reach a network of
-more names the others in vain; a liar invents so many."""
+"""Nodes that count by the word of one node alone: a liar can invent no more.  If a gateway is the only
+way to a larger network, the rest of that network does not count."""
 
 MOST_NODES = 512
 """Nodes that count at all: as many as there are rows (``rows.MAX_ROWS``)."""
 
 BRIEF = 600.0
-"""Seconds for which a node must have been known, to be among those that are named first."""
+"""Seconds from which on a node that has been known is named first, and not as *brief*."""
 
 
 class Belief(NamedTuple):
@@ -59,7 +59,8 @@ def believed(
     """
     votes = Counter(nodeid for peer in peers for nodeid in set(named_by(peer)))
     sure = set(sorted(set(peers).union(met))[:MOST_NODES])
-    sure.update(sorted(nodeid for nodeid in votes.keys() - sure if votes[nodeid] > 1)[: MOST_NODES - len(sure)])
+    named_by_two = sorted(nodeid for nodeid in votes.keys() - sure if votes[nodeid] > 1)
+    sure.update(named_by_two[: MOST_NODES - len(sure)])
     alone: Dict[str, str] = {}
     vouched: Dict[str, int] = {}
     left_out: Set[str] = set()
@@ -109,10 +110,10 @@ def _vouches(link: Link) -> bool:
 
 
 def brief_nodes(rows: Iterable[Links], own: Links, belief: Belief) -> Set[str]:
-    """Return the nodes that have not been known for long.
+    """Return the nodes that have been known for less than ``BRIEF`` seconds.
 
-    The judging node knows that itself of those it has met.  Of others two have to say so, so that no liar
-    makes its inventions old.
+    For nodes that it has met, the judging node's own figure is enough.  For others two nodes must give
+    one, so that no single liar makes its inventions old.
     """
     figures: Dict[str, List[float]] = {}
     for row in rows:

@@ -97,14 +97,12 @@ def _nodes(view: View, losses: Losses) -> List[Cause]:
             all_of_it = "%s send it" % names if end else "it sends to %s" % names
         cause = Cause((node,), "%s of what %s" % (_rate(of), all_of_it), _mean(of))
         found.setdefault(node, {})[end] = cause
-    return [
-        Cause(
-            (node,),
-            "%s loses %s" % (view.label[node], " and ".join(ends[end].text for end in sorted(ends, reverse=True))),
-            max(cause.pct for cause in ends.values()),
-        )
-        for node, ends in found.items()
-    ]
+    causes = []
+    for node, ends in found.items():
+        what = " and ".join(ends[end].text for end in sorted(ends, reverse=True))
+        worst = max(cause.pct for cause in ends.values())
+        causes.append(Cause((node,), "%s loses %s" % (view.label[node], what), worst))
+    return causes
 
 
 def _pairs(view: View, losses: Losses) -> List[Cause]:

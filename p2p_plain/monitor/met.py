@@ -37,8 +37,12 @@ class Reachable(NamedTuple):
     why: str = ""
     """A key of ``outcomes.WHYS`` where more is known than the outcome."""
 
+
 class Met:
-    """One node that is or was a peer, or of which we have heard.  All but the nodeid under the lock of ``Reach``."""
+    """One node that is or was a peer, or of which we have heard.
+
+    All but the nodeid under the lock of ``Reach``.
+    """
 
     def __init__(self, nodeid: str, name: str, now: float) -> None:
         self.nodeid = nodeid
@@ -94,7 +98,10 @@ class Met:
         self.faded = False
 
     def known_for(self, now: float) -> float:
-        """Return for how many seconds it has been known, or was when it was lost; 0 if it was never a peer."""
+        """Return for how many seconds it has been known, or was known when its connection was lost.
+
+        0 if it was never a peer.
+        """
         if self.last_heard == float("-inf"):
             return 0.0
         return max(0.1, (now if self.missed_until is None else self.gone_at) - self.met_at)

@@ -11,9 +11,10 @@ gives twenty.
   said meanwhile, and what is sent again.  A lossy path mostly loses a single packet, and the next one gets
   through.  So lossy samples with no clean one between them count as one *event*, and loss is named from
   three events on that were one packet each.
-* If it is the way back that loses packets, our segments arrive, their acknowledgements are lost, and so may be
-  the reports of duplicates.  Such a *leak* is never as many as the duplicates that are reported.  (Measured:
-  at 20 % on the way back 1 % leaks, beside 3 % of duplicates.)  So more than those must be lost.
+* If it is the way back that loses packets, our segments arrive, their acknowledgements are lost, and so
+  may be the reports of duplicates.  Such a *leak* is never as many as the duplicates that are reported.
+  (Measured: at 20 % on the way back 1 % leaks, beside 3 % of duplicates.)  So more than those must be
+  lost.
 * A SYN that was sent again, or a connection that broke, says that something is wrong, and not in which
   direction.  Then each probe has a train until enough segments have passed.
 

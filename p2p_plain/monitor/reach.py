@@ -368,7 +368,10 @@ class Reach:
     # -- inside; the caller holds _lock ---------------------------------------------------
 
     def _missed_locked(self, found: bool) -> List[str]:
-        """Return the nodes that are missed, those that a dial has found or the others; the first one first."""
+        """Return the nodes that are missed, the first one first.
+
+        If ``found``, those that a dial has found; otherwise the others.
+        """
         its = [met for met in self._met.values() if met.missed_until is not None]
         return [met.nodeid for met in its if (met.heard_at is None) == found]
 

@@ -29,13 +29,15 @@ READ_A_TICK = 4
 """Rows that the pinger reads in one tick: as many as come in one (``ROWS_A_SECOND``)."""
 
 PATIENT_WHEN_LATE = 4
-"""A late node sends its rows at most so many times less often: many nodes may share its core."""
+"""A node that runs late waits up to so many times longer between two rows: many nodes may share its
+core."""
 
 ANSWER_BYTES = 16 * 1024 * 1024
+"""Bytes of an answer to ``getlinks`` that are read at full speed: 256 of the longest rows."""
+
 ANSWER_BYTES_A_SECOND = 512 * 1024
-"""Bytes of an answer to ``getlinks`` that are read at full speed: 256 of the longest rows, but not more
-than so many for each second from one question to the next.  Reading those takes a thirtieth of a
-core."""
+"""The same for each second from one question to the next.  The smaller bound holds.  Reading so many
+takes a thirtieth of a core."""
 
 
 class RowExchange:
@@ -58,8 +60,9 @@ class RowExchange:
         # The pinger's thread only.
         self._ask_at = clock() + config.ping_interval
         self._row_at = clock()
+        """When our row last went to everyone."""
         self._row_changes = 0
-        """When our row last went to everyone, and how many changes there had been by then."""
+        """How many changes there had been by then."""
         self._lock = Lock()
         # Guarded by _lock.  A leaf: nothing else is called while it is held.
         self._own: Tuple[float, bytes] = (float("-inf"), b"")
@@ -68,7 +71,7 @@ class RowExchange:
     # -- in -------------------------------------------------------------------------------
 
     def take_unparsed(self, link: Link, line: bytes) -> bool:
-        """True if a line of a peer need not be read."""
+        """Take a line of a peer as it is; True if it need not be read."""
         assert link.peer is not None
         return self.rows.keep(line, link.peer.nodeid, self._table.nodeids(), self._clock())
 
@@ -140,10 +143,10 @@ class RowExchange:
                 self.rows.read(links, now)
 
     def ask(self, now: float) -> None:
-        """Once a ping interval, ask a peer for its rows if the network is larger than our peers.
+        """Once a ping interval, ask a peer for its rows if there are nodes that are not our peers.
 
-        It is one that is connected to a node that we are not: that one has a row from the node itself.
-        All others may have an old one.
+        The peer that is asked is connected to such a node, so it has that node's row at first hand.  The
+        rows of others may be old.
         """
         if now < self._ask_at:
             return

@@ -7,16 +7,19 @@ Together the rows are the matrix, and any node that is asked (``getlinks``) answ
 A row about one of our peers is believed only if it comes from that peer itself.  Rows of nodes
 that are not our peers come second-hand, and the one measured last wins.
 
-Rows are kept as bytes: as Python objects they would take ten times the room.  What was read is kept as
-this program would have written it, and goes out like that to everyone who asks.  Most are kept unread.  Every node sends its row to everyone, few of them are ever looked at, and reading them
-all took half of the processor time of 64 nodes.  So the first row of each peer is read when it comes,
-and after that one now and then, and one after each change in whom that peer is connected to: a row
-has a number for that in its first bytes.  Errors in those are reported to the sender.  The others are
-read when somebody asks.
+Rows are kept as bytes: as Python objects they would take ten times the room.  A row that was read is
+kept as this program would have written it, and goes out like that to everyone who asks.
 
-**Rows are no bombs.**  A peer tells of as many nodes as it likes, and each could be new.  So the rows of
-nodes that are no peers have a budget, in bytes and in number.  Where it is used up, a row goes of the
-teller that has most of them.  So a liar displaces its own rows, and not what others say.
+Most are kept unread.  Every node sends its row to everyone, few of them are ever looked at, and reading
+them all took half of the processor time of 64 nodes.  So the first row of each peer is read when it
+comes, and after that one now and then, and one after each change in whom that peer is connected to: a
+row has a number for that in its first bytes.  Errors in those are reported to the sender.  The others
+are read when somebody asks.
+
+**Rows are no bombs.**  A peer may forward rows of as many nodes as it likes, and each could be new.  So
+the rows of nodes that are no peers have a budget, in bytes and in number.  Where it is used up, the
+oldest row is dropped of the *teller*, the peer who forwarded them, that has most.  So a liar displaces
+its own rows, and not what others say.
 """
 
 from collections import OrderedDict

@@ -61,7 +61,10 @@ class Hooks:
         return False
 
     def received(self, link: Link, message: AnyMessage) -> Lines:
-        """Return the answer to a message of a registered type, perhaps a ``LongAnswer``.  ``link.peer`` is None for guests."""
+        """Return the answer to a message of a registered type, perhaps a ``LongAnswer``.
+
+        ``link.peer`` is None for guests.
+        """
         return ()
 
     def met(self, peer: Peer, now: float) -> None:

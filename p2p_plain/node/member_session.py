@@ -1,8 +1,8 @@
 """A session in a network for members only: its first lines are the handshake's, all others are sealed.
 
 The rules hear nothing before both ends are known to be members.  From then on each line is sealed when
-it is sent, under the send lock, and opened before anything of it is read.  Whoever is no member hears
-one ``bye`` at the most.
+it is sent, under the send lock, and opened before anything of it is read.  A stranger hears our first
+hello at the most, and one ``bye``.
 
 ``node`` makes these sessions where there is a ``secret_file``, and imports this module only then.
 """
@@ -31,7 +31,7 @@ class MemberSession(Session):
         """Opens what comes, once the other end is known as a member."""
         # Written under _send_lock.
         self._sealing: Optional[Seal] = None
-        """Seals what is sent, likewise."""
+        """Seals what is sent, once the other end is known as a member."""
 
     def seal_bytes(self) -> int:
         """Return the bytes that are added to each line on its way."""
@@ -41,7 +41,10 @@ class MemberSession(Session):
         return self._handshake.begin()
 
     def _opened(self, lines: List[bytes]) -> List[bytes]:
-        """Return the lines that a member has sealed, without their seals; those before are the handshake's."""
+        """Return the lines that a member has sealed, without their seals.
+
+        Lines that come before the seals belong to the handshake, and are not returned.
+        """
         found = []
         for line in lines:
             if self._opening is not None:

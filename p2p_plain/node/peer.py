@@ -96,7 +96,7 @@ class Link:
         """The address that we dialed; it may hold a name."""
         self.is_our_probe = order is not None and order.probe
         self.is_discreet = order is not None and (order.probe or order.hearsay)
-        """True if the other end may be a stranger, who is not to learn our name and network from our hello."""
+        """True if the other end may be a stranger.  Then our hello leaves out our name and network."""
         self.connect_seconds = connect_seconds
         """The time that the TCP connect took, if we dialed."""
         # The link's reader thread only.

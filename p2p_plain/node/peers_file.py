@@ -2,8 +2,8 @@
 
 It is JSON, with a list of proven addresses and one of heard ones.  Its times are times of day, because
 a monotonic clock means nothing to the next process.  At every moment either the old file or the new
-one is there, whole.  A damaged file is moved aside with a warning, and the node starts.  A file keeps its mode
-and its owner, and a symbolic link stays one: the file that it leads to is replaced.
+one is there, whole.  A damaged file is moved aside with a warning, and the node starts.  A file keeps
+its mode and its owner, and a symbolic link stays one: the file that it leads to is replaced.
 
 The thread ``keeper`` saves it.
 """

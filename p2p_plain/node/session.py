@@ -105,8 +105,8 @@ class Session(Link):
         """Bytes that may still come of an answer that we have asked for."""
         # Written under _send_lock.  Read without it, too: an old value costs one more round.
         self._pinged: Optional[Moment] = None
-        """When the ping left that waits for its pong; ``None`` if it had to wait.  The reader thread takes it,
-        perhaps before ``send`` returns.  Always under _send_lock."""
+        """When the ping left that waits for its pong; ``None`` if it had to wait.  The reader thread
+        takes it, perhaps before ``send`` returns.  Always under _send_lock."""
         self._sending = 0.0
         """Seconds that its ``send`` took."""
         self._before: Optional[TcpInfo] = None
@@ -172,7 +172,7 @@ class Session(Link):
         return self._transport.tcp_info()
 
     def end_with_reset(self) -> None:
-        """Have the kernel forget this connection when it is closed, and all that was not sent.  Any thread."""
+        """Have the kernel drop what is unsent when this connection is closed.  Any thread."""
         self._transport.end_with_reset()
 
     def cut(self) -> None:

@@ -23,8 +23,9 @@ MAX_HEARD_PER_PEER = 64
 
 REPLACED_AFTER = 60.0
 """Seconds of failure after which an address that a peer named makes room for another one from the
-same peer, and may be tried again if it is named again.  So a peer may name a hundred new addresses a line: we dial at most 64 of them a minute.
-(Bitcoin Core takes one a second from each peer, after the first thousand, since 2021.)"""
+same peer, and may be tried again if it is named again.  So a peer may name a hundred new addresses a
+line: we dial at most 64 of them a minute.  (Bitcoin Core takes one a second from each peer, after the
+first thousand, since 2021.)"""
 
 
 class Shelf:
@@ -94,8 +95,8 @@ class Shelf:
     def _evict(self, addresses: Iterable[Address], found: bool, proven: bool = False) -> bool:
         """Drop one of ``addresses``, one that fails if possible; False if none may go.
 
-        One that was only heard of goes for an address where a node has been ``found``, and so does a
-        proven one that fails; one that does not only if ``proven``.
+        ``found`` is True if a node has been found at the new address.  Then an unproven address may go,
+        and a proven one that fails; if ``proven``, any.  Otherwise only an unproven one that fails.
         """
         best: Optional[Tuple[bool, bool]] = None
         for address in addresses:
@@ -142,7 +143,7 @@ class Shelf:
         self.unprove(entry)
         self.set_source(entry, None)
 
-    def set_source(self, entry: Entry, source: "Optional[str]") -> None:
+    def set_source(self, entry: Entry, source: Optional[str]) -> None:
         """Count an entry among those heard from ``source``, or from nobody."""
         if entry.source is not None:
             theirs = self._heard_from[entry.source]

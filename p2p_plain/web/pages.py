@@ -206,7 +206,8 @@ def _cells(seen: Judgement, shown: List[str]) -> List[List[Optional[List[Any]]]]
     ``mark`` is ``ok``, ``?``, ``!?`` (unknown for too long), ``in`` (connected, and not dialed yet),
     ``!M`` (large packets are lost), or that of a failed dial.
     ``connection`` is 0 without one, 1 if the source dialed it, 2 if the target did.  Times are in
-    milliseconds.  ``loss`` is in percent, and missing where there is none.  Lists, not objects, because a hundred nodes have ten thousand cells.
+    milliseconds.  ``loss`` is in percent, and missing where there is none.  Lists, not objects, because
+    a hundred nodes have ten thousand cells.
     """
     links = {row.nodeid: {link["nodeid"]: link for link in row.links} for row in seen.rows}
     directions = seen.view.directions
