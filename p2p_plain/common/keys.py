@@ -1,8 +1,8 @@
 """Keys: what the members of a network share, and the files that hold them.
 
 A key file has one line, ``p2p1:KEYID:BASE64``: 32 random bytes, and a name for them that is no secret.
-There are no passphrases: a program that is dialed sees a proof of the key, against which it could try
-words for as long as it likes.
+There are no passphrases: a program that is dialed sees a proof of the key, and could then try one word
+after the other until the proof fits.
 
 Any thread.
 """
@@ -19,7 +19,7 @@ KEY_BYTES = 32
 """256 random bits, as many as SHA-256 has.  Nobody can try them all."""
 
 PREFIX = "p2p1"
-"""What a key begins with: its format, and a word for which one can search one's disks."""
+"""What a key begins with: its format, and a word to search a disk for."""
 
 MAX_KEY_FILE = 1024
 """Bytes that are read of a key file.  A key takes 58."""
@@ -132,6 +132,6 @@ def make_key_file(path: str) -> Key:
             file.flush()
             os.fsync(descriptor)
     except OSError as error:
-        os.unlink(path)  # a part of a key is none
+        os.unlink(path)  # a file with half a key is of no use
         raise CannotStart("cannot write %s: %s" % (path, error.strerror)) from error
     return key

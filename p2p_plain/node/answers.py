@@ -17,7 +17,8 @@ from .hooks import LongAnswer
 
 PIECE_BYTES = 128 * 1024
 """Bytes of a long answer that a peer gets before it has to answer a ping.  A program that reads 200 KB a
-second takes less than a second for it; where a round trip takes 200 ms, it is 640 KB a second."""
+second takes less than a second for a piece.  Where a round trip takes 200 ms, pieces go out at 640 KB a
+second."""
 
 MOST_ANSWERS = 8
 """Long answers that may wait for one asker.  Questions beyond that are not answered."""
@@ -33,7 +34,7 @@ class Answers:
         self._piece = 0
         """How many bytes of the current piece are out."""
         self._awaited = 0
-        """The how many-th pong it is that lets the next piece go; 0 if none has to."""
+        """The number of the pong after which the next piece goes out; 0 if none has to come."""
 
     def __bool__(self) -> bool:
         """True if there may be a line to send now."""

@@ -10,13 +10,15 @@ Step by step; I is the end that dials, R the end that accepts::
     hello, sealed                             ->
                                               <- hello, sealed
 
-The first hellos are two lines of plain text.  Both ends hash them, as they were said and as they were
-heard, to one value T; ``auth`` lists the keys that an end accepts.  Each end then proves the key with
-a MAC of its role and T.  A proof fits no other connection, since the nonces are new and random, and
-no other role.  Where somebody on the way has changed a hello, the two ends have different values of T.
+The first hellos are two lines of plain text.  Their ``auth`` lists the keys that an end accepts.  Each
+end hashes both hellos, the one that it has said and the one that it has heard, to one value T.  If
+somebody on the way has changed a hello, the two ends have different values of T.
 
-Of T two keys are made, one for each direction, with which every further line is sealed (``seal``).
-The names and all else follow in a second hello, the first sealed line.
+Each end then proves the key with a MAC of its role and T.  A proof fits no other connection, since the
+nonces are new and random, and no other role.
+
+From T and the key come two further keys, one for each direction.  Every further line is sealed with
+them (``seal``).  The names and all else follow in a second hello, the first sealed line.
 
 No sockets, threads or clock.  ``member_session`` and the commands' ``guest`` call this on the thread that
 reads their connection.

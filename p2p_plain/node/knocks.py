@@ -1,6 +1,6 @@
-"""How often this node dials, and each host because of what others say: nobody can turn it into a weapon.
+"""How often this node dials, in all and each host.  So nobody can turn it into a weapon.
 
-``address_book`` owns it and guards it with its lock.
+``address_book`` owns it and guards it with its lock.  No sockets and no threads; the clock is passed in.
 """
 
 from collections import OrderedDict
@@ -17,13 +17,12 @@ dead ones in its book that would keep a core busy."""
 
 UNPROVEN_A_SECOND = 16
 UNPROVEN_AT_ONCE = 256
-"""Pace of dials of unproven addresses: those that peers name, and those that they claim (``claims``),
-each.  A network that starts has its burst; a crowd of liars cannot have us knock at other people's
-doors faster."""
+"""Pace of dials of addresses that peers name.  Those that peers claim (``claims``) have the same pace
+once more.  A network that starts has its burst; a crowd of liars cannot make us dial strangers faster."""
 
 KNOCK_PAUSE = 1.0
-"""Seconds between two dials of one host that nobody has proven, whatever the ports and whoever names it:
-a crowd of liars cannot have us scan its ports.  Loopback and our own host are exempt: 32 nodes on one
+"""Seconds between two dials of unproven addresses of one host, whatever the ports and whoever names them.
+So a crowd of liars cannot make us scan its ports.  Loopback and our own host are exempt: 32 nodes on one
 machine find each other at once."""
 
 KNOCKS = 1024

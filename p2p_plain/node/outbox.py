@@ -22,9 +22,11 @@ MAX_UNSENT_IN_ALL = 8 * 1024 * 1024
 """The same for all readers together.  Each may have one more line that was begun."""
 
 HIGH_WATER = 256 * 1024
+"""Unsent bytes from which on a connection is not read until fewer are left.  So a peer that asks without
+reading the answers slows down only itself."""
+
 CROWDED_WATER = 16 * 1024
-"""Unsent bytes from which on a connection is not read until fewer are left; the second if too much waits
-in all.  A peer that asks without reading the answers slows down only itself."""
+"""The same bound while too much waits for all readers together (``MAX_UNSENT_IN_ALL``)."""
 
 
 class Backlog:
@@ -64,7 +66,7 @@ class Outbox:
         """On ``Lateness.awake_clock``."""
 
     def __len__(self) -> int:
-        """Return how many bytes wait.  Any thread: an old value costs one more round."""
+        """Return how many bytes wait.  Any thread.  An old value only costs its reader one more look."""
         return len(self._waiting)
 
     @property
@@ -134,10 +136,10 @@ class Outbox:
             self._backlog.add(change)
 
     def _mark(self) -> None:
-        """Set when all that waits now must be gone; what comes later gets its own time then.
+        """Set by when all that waits now must be gone.  Lines that come later get a time of their own.
 
-        To ask for any progress would be too little: a byte now and then would hold a megabyte for
-        months.
+        It would not be enough to ask for some progress: by taking a byte now and then a peer could hold
+        a megabyte for months.
         """
         self._marked = len(self._waiting)
         late_at = self._lateness.awake_clock + self._patience

@@ -5,12 +5,12 @@ nodeid's seat keeps it, and the other one is its *rival*.  Most rivals are harml
 names of this one.  But somebody may pretend to be another node, and a machine that was resumed twice
 from one snapshot runs the same node twice.  The user should hear of that.
 
-The node that has the seat knows which it is.  It is asked by a ping, with the token of the rival
-connection: random digits that its dialer has said in the hello.  Only a node that has said or heard that
-token, to or from this node, is at both ends.
+The node that has the seat knows which of the two it is.  So this node asks it, in a ping, about the
+*token* of the rival connection: random digits that its dialer has said in the hello.  Only a node that
+has said that token to this node, or heard it from this node, is at both ends.
 
-The pong of an older program does not tell.  Then the rival itself shows it: a node that is at both ends
-says ``bye`` on the second connection, and everybody else waits to be let in.
+The pong of an older program does not say.  Then the rival itself shows it: a node that is at both ends
+says ``bye`` on the second connection, and any other program waits to be let in.
 
 ``membership`` owns it.  No sockets and no threads; the clock is passed in.
 """
@@ -27,31 +27,33 @@ from .messages import Hello, Pong
 from .peer import INBOUND, OVER, Link, Peer, claimed_by
 
 RIVAL_PATIENCE = 1.0
-"""Seconds that a rival connection is kept open for an answer.  It has no seat meanwhile."""
+"""Seconds that a rival connection is kept open until the peer has answered.  It has no seat meanwhile."""
 
 QUESTIONS = 8
-"""Rivals of one peer that are asked about at the same time; the others are refused without a question."""
+"""Rivals of one peer that it is asked about at the same time; further ones are refused at once."""
 
 MAX_TOKENS = 1024
 """Tokens that are remembered of each kind.  They are asked for within seconds."""
 
 AGAIN_AFTER = 60.0
+"""Seconds until a conflict about the same nodeid is reported again, if it is with another host."""
+
 SAME_AGAIN_AFTER = 600.0
-"""Seconds until a further conflict about one nodeid is reported: about another host, and the same one."""
+"""The same if it is with the same host."""
 
 AT_ONCE = 8
-"""Conflicts that are reported within ``AGAIN_AFTER``, of all nodeids together: a stranger who knows those of
-all peers must not write the log."""
+"""Conflicts that are reported within ``AGAIN_AFTER``, of all nodeids together.  Without a bound a stranger
+who knows the nodeids of all peers could fill the log."""
 
 MAX_REPORTED = 1024
 """Nodeids whose last reported conflict is remembered."""
 
 SAID, HEARD, UNKNOWN = "said", "heard", "unknown"
-"""What a node knows of a token: it has said it to the node that asks, heard it from that one, or neither."""
+"""What a node knows of a token: it has said it to the node that asks, heard it from it, or neither."""
 
 
 class Question:
-    """One rival, and what is known about it; under the lock of ``Rivals``."""
+    """One rival, and what is known about it.  Under the lock of ``Rivals``."""
 
     def __init__(self, link: Link, where: Address) -> None:
         self.link = link
@@ -128,7 +130,7 @@ class Rivals:
     def begin(self, holder: Peer, link: Link, hello: Hello) -> bool:
         """Have ``holder`` asked whether it is at the other end of ``link`` too; False if too many wait."""
         where = claimed_by(link, hello) or link.remote
-        if where == holder.address:  # of one host, or behind one router
+        if where == holder.address:  # both are on one host, or behind one router
             where = link.remote
         with self._lock:
             theirs = self._questions.setdefault(holder, [])
@@ -178,7 +180,7 @@ class Rivals:
             self._judge(found[0])
 
     def forget(self, holder: Peer) -> None:
-        """The peer that had the seat is gone, and nobody can answer any more."""
+        """Forget the questions for a peer that is gone: nobody can answer them any more."""
         with self._lock:
             self._questions.pop(holder, None)
 

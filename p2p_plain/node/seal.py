@@ -29,6 +29,7 @@ class Seal:
     """The seals of one direction: of all that one end says.  One thread at a time."""
 
     added_bytes = SEAL_BYTES
+    """For callers that cannot import this module before they need it."""
 
     def __init__(self, key: bytes, number: int = 0) -> None:
         """``number`` is that of the next line."""

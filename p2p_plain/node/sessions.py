@@ -1,7 +1,7 @@
 """Every open connection of a node, including those without a hello.
 
-The peer table knows peers; this knows sockets: those that must be closed at the end, and how many
-a stranger may open.
+The peer table knows peers.  This module knows sockets: which must be closed at the end, and how many
+strangers may have open.
 """
 
 from collections import Counter
@@ -15,10 +15,10 @@ from .peer import GREETING, GUEST, INBOUND, RIVAL
 from .session import Session
 
 MAX_UNGREETED = 64
-"""Inbound connections that have not said hello, and guests.  At the bound one is cut, so that a crowd
-that connects and says nothing keeps nobody out: the oldest of the address that has most of them.  If
-it were the oldest of all, an address that connects 238 times a second would keep out every node that
-needs 300 ms for its hello."""
+"""Inbound connections that have not said hello, and guests.  At the bound one is cut: the oldest of the
+address that has most of them.  So a crowd that connects and says nothing keeps nobody out.  If the
+oldest of all were cut, an address that connects 238 times a second would keep out every node that needs
+300 ms for its hello."""
 
 
 class Sessions:
