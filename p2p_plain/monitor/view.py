@@ -54,7 +54,7 @@ from ..common.typing import (
 )
 from ..common.words import natural
 from .belief import MOST_NODES, Belief, brief_nodes, counted
-from .entries import Entry
+from .entries import Entry, holes, lossy_ways
 from .labels import make_labels
 from .restarts import Life, find_replaced
 from .row_messages import LATE_MS, MAX_LINKS, Links, is_connected
@@ -65,11 +65,6 @@ Pair = Tuple[str, str]
 
 NEWS_TAKE = 10.0
 """Seconds after which everyone's row shows that a node was replaced, at the longest."""
-
-LEAST_SHARE_OF_LOSS = 0.15
-"""A direction that loses less than this part of what the other one loses is taken for one without loss.
-Lost acknowledgements make TCP send again what has arrived.  The other end reports that, but its report may
-be lost as well: so 2 to 8 % of the loss shows up in the wrong direction."""
 
 MOST_STALE_AFTER = 3 * 3600.0
 """Seconds for which a row is current at the most, three ping intervals of an hour.  Otherwise a row
@@ -464,33 +459,13 @@ class View:
                 known = found.get((source, target)) or Direction(source, target, State.UNKNOWN)
                 if known.dial == UNKNOWN and self.connected(source, target):
                     found[source, target] = known._replace(state=State.UP, connected=True)
-        self._add_loss(found)
-        self._add_holes(found)
+        for pair, entry in lossy_ways(self._entries, self.current):
+            if pair in found:
+                found[pair] = found[pair]._replace(loss_pct=entry.loss_pct, loss_segs=entry.loss_segs)
+        for pair, hole in holes(self._entries, self.current, self.late).items():
+            if pair in found:
+                found[pair] = found[pair]._replace(hole=hole)
         return found
-
-    def _add_holes(self, found: Dict[Pair, Direction]) -> None:
-        """Add what either end has measured.  Of two sizes that have passed, the larger one counts.
-
-        One that cannot dial the other end any more has measured that before.
-        """
-        for source in self.current - self.late.keys():
-            for target, entry in self._entries[source].items():
-                if target in self.late or entry.dial != OK:
-                    continue
-                for pair, hole in ((source, target), entry.hole), ((target, source), entry.hole_back):
-                    known = found.get(pair)
-                    if hole is not None and known is not None:
-                        found[pair] = known._replace(hole=max(hole, known.hole or 0))
-
-    def _add_loss(self, found: Dict[Pair, Direction]) -> None:
-        for source in self.current:
-            for target, entry in self._entries[source].items():
-                back = self._entries[target].get(source) if target in self.current else None
-                least = LEAST_SHARE_OF_LOSS * (back.loss_pct if back else 0.0)
-                if entry.loss_pct and entry.loss_pct >= least and (source, target) in found:
-                    found[source, target] = found[source, target]._replace(
-                        loss_pct=entry.loss_pct, loss_segs=entry.loss_segs
-                    )
 
     def _direction(self, source: str, target: str, entry: "Entry") -> Direction:
         if source not in self.current:
