@@ -64,6 +64,7 @@ from .peer import (
     ADMITTED, ASKING, GREETING, GUEST, HANDSHAKE_TIMEOUT, OUTBOUND, OVER, RIVAL, SUPERSEDED, Link, Peer,
     claimed_by,
 )
+from .peer_table import TIE_WINDOW
 from .rivals import HEARD, RIVAL_PATIENCE, Rivals
 
 SECOND_PING_AFTER = 1.0
@@ -237,8 +238,7 @@ class Membership:
         else:
             holder = self._discovery.note_found(link, hello.nodeid, now)
         if link.is_our_probe:
-            if holder is not None and self.rivals.begin(holder, link, hello):
-                self.rivals.over(link)  # it is not kept open for the answer
+            if holder is not None and self.rivals.begin(holder, link, hello, stays=False):
                 self._table.ping_soon(holder, now)
             return self._ask(link, hello.nodeid, now)
         peer = Peer(link, hello, now, self._parts.config.max_rate)
@@ -273,11 +273,11 @@ class Membership:
         Raises ``Refused`` if too many wait already.
         """
         self._table.ping_soon(holder, now)
-        is_asked = self.rivals.begin(holder, link, hello)
-        if link.is_discreet and link.state == GREETING:
-            self.rivals.over(link)  # it takes us for a probe, so it would not show what it wants
-            is_asked = False
-        if not is_asked:
+        # Where we have dialed, the other end may take us for a probe, and would not show what it wants.
+        # Or it has given up the first connection for this one, and should have it back soon.
+        is_tie = holder.link.direction != link.direction and now - holder.greeted_at <= TIE_WINDOW
+        is_urgent = link.target is not None and (link.is_discreet or is_tie)
+        if not self.rivals.begin(holder, link, hello, stays=not is_urgent) or is_urgent:
             raise Refused("duplicate", "we are connected already")
         link.peer = None
         link.state = RIVAL

@@ -106,7 +106,7 @@ class Pong(NamedTuple):
     token: Optional[str] = None
     """The token in the ping, if the sender knows what it is for."""
     known: Optional[str] = None
-    """What the sender knows of it: ``said``, ``heard`` or ``unknown``."""
+    """What the sender knows of it: ``said``, ``heard``, ``pending`` or ``unknown``."""
 
     @property
     def held(self) -> Optional[float]:

@@ -75,12 +75,12 @@ class Overlay:
         kind = type(message)
         if link.state == GREETING or isinstance(message, (Hello, Join, Bye)):
             return self._greet(link, message)
-        if link.state == RIVAL:  # any answer would be a welcome
-            self.membership.rivals.spoke(link)
-            return ()
         confirms = link.state == ADMITTED and kind is not Addr and kind is not Unknown
         if confirms and self.membership.confirmed(link):
             self.talk.peer_is_up(link)
+        if link.state == RIVAL:  # any answer would be a welcome
+            self.membership.rivals.spoke(link)
+            return ()
         if isinstance(message, Ping):
             if message.token is not None and link.peer is not None:
                 known = self.membership.rivals.answer_to(link.peer.nodeid, message.token)
@@ -134,7 +134,7 @@ class Overlay:
             if target is not None:
                 strange = link.why in UNAUTHORISED
                 self.discovery.made_no_peer(target, now, link.found_nodeid is None, strange)
-            if reason not in ("self", "duplicate"):
+            if reason not in ("self", "duplicate") and state != RIVAL:
                 address = target or link.remote
                 self.membership.failures.report(address, reason, detail, link.direction, why)
             if reason == "duplicate" and link.said_bye:

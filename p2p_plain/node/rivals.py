@@ -32,6 +32,9 @@ RIVAL_PATIENCE = 1.0
 QUESTIONS = 8
 """Rivals of one peer that it is asked about at the same time; further ones are refused at once."""
 
+MAX_PLACES = 16
+"""Further addresses of a peer that are remembered, as it has confirmed them."""
+
 MAX_TOKENS = 1024
 """Tokens that are remembered of each kind.  They are asked for within seconds."""
 
@@ -48,21 +51,30 @@ who knows the nodeids of all peers could fill the log."""
 MAX_REPORTED = 1024
 """Nodeids whose last reported conflict is remembered."""
 
-SAID, HEARD, UNKNOWN = "said", "heard", "unknown"
-"""What a node knows of a token: it has said it to the node that asks, heard it from it, or neither."""
+TIMES = 6
+"""How often a question is asked again while the answer is ``pending``: each time after a tick and a round
+trip.  Our hello on the rival connection arrives within one."""
+
+SAID, HEARD, PENDING, UNKNOWN = "said", "heard", "pending", "unknown"
+"""What a node knows of a token: it has said it to the node that asks, heard it from it, said it where no
+hello has come back yet, or none of these."""
 
 
 class Question:
     """One rival, and what is known about it.  Under the lock of ``Rivals``."""
 
-    def __init__(self, link: Link, where: Address) -> None:
+    def __init__(self, link: Link, where: Address, stays: bool) -> None:
         self.link = link
+        self.stays = stays
+        """False if it is closed at once, so that it does not show what it wants."""
         self.token = link.heard_token if link.direction == INBOUND else link.token
         """``None`` if a program that knows only the article has dialed."""
         self.where = where
         self.expected = SAID if link.direction == INBOUND else HEARD
         """What the holder of the seat knows of the token if it is at both ends."""
         self.asked = False
+        self.again = TIMES
+        """How many more times it may be asked."""
         self.answered = False
         self.answer: Optional[str] = None
         """``None`` also if the holder's program does not know the question."""
@@ -78,7 +90,7 @@ class Question:
             return None
         if self.answer is not None:
             return self.answer == self.expected
-        if self.spoke:
+        if self.spoke or not self.stays:
             return False
         return self.withdrew if self.over else None
 
@@ -121,14 +133,21 @@ class Rivals:
     def answer_to(self, nodeid: str, token: str) -> str:
         """Return what we know of a token on a connection with ``nodeid``, which asks."""
         with self._lock:
-            if self._said.get(token.lower()) == nodeid:
-                return SAID
-            return HEARD if self._heard.get(token.lower()) == nodeid else UNKNOWN
+            token = token.lower()
+            if self._heard.get(token) == nodeid:
+                return HEARD
+            found = self._said.get(token)
+            if found == "":
+                return PENDING
+            return SAID if found == nodeid else UNKNOWN
 
     # -- rivals -------------------------------------------------------------------------
 
-    def begin(self, holder: Peer, link: Link, hello: Hello) -> bool:
-        """Have ``holder`` asked whether it is at the other end of ``link`` too; False if too many wait."""
+    def begin(self, holder: Peer, link: Link, hello: Hello, stays: bool) -> bool:
+        """Have ``holder`` asked whether it is at the other end of ``link`` too; False if too many wait.
+
+        ``stays`` is True if the link is kept open for the answer.
+        """
         where = claimed_by(link, hello) or link.remote
         if where == holder.address:  # both are on one host, or behind one router
             where = link.remote
@@ -136,7 +155,7 @@ class Rivals:
             theirs = self._questions.setdefault(holder, [])
             if len(theirs) >= QUESTIONS:
                 return False
-            theirs.append(Question(link, where))
+            theirs.append(Question(link, where, stays))
             return True
 
     def question_for(self, holder: Peer) -> Optional[bytes]:
@@ -155,7 +174,12 @@ class Rivals:
             if theirs is None:  # nearly always
                 return False
             for question in theirs:
-                if question.asked and not question.answered and pong.token in (None, question.token):
+                if not question.asked or question.answered or pong.token not in (None, question.token):
+                    continue
+                if pong.known == PENDING and question.again:
+                    question.again -= 1
+                    question.asked = False
+                else:
                     question.answered, question.answer = True, pong.known
         self._judge(holder)
         with self._lock:
@@ -175,7 +199,7 @@ class Rivals:
         with self._lock:
             found = self._find_locked(link)
             if found is not None:
-                found[1].over, found[1].withdrew = True, link.said_bye or link.is_discreet
+                found[1].over, found[1].withdrew = True, link.said_bye
         if found is not None:
             self._judge(found[0])
 
@@ -229,19 +253,20 @@ class Rivals:
                 self._questions.pop(holder, None)
         for question, same in judged:
             link = question.link
-            if link.is_discreet and question.answer is None and not question.spoke:
-                continue  # what answers a probe does not show what it wants
+            if question.answer is None and not question.stays:
+                continue
             if link.target is not None and not link.unlisted:
                 self._found(holder, {link.target, link.remote}, same, question.answer is not None)
             if not same:
                 self.conflict(holder.nodeid, holder.name, holder.address, question.where)
-            if not question.over:
+            if question.stays and not question.over:
                 link.close("duplicate", "you are connected already, at %s" % str(holder.address))
 
     def _found(self, holder: Peer, addresses: Set[Address], same: bool, confirmed: bool) -> None:
         """Note whether a dial of ours has found the node of ``holder`` at ``addresses``."""
         if same:
-            holder.also_at = (holder.also_at + tuple(addresses))[-2 * QUESTIONS:]
+            new = tuple(addresses.difference(holder.also_at))
+            holder.also_at = (holder.also_at + new)[-MAX_PLACES:]
         for address in addresses:
             if not same:
                 self._book.note_elsewhere(address, holder.nodeid)

@@ -13,7 +13,7 @@ from p2p_plain.node.messages import Ping
 from tests.support import (
     LARGE_ID, PATIENCE, SMALL_ID, RawListener, RawPeer, new_id, wait_until,
 )
-from tests.support.simulation import TICK, World, lonely_pair, mesh, raw_link, say
+from tests.support.simulation import TICK, SimulatedLink, World, lonely_pair, mesh, raw_link, say
 
 THIEF = Address("10.0.0.66", 6000)
 
@@ -183,6 +183,22 @@ def grow_old(node):
     node.overlay.receive = receive_plainly
 
 
+def test_a_question_may_arrive_before_the_hello_that_it_is_about(monkeypatch):
+    """The two connections are of different speed."""
+    world, first, second = lonely_pair(3)
+    world.towns[Address("10.0.9.1", 6000)] = first
+    arrive = SimulatedLink.arrive
+
+    def arrive_late(link, line):
+        late = link.node is second and link.target == Address("10.0.9.1", 6000)
+        world.later(0.5 if late else 0.0, arrive, link, line)
+
+    monkeypatch.setattr(SimulatedLink, "arrive", arrive_late)
+    second.overlay.dial(Address("10.0.9.1", 6000))
+    world.run(5.0)
+    assert first.count("conflict") == second.count("conflict") == 0
+
+
 @pytest.mark.parametrize("offset", [0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.5])
 @pytest.mark.parametrize("seed", range(4))
 def test_a_tie_between_nodes_with_two_addresses_is_decided_without_a_flap(seed, offset):
@@ -335,6 +351,8 @@ def test_a_token_is_known_only_to_the_nodes_at_its_two_ends():
     assert answer(first, second.nodeid, token.upper()) == "heard"
     assert answer(second, first.nodeid, token) == "said"
     assert answer(second, new_id(), token) == answer(first, new_id(), token) == "unknown"
+    second.overlay.membership.rivals.note_said("abcd")  # and its hello is on the way
+    assert answer(second, first.nodeid, "abcd") == "pending"
     ours.link.arrive(json.dumps({"msgtype": "ping", "token": token}).encode())
     world.run(1.0)
     assert {"msgtype": "pong", "token": token, "known": "heard"} in ours.link.said
