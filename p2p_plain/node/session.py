@@ -448,8 +448,8 @@ class Session(Link):
                 return
             self.send(line, urgent=True)
             if self._answers.is_piece_out():
-                if self.peer is not None:  # we ask no guest for a pong
-                    with self._send_lock:
+                with self._send_lock:
+                    if self.peer is not None and self._ending is None:  # we ask no guest for a pong
                         ping = self._outgoing_locked(messages.PING)
                         self._answers.await_pong(self.traffic.sent["ping"])
                         self._offer_locked(ping)
