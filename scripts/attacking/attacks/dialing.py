@@ -6,7 +6,7 @@ from ...conformity.grammar import new_id
 
 from ..doors import Doors, slam
 from ..node import NAME, NETWORK, pause
-from ..stranger import gossip, join, keep_awake, leave, name
+from ..stranger import gossip, join, keep_awake, leave, name, row_of
 from ..verdict import attack, holds
 from ..world import LINK_LOCAL, World, wait_until
 
@@ -16,7 +16,7 @@ PORTS = 60
 
 @attack("B9", seconds=7)
 def three_nodes_dial_one_victim(world: World) -> str:
-    """Twenty strangers for each of three nodes name sixty ports of a victim that knows nothing of it."""
+    """Strangers name sixty ports of a victim, as addresses and in rows: twenty for each of three nodes."""
     nodes = [world.node() for _ in range(3)]
     host = world.host()
     victim = Doors([(host, 0) for _ in range(PORTS)])
@@ -24,9 +24,13 @@ def three_nodes_dial_one_victim(world: World) -> str:
     began = time.monotonic()
     liars = []
     for node in nodes:
-        for _ in range(world.size(20, 6)):
-            entries = [[victim.address(number), new_id()] for number in range(PORTS)]
+        for number in range(world.size(20, 6)):
+            entries = [[victim.address(port), new_id()] for port in range(PORTS)]
             liars.append(gossip(world, node, world.host(), *entries))
+            up = {"direction": "outbound", "dial": "ok"}
+            links = [dict(up, nodeid=nodeid, address=address) for address, nodeid in entries[:30]]
+            if number < 3:  # more than 128 nodes would not be looked for
+                liars[-1].send_raw(row_of(liars[-1].nodeid, *links, age=0, changes=1))
     pause(world.size(20, 3))
     seconds = time.monotonic() - began
     rate = victim.since(began) / seconds / len(nodes)
