@@ -1,4 +1,7 @@
-"""Listening sockets that a node may be made to dial: a victim's, a thief's, or those of made-up nodes."""
+"""Doors: listening sockets that a node may be made to dial.
+
+They are those of a victim, of a thief, or of made-up nodes.
+"""
 
 import contextlib
 import json
@@ -13,6 +16,7 @@ from ..conformity.grammar import encode
 from .node import NETWORK
 
 Place = Tuple[str, int]
+"""Host and port of a door."""
 
 
 class Knock(NamedTuple):
@@ -34,7 +38,7 @@ def nobody(place: Place, message: Dict[str, Any]) -> Optional[bytes]:
 
 
 def slam(place: Place, message: Dict[str, Any]) -> Optional[bytes]:
-    """Close each connection at once; ``Doors`` knows."""
+    """Never called: ``Doors`` closes each connection at once if this is its answer."""
     return None
 
 
@@ -63,7 +67,7 @@ class Doors:
         self._open: List[socket.socket] = []
         self._held: Dict[socket.socket, bytes] = {}
         self._lock = threading.Lock()
-        """Held while a socket is opened or closed: ``shut`` is for any thread."""
+        """Held while a socket is opened or closed, because any thread may call ``shut``."""
         self._closed = False
         for host, port in places:
             sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -78,7 +82,7 @@ class Doors:
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def start(self, answer: Optional[Answer] = None) -> "Doors":
-        """Begin to serve; ``answer`` takes the place of that at the beginning."""
+        """Begin to serve; ``answer`` replaces the one that was given before."""
         self._answer = answer or self._answer
         self._thread.start()
         return self
@@ -97,14 +101,14 @@ class Doors:
         return [message for message in lines if message["msgtype"] == "hello"]
 
     def shut(self) -> None:
-        """Vanish without a word: everything that is open is reset or closed."""
+        """Close or reset all sockets without a word.  Any thread."""
         with self._lock:
             self._closed = True
             for sock in self._open:
                 sock.close()
 
     def close(self) -> None:
-        """End."""
+        """Close all sockets and end the thread."""
         self.shut()
         if self._thread.is_alive():
             self._thread.join(5.0)

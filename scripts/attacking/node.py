@@ -20,7 +20,7 @@ PATIENCE = 10.0
 
 NAME = "name-of-this-host"
 NETWORK = "network-of-this-host"
-"""What a stranger is not to learn by having the node dial him."""
+"""What a stranger must not learn by making the node dial it."""
 
 QUICK = ("--ping-interval", "1", "--ping-timeout", "2", "--probe-interval", "2")
 

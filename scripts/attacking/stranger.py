@@ -17,7 +17,7 @@ def connect(
 ) -> Peer:
     """Return a connection from ``host`` on which nothing has been said.
 
-    ``room`` is how many bytes our system holds unread, if not the usual many.
+    ``room`` is how many unread bytes the kernel holds for it; 0 leaves that to the kernel.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family)
@@ -49,7 +49,7 @@ def join(world: World, node: Node, host: str, nodeid: Optional[str] = None, **he
 
 
 def gossip(world: World, node: Node, host: str, *entries: Any) -> Peer:
-    """Return a peer of the node that has named these addresses: a hundred a line."""
+    """Return a new peer of the node that has named these addresses, and that answers pings."""
     peer = join(world, node, host)
     name(peer, *entries)
     return keep_awake(peer)
@@ -62,7 +62,7 @@ def name(peer: Peer, *entries: Any) -> None:
 
 
 def keep_awake(peer: Peer) -> Peer:
-    """Have a thread answer the pings of a peer until the end; others may still send."""
+    """Have a thread answer the pings on a connection until it ends; others may still send."""
     thread = threading.Thread(target=_read, args=(peer,), daemon=True)
     thread.start()
     return peer

@@ -38,11 +38,11 @@ class Attack(NamedTuple):
     """What is tried."""
     play: Play
     alone: bool
-    """True if it measures what others beside it would disturb."""
+    """True if other attacks at the same time would disturb the measurement."""
     minutes: float
-    """Set if it takes minutes: then it is played only if it is asked for."""
+    """How many minutes it takes, or 0.  An attack of minutes is played only with ``--patient``."""
     seconds: float
-    """About how long it takes, in short."""
+    """About how long it takes with ``--short``."""
 
 
 ATTACKS: List[Attack] = []
@@ -51,7 +51,7 @@ ATTACKS: List[Attack] = []
 def attack(
     item: str, alone: bool = False, minutes: float = 0.0, seconds: float = 2.0
 ) -> Callable[[Play], Play]:
-    """Put a function on the list; its docstring says in one line what is tried."""
+    """Put a function on the list; the first line of its docstring says what is tried."""
 
     def add(play: Play) -> Play:
         name = play.__name__.replace("_", "-")

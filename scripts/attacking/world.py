@@ -31,7 +31,7 @@ LINK_LOCAL = "169.254.169.254"
 
 
 def enter() -> None:
-    """Move this program into such a network; raises ``CannotBuild`` where that is impossible."""
+    """Move this program into such a network.  Raises ``CannotBuild`` if that is impossible."""
     enter_private_world()
     ip("link", "set", "lo", "up")
     ip("route", "add", "local", "10.0.0.0/8", "dev", "lo")
@@ -51,15 +51,16 @@ def has_ipv6() -> bool:
 
 
 class World:
-    """The network, and everything that one attack has started there.  One thread, but for ``stop``."""
+    """The network, and everything that one attack has started there.  The thread of that attack only."""
 
-    _numbers = itertools.count(1)
     _lock = threading.Lock()
+    # Guarded by _lock: attacks are played side by side, and share the network.
+    _numbers = itertools.count(1)
 
     def __init__(self, python: str = sys.executable, short: bool = False) -> None:
         self.python = python
         self.short = short
-        """True if figures need not be exact: everything is smaller."""
+        """True if everything is smaller, and the figures less exact."""
         self._made: List[Any] = []
 
     def __enter__(self) -> "World":
@@ -75,7 +76,7 @@ class World:
         return one
 
     def size(self, full: int, short: int) -> int:
-        """Return how many there should be."""
+        """Return ``full``, or ``short`` if figures need not be exact."""
         return short if self.short else full
 
     def host(self) -> str:
@@ -85,7 +86,7 @@ class World:
         return "10.%d.%d.%d" % (1 + number // 62500, number // 250 % 250, 1 + number % 250)
 
     def hosts(self, count: int) -> List[str]:
-        """Return as many of them."""
+        """Return the addresses of so many hosts that nobody else speaks for."""
         return [self.host() for _ in range(count)]
 
     def silent(self) -> str:

@@ -18,7 +18,7 @@ from ..world import World, has_ipv6, wait_until
 
 
 class Flood:
-    """Connects from one host, as often as it can or so many times a second, and says nothing."""
+    """Connections from one host, as many as possible or so many a second, that say nothing."""
 
     def __init__(self, node: Node, host: str, a_second: float = 0.0, held: int = 100) -> None:
         self.count = 0
@@ -58,7 +58,7 @@ def lie(world: World, node: Node, liars: int) -> None:
 
 
 def time_until_advertised(world: World, node: Node, seconds: float) -> float:
-    """Return how long an honest newcomer waits until others hear of it; infinity if in vain."""
+    """Return the seconds until a newcomer's address is advertised; infinity if that takes too long."""
     home, nodeid = Doors([(world.host(), 0)]), new_id()
     world.keep(home.start(as_nodes({home.places[0]: nodeid})))
     asker = keep_awake(join(world, node, world.host()))

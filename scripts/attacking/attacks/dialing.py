@@ -11,7 +11,7 @@ from ..verdict import attack, holds
 from ..world import LINK_LOCAL, World, wait_until
 
 PORTS = 60
-"""Of the victim, each with a listening socket."""
+"""Ports of the victim, each with a listening socket."""
 
 
 @attack("B9", seconds=7)
@@ -67,7 +67,7 @@ def secrets_and_services_are_dialed(world: World) -> str:
 
 @attack("B9")
 def a_stranger_hears_who_we_are(world: World) -> str:
-    """Whoever listens at an address that was only heard of, or claimed, reads the node's hello."""
+    """A stranger listens at an address that a peer names or claims, and reads the node's hello."""
     node = world.node()
     doors = world.keep(Doors([(world.host(), 0), (world.host(), 0)]).start())
     liar = gossip(world, node, world.host(), [doors.address(0), new_id()])

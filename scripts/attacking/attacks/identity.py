@@ -11,6 +11,7 @@ from ..verdict import attack, holds
 from ..world import World, wait_until
 
 TRIES = 4
+"""Strangers, each on a host of its own, that try for one nodeid."""
 
 
 def smallest() -> str:
@@ -19,7 +20,7 @@ def smallest() -> str:
 
 
 def largest() -> str:
-    """Return one that wins each tie by having been dialed."""
+    """Return a nodeid that wins each tie by having been dialed."""
     return "ffffffff" + new_id()[8:]
 
 
@@ -65,7 +66,7 @@ def a_peer_that_dialed_is_displaced(world: World) -> str:
 
 @attack("B5")
 def who_says_a_nodeid_first(world: World) -> str:
-    """A stranger says a nodeid first and falls silent; its owner must get in."""
+    """A stranger says a nodeid first and falls silent; the owner of the nodeid must get in."""
     node = world.node()
     nodeid = new_id()
     greet(world, node, world.host(), nodeid)
@@ -102,7 +103,7 @@ def two_claim_one_nodeid(world: World) -> str:
 
 @attack("B5")
 def a_thief_is_advertised(world: World) -> str:
-    """A bare addr names a listener that answers with a peer's nodeid; newcomers ask where that peer is."""
+    """A bare addr names a thief's door that answers with a peer's nodeid; newcomers ask for that peer."""
     node = world.node()
     home, thief = Doors([(world.host(), 0)]), Doors([(world.host(), 0)])
     nodeid = new_id()
