@@ -59,11 +59,12 @@ ASK_SOON_AGAIN_AFTER = 2.0
 are known, and if not."""
 
 MOST_MISSED = 64
-"""Of nodes that no dial has ever found, so many are missed at once, the latest ones: strangers can make as
-many as they like."""
+"""Nodes that are missed though no dial has ever found them, the latest ones.  Strangers can make as many
+as they like."""
 
 MOST_LOST = 256
-"""Of the others, so many are, those that were known longest: as many as there are peers."""
+"""Nodes that are missed and that a dial has found, those that were known longest: as many as there can be
+peers."""
 
 
 class Reach:

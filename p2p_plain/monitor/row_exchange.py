@@ -1,8 +1,8 @@
-"""Rows in and out: this node's own row goes to its peers, theirs come in, and both to whoever asks.
+"""Rows in and out: this node sends its own row to its peers, takes theirs, and answers ``getlinks``.
 
-The answer to ``getlinks`` is made line by line, as the other end takes it.  So nothing of it waits here
-for those who ask and do not read, however many they are.  A row is made ready to be sent once, when the
-first one asks, and all others get the same bytes, with the row's age in front.
+The answer to ``getlinks`` is made line by line, as the other end takes it.  So however many ask and do
+not read, no answers pile up here.  A row is made ready to be sent once, when it is first asked for.  All
+who ask get the same bytes, with the row's age in front.
 
 ``survey`` calls this.  No sockets and no threads.  Any thread may call any method, unless it says
 otherwise.

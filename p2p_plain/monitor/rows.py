@@ -289,7 +289,7 @@ class Rows:
     def _keep_to_budget_locked(self, peers: FrozenSet[str]) -> None:
         """Drop rows of nodes that are no peers: the oldest of the teller that has most of them.
 
-        Rows of those that are peers no more, and rows that they have told, count as of one teller.
+        Rows of former peers, and rows that former peers have forwarded, count as those of one teller.
         """
         told: Dict[str, List[Row]] = {}
         for row in self._rows.values():

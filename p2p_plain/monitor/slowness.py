@@ -77,7 +77,7 @@ def slow_nodes_and_pairs(view: View) -> List[Verdict]:
 
 
 def tardy_nodes(view: View) -> List[Verdict]:
-    """Return a verdict for each node that holds pings much longer than others do, by all accounts.
+    """Return a verdict for each node that holds pings much longer than others do, as all its peers say.
 
     The round trips do not contain it; its applications and its peers wait for it all the same.
     """

@@ -4,7 +4,7 @@ A pair of nodes that was blocked from each other before both started never meets
 only on nodes that it has met, nobody would report that pair.  So a node dials also the nodes that it
 knows of only from rows.
 
-*A node exists* if somebody whom we have reason to believe (``belief``) has a connection to it.  The old
+*A node exists* if a node that we have reason to believe (``belief``) has a connection to it.  The old
 rows of dead nodes, which still name each other, do not count.
 
 ``survey`` asks.  No sockets, no threads, no clock.
@@ -45,9 +45,9 @@ def unmet_nodes(
 ) -> Dict[str, float]:
     """Return the nodes that exist besides ``peers`` and this one, each with when that was last said.
 
-    There are none in a network of too many.  Where only nodes that are alone make it so large, these
-    are left out: a few liars may have invented them.  ``gone`` has the nodes that have left, and when: only
-    what was said later counts.
+    None are returned if more than ``MOST_NODES`` exist.  Nodes for which one node alone vouches do not
+    count there, and are left out if there would be too many with them: a few liars may have invented
+    them.  ``gone`` has the nodes that have left, and when: only rows that are younger count.
     """
     if 1 + len(peers) > MOST_NODES:
         return {}

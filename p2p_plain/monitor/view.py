@@ -40,8 +40,8 @@ connect; if there is only silence, it may be on the other side of a cut.
 *A node that runs late itself* (its own ``lag_ms``) measures its own slowness.  Its failures and its
 round trips are not held against others, nor the round trips of others against it.
 
-*Rows come from strangers*, who may lie about their own row and nothing else.  So nodes count only if
-somebody vouches for them whom the asked node has reason to believe (``belief``).  A node without a
+*Rows come from strangers*, who can lie in their own row and in no other.  So a node counts only if
+another one vouches for it that the asked node has reason to believe (``belief``).  A node without a
 row of its own is ignored if only one row names it and no node is connected to it.
 
 No sockets, threads or clock: the same rows give the same view.  Any thread.
@@ -135,7 +135,7 @@ class View:
         """The asked node: no row is younger than its own."""
         self.belief = Belief(frozenset(), {}, 0)
         self.brief: Set[str] = set()
-        """The nodes that have not been known for long."""
+        """The nodes that have been known for less than ``belief.BRIEF`` seconds."""
         self.peers = {link["nodeid"] for row in rows[:1] for link in row.links if is_connected(link)}
         """The peers of the asked node: their rows come from themselves."""
         self._full = {row.nodeid for row in rows if len(row.links) >= MAX_LINKS}
@@ -174,10 +174,10 @@ class View:
         """To which nodes each node is connected, whichever end dialed."""
         self._within_reach = self._connected_to({self._root})
         self.fate = {nodeid: self._fate(nodeid) for nodeid in self._known()}
+        """What has become of each node, one of ``Fate``."""
         names = {nodeid: self._name(nodeid) for nodeid in self.fate}
         self.replaced = self._replaced(names)
         """The nodes of ``left`` that seem to live on under another nodeid."""
-        """What has become of each node, one of ``Fate``."""
         self.live = self._with_fate(Fate.LIVE)
         self.down = self._with_fate(Fate.DOWN)
         self.left = self._with_fate(Fate.LEFT)
@@ -224,7 +224,8 @@ class View:
         """Return the nodeids in the order in which the matrix numbers them: by label.
 
         Nodes that have been restarted since are left out: their old rows would be in the way.  If there
-        are more than ``most``, those are left out that were not known for long or by many.
+        are more than ``most``, those for which one node alone vouches are left out first, and then those
+        that have not been known for long.
         """
         shown = sorted(self.fate.keys() - self.replaced, key=lambda n: (natural(self.label[n]), n))
         if len(shown) > most:
@@ -251,7 +252,7 @@ class View:
 
     # -- nodes ---------------------------------------------------------------------------
 
-    def _entries_by_target(self, sources: Collection[str]) -> "Dict[str, Dict[str, Entry]]":
+    def _entries_by_target(self, sources: Collection[str]) -> Dict[str, Dict[str, Entry]]:
         found: Dict[str, Dict[str, Entry]] = {}
         for source in sorted(sources):
             for target, entry in self._entries[source].items():
@@ -273,7 +274,7 @@ class View:
                     ahead.add(target)
         return found
 
-    def _outdated(self, about: "Dict[str, Dict[str, Entry]]") -> Set[str]:
+    def _outdated(self, about: Dict[str, Dict[str, Entry]]) -> Set[str]:
         """Return the nodes whose row is young, but was written before their program ended.
 
         A dial that is younger than the row shows that if its host refused it, or if something else has
@@ -321,9 +322,9 @@ class View:
         return self._may_judge(source, target) or (back is not None and back.dial in FAILURES)
 
     def _may_judge(self, source: str, target: str) -> bool:
-        """True if what a node says of another one decides what that is like.
+        """True if the word of ``source`` about ``target`` counts.
 
-        Not if one node alone vouches for it, and more for the other.
+        It does not if one node alone vouches for ``source``, and more than one for ``target``.
         """
         return source not in self.belief.alone or target in self.belief.alone
 
@@ -467,7 +468,7 @@ class View:
                 found[pair] = found[pair]._replace(hole=hole)
         return found
 
-    def _direction(self, source: str, target: str, entry: "Entry") -> Direction:
+    def _direction(self, source: str, target: str, entry: Entry) -> Direction:
         if source not in self.current:
             return Direction(source, target, State.STALE)
         connected = self.connected(source, target)

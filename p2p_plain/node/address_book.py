@@ -67,13 +67,16 @@ host.  Earlier, the new connection could be taken for one end of a tie."""
 MAX_GONE = 1024
 """Nodes remembered whose addresses were forgotten, so that old hearsay does not bring them back."""
 
-FAILURES_STRANGE = 7
-BACKOFF_MAX_STRANGE = 60.0
-"""The same where only a secret is missing that one end has: a mistake that a person has to mend.  With five
-minutes somebody on the way who forges that answer once could keep a member out for as long."""
-
 FAILURES_ALONE = 5
 """Most failures that a lone node counts.  After five the wait would be 16 s, above the limit of 8."""
+
+BACKOFF_MAX_STRANGE = 60.0
+"""The longest backoff, in seconds, while there are few peers, if one end has no secret or another one: a
+mistake that a person has to mend.  With the usual five minutes somebody on the way who forges that answer
+once could keep a member out for as long."""
+
+FAILURES_STRANGE = 7
+"""Most failures that are counted then.  After seven the wait would be 64 s, above the limit of 60."""
 
 NEVER = float("inf")
 
@@ -175,7 +178,7 @@ class AddressBook:
             self._shelf.prove(entry, nodeid, now)
 
     def note_unlisted(self, address: Address) -> None:
-        """Note that the node found at ``address`` does not know it as its own: nobody is to hear of it."""
+        """Note that the node found at ``address`` does not know it as its own.  It is not advertised."""
         with self._lock:
             self._unlisted[address] = None
             self._unlisted.move_to_end(address)

@@ -3,9 +3,9 @@
 An address goes through this module from hearsay to advertisement:
 
 1. **Heard.**  A peer names it in an ``addr``, or claims it as its own.  It may be a lie.
-2. **Dialed.**  The address book says when, and what answers does not learn our name before it has
-   said hello (``membership``).  A peer that dialed us is probed where it claims to
-   listen (``claims``): its connection does not show that others could dial it.
+2. **Dialed.**  The address book says when.  A program that answers does not learn our name before it
+   has said hello (``membership``).  A peer that dialed us is probed where it claims to listen
+   (``claims``): its connection does not show that others could dial it.
 3. **Proven.**  A node said hello there.  Only now can it be advertised.
 4. **Advertised.**  As an answer to ``getaddr``, and once, unasked, when it is new.
 

@@ -74,7 +74,7 @@ class MemberSession(Session):
             self._sealing = self._handshake.sealing
         self._lines.limit += SEAL_BYTES
         if self.direction == OUTBOUND:
-            self.is_discreet = self.is_our_probe  # whoever is there, it is a member
+            self.is_discreet = self.is_our_probe  # the other end is a member, and may know us
             self.send(self._overlay.first_line(self), urgent=True)
 
     def _outgoing_locked(self, lines: bytes) -> bytes:

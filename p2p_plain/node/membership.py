@@ -8,10 +8,10 @@ the welcome.  Either end announces ``peer_up`` only when it has received more th
 refused connection is a peer at neither end, not even for a millisecond.  (A newcomer that says hello
 and then nothing has its seat until the ping timeout.)
 
-**Hearsay is greeted as by a probe.**  What listens at an address that only other nodes have named may
-be anything, and is not to learn our name and network.  It hears them in a ``join``, once it has said
-the hello of a node of our network.  A node that knows no ``join`` takes us for a probe; then we dial
-again.
+**Hearsay is greeted as by a probe.**  Any program may listen at an address that only other nodes have
+named, and it must not learn our name and network.  So our hello leaves them out.  They follow in a
+``join``, once the other end has said the hello of a node of our network.  A node that knows no ``join``
+takes us for a probe; then we dial again.
 
 **Which end closes the loser of a tie.**  When two nodes have dialed each other at once, both find
 by themselves that the connection dialed by the smaller nodeid stays, but not at the same moment.
@@ -79,11 +79,11 @@ MAX_UNLISTED = 8
 """Addresses that are named in a warning because others dial them and we do not know them as ours."""
 
 KEPT_OUT_AFTER = 3
-"""How many times the ping timeout others may say that we are connected to them already, while we are not,
-before it is reported.  For one ping timeout it may be an old connection of ours that they have not missed."""
+"""Ping timeouts for which others may say that we are connected to them already, while we are not, before
+that is reported.  For one ping timeout it may be an old connection of ours that they do not know is dead."""
 
 MAX_KEPT_OUT = 256
-"""Nodes remembered that say so."""
+"""Nodes that say so and are remembered."""
 
 TIE_GRACE = 1.0
 """Seconds from the end of a tie until the node that dialed the winner closes the loser: messages
@@ -177,7 +177,7 @@ class Membership:
     def _find_unlisted(self, link: Link, dialed: Optional[Address]) -> None:
         """Note if the other end has dialed an address that we do not know as ours.
 
-        Perhaps an outsider forwards the connection, and would have the whole network come through him.
+        Perhaps an outsider forwards the connection, and wants the whole network to come through it.
         """
         # That a dial of ours has led back to us proves nothing: that, too, can be forwarded.
         link.unlisted = not self._myself.is_at(dialed, link)

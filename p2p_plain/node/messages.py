@@ -76,9 +76,10 @@ class Hello(NamedTuple):
     joins: bool = False
     """True if the sender lets a guest become a peer by ``join``."""
     unlisted: bool = False
-    """True if the sender does not know as its own what the receiver has dialed: nobody is to hear of that."""
+    """True if the receiver has dialed an address that the sender does not know as its own: it must not be
+    advertised."""
     members_only: bool = False
-    """True if the sender goes on only with who has the secret of its network (``handshake``)."""
+    """True if the sender talks only to members, who have the secret of its network (``handshake``)."""
 
 
 class Join(NamedTuple):

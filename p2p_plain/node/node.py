@@ -45,10 +45,6 @@ if TYPE_CHECKING:
     from ..common.event_types import AnyEvent
     from .handshake import Secret
 
-ANY_NUMBER = 1000000
-"""The bound for connections from one address where all peers are members."""
-
-
 TICK = 0.2
 """Seconds between two ticks of the pinger.  A ping, a timeout or a retry is at most that late;
 shorter intervals, as tests have them, make it shorter."""
@@ -58,8 +54,12 @@ RESERVED_DESCRIPTORS = 32
 what the program around us has open.  A node without descriptors cannot even say that it is full."""
 
 BOOKED_PER_IP = 2
-"""Addresses in the book of one host, for each connection that it may have: 64 by default.  Whoever allows
-more nodes behind one address wants to know them too; some of the ports are of nodes that have gone."""
+"""Addresses in the book of one host, for each connection that it may have: 64 by default.  A user who
+allows more nodes behind one address wants to know them too.  Some of the ports are of nodes that have
+gone."""
+
+ANY_NUMBER = 1000000
+"""The bound for connections from one address where all peers are members."""
 
 BUSY_PAUSE = 0.01
 """Seconds after which a broadcast that waits is tried again: the time of a message at the default rate."""

@@ -33,7 +33,7 @@ class Backlog:
     """How many bytes wait for all readers of one node.  Any thread."""
 
     def __init__(self) -> None:
-        # Taken while a session's send lock is held.  It is a leaf: whoever holds it takes no other.
+        # Taken while a session's send lock is held.  It is a leaf: a thread that holds it takes no other.
         self._lock = Lock()
         self._bytes = 0  # guarded by _lock
 

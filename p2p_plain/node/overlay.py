@@ -212,7 +212,7 @@ class Overlay:
         """Return what a dial has shown that led to a connection, and why; None if nothing."""
         wanted = None if link.order is None else link.order.wanted
         if link.why == FOREIGN or link.why in UNAUTHORISED:
-            return RESET, link.why  # whoever lived there has left our network, without a goodbye
+            return RESET, link.why  # the node that lived there has left our network, without a goodbye
         if link.elsewhere and link.found_nodeid == wanted:
             return None, ""  # its own connection comes from elsewhere: perhaps this is an impostor
         if link.found_nodeid is not None:

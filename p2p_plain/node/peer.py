@@ -103,7 +103,7 @@ class Link:
         self.token: Optional[str] = None
         """The token in our hello, if we dialed."""
         self.first: Optional[FirstHello] = None
-        """What the other end had said before it proved that it is a member; ``None`` where nobody must."""
+        """What the other end said before it proved to be a member; ``None`` in a network without a secret."""
         self.unlisted = False
         """True if the end that accepted does not know the address that was dialed as its own."""
         self.heard_token: Optional[str] = None
@@ -113,7 +113,7 @@ class Link:
         self.why = ""
         """A key of ``outcomes.WHYS``, if the rules know why our dial has led to no node."""
         self.dial_again = False
-        """True if our dial has proven the address, and now a node is to hear who we are."""
+        """True if our dial has proven the address, and the next one will say who we are."""
         # Written by the link's reader thread, and by PeerTable: announce() for a peer that is
         # up, admit() for one that has lost a tie.
         self.state = GREETING

@@ -14,8 +14,8 @@ MAX_BOOK = 4096
 """Addresses in the book.  Each takes about half a kilobyte, so strangers can fill 2 MiB."""
 
 MAX_PER_HOST = 64
-"""Addresses in the book of one host, loopback apart, unless the node is told otherwise.  Whoever listens
-on 4,096 ports could fill the book with proven addresses otherwise."""
+"""Addresses in the book of one host, loopback apart, unless the node is told otherwise.  Without a bound
+a program that listens on 4,096 ports could fill the book with proven addresses."""
 
 MAX_HEARD_PER_PEER = 64
 """Unproven addresses in the book from any one peer, so that a liar cannot fill it
