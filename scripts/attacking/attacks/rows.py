@@ -200,7 +200,7 @@ def ghosts_bury_an_outage(world: World) -> str:
     return holds(took < 2 * PATIENCE and status == 503 and first_of(seen).startswith("h3"), figure)
 
 
-@attack("B8", minutes=3.0)
+@attack("B8", minutes=5.0)
 def nodes_come_for_a_moment_and_vanish(world: World) -> str:
     """Sixty nodes that can be dialed are connected for two seconds, and vanish without a goodbye."""
     node = mesh(world, "h2")[0]
