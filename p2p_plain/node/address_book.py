@@ -23,7 +23,7 @@ from collections import OrderedDict
 from threading import Lock
 
 from ..common.address import Address, is_shareable
-from ..common.typing import Callable, Iterable, List, Mapping, Optional, Tuple
+from ..common.typing import Iterable, List, Mapping, Optional, Tuple
 from .book_entries import Entry, HeardAddress, Kept, KeptAddress
 from .knocks import UNPROVEN_A_SECOND, Knocks
 from .peer import Peer
@@ -284,24 +284,15 @@ class AddressBook:
             # Another address of the same node may have waited for this dial.
             self._look_again_locked(now)
 
-    def lost(
-        self,
-        nodeid: str,
-        now: float,
-        stopping: bool,
-        is_at: Callable[[Address], bool] = lambda address: True,
-    ) -> None:
-        """Note the end of the connection to ``nodeid``: dial it again unless it said that it stops.
-
-        That counts where it is known to be (``is_at``): nobody can say it for a node elsewhere.
-        """
+    def lost(self, nodeid: str, now: float, stopping: bool) -> None:
+        """Note the end of the connection to ``nodeid``: dial it again unless it said that it stops."""
         with self._lock:
             for entry in self._shelf.all():
                 if entry.nodeid != nodeid:
                     continue
                 up_at, entry.up_at = entry.up_at, None
                 if entry.gave_up_at is None:
-                    entry.left = stopping and not entry.bootstrap and is_at(entry.address)
+                    entry.left = stopping and not entry.bootstrap
                 if entry.left or entry.proven_at is None:
                     continue
                 if up_at is None or now - up_at >= STABLE_AFTER:

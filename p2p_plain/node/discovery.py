@@ -185,7 +185,7 @@ class Discovery:
             self._newcomers.pop(peer.nodeid, None)
         self._claims.forget(peer.nodeid)
         self._book.forget_heard(peer.nodeid)
-        self._book.lost(peer.nodeid, now, reason == "stopping", peer.is_at)
+        self._book.lost(peer.nodeid, now, stopping=reason == "stopping")
         self._hooks.lost(peer, reason, now)
         again = self._table.holder(peer.nodeid)
         if again is not None:  # it has come back at this very moment, on another thread

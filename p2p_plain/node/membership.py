@@ -413,6 +413,8 @@ class Membership:
             self._discovery.lost(peer, reason, now)
         self.rivals.forget(peer)
         if heir is not None and self._table.holder(peer.nodeid) is heir:
+            with self._lock:
+                self._superseded = [one for one in self._superseded if one[1] is not heir.link]
             if heir.link.state == OVER:  # it has ended at this very moment
                 self.lost(heir, "closed", now)
             elif self._table.announce(heir):
@@ -421,10 +423,9 @@ class Membership:
     def _heir_of(self, peer: Peer) -> Optional[Peer]:
         """Return the loser of the tie that ``peer`` has won, if the other end keeps that one instead."""
         with self._lock:
-            for at, link in self._superseded:
+            for _, link in self._superseded:
                 heir = link.peer
                 if link.state == SUPERSEDED and heir is not None and heir.nodeid == peer.nodeid:
-                    self._superseded.remove((at, link))
                     return heir
         return None
 

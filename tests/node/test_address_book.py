@@ -517,13 +517,6 @@ def test_a_node_that_is_connected_from_another_host_is_looked_for_where_our_user
     assert due(book, LATER, {NODE: Peer(Link(Address(A.host, 5000)), Hello(NODE), 10.0)}) == []
 
 
-def test_a_node_says_goodbye_only_for_where_it_is(book):
-    book.note_found(A, NODE, 0.0)
-    book.note_found(B, NODE, 0.0)
-    book.lost(NODE, 10.0, stopping=True, is_at=lambda address: address == B)
-    assert due(book, LATER) == [A]
-
-
 def test_an_address_named_again_is_retried_but_not_more_often_than_every_ten_seconds(book):
     book.note_found(A, NODE, 0.0)
     for _ in range(10):
