@@ -124,6 +124,15 @@ def test_keygen_prints_a_key(capsys):
     assert printed.count("\n") == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_key_that_cannot_be_printed_is_reported(capsys, monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert cli.main(["keygen"]) == CANNOT_START
+        monkeypatch.undo()
+    assert capsys.readouterr().err == "p2p_plain: cannot print the key: No space left on device\n"
+
+
 def test_keygen_makes_a_file_that_only_its_owner_can_read(tmp_path):
     path = str(tmp_path / "network.key")
     done = subprocess.run(
