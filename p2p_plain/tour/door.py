@@ -47,7 +47,7 @@ def knocking(guide: Guide) -> None:
 
     guide.say("""
         Now a node that has the same file dials host. How can it show that without saying the secret
-        to whoever listens? Both ends say a random number that is used once, a *nonce*. Each
+        to those who listen? Both ends say a random number that is used once, a *nonce*. Each
         hashes both hellos, hashes the result together with the secret, and says what comes out: the
         mac. This is what host sent and received:
         """)
@@ -58,7 +58,7 @@ def knocking(guide: Guide) -> None:
     guide.report(host, "peer_up", nodeid=member.nodeid)
     guide.pause()
     guide.say("""
-        Only who has the secret can compute the mac, and with other nonces it would be another one.
+        Only a node that has the secret can compute the mac, and other nonces would give another mac.
         The names came after that, in a second hello. From there on every line ends with a *seal*, made
         of the secret, the line and its number. A line that somebody changes, drops or repeats on the
         way does not fit its seal. All of it can still be read: that takes encryption.
