@@ -7,7 +7,8 @@ hello at the most, and one ``bye``.
 ``node`` makes these sessions where there is a ``secret_file``, and imports this module only then.
 """
 
-from ..common.errors import PeerLeft, Unauthorised
+from ..common.errors import PeerLeft, PeerMisbehaved, Unauthorised
+from ..common.outcomes import ECHO
 from ..common.typing import Any, List, Optional
 from . import messages
 from .handshake import Secret
@@ -61,6 +62,8 @@ class MemberSession(Session):
             answer = self._handshake.receive(line)
         except Unauthorised as stranger:
             self.why = stranger.why
+            if stranger.why == ECHO:  # no stranger, but no node at all
+                raise PeerMisbehaved(str(stranger)) from None
             raise
         except PeerLeft:
             self.why = self._handshake.why

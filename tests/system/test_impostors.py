@@ -176,7 +176,7 @@ def lose_nodes(make_node):
             for number, port in enumerate(ports, 3):
                 stack.enter_context(Program("--name=h%d" % number, "--port=%d" % port, *options))
             for node in (first, second):
-                wait_until(lambda node=node: cluster(node)[1]["up"] == (count + 2) * (count + 1))
+                wait_until(lambda node=node: cluster(node)[1]["up"] == (count + 2) * (count + 1), 30)
         return (first, second), ports
 
     return lose

@@ -17,6 +17,7 @@ from tests.support import (
     LARGE_ID, SMALL_ID, Program, RawListener, RawPeer, free_port, start_program, wait_until,
 )
 from tests.support.member import MemberPeer, Wire, key_file
+from tests.system.test_impostors import Impostor, echo
 
 
 @pytest.fixture
@@ -303,6 +304,22 @@ def test_what_leads_a_node_to_another_one_says_nothing_of_the_one_that_lived_the
         wait_until(lambda: b.peers() and a.peers())
         assert a._overlay.book.nodeid_at(place) != b.nodeid
         assert place not in [address for address, _ in a._overlay.book.proven([b.nodeid])]
+
+
+def test_an_echo_at_the_address_of_a_member_that_died_is_no_member(make_node, key):
+    quick = {"ping_interval": 1, "ping_timeout": 1, "probe_interval": 1}
+    a = make_node(secret_file=key, **quick)
+    words = ["--port", "0", "--bind", "127.0.0.1", "--bootstrap", a.addresses[0], "--secret-file", key]
+    with Program(*words, "--probe-interval", "1") as gone:
+        place = gone.port
+        wait_until(lambda: [link["dial"] for link in a.rows()[0].links] == ["ok"])
+        gone.process.kill()
+        gone.process.wait()
+    with Impostor(place, echo):
+        wait_until(lambda: [link.get("why") for link in a.rows()[0].links] == ["echo"])
+        a.dial("127.0.0.1:%d" % place)
+        wait_until(lambda: ("protocol", "echo") in refused(a))
+    assert [link["dial"] for link in a.rows()[0].links] == ["reset"]
 
 
 @pytest.mark.parametrize("upward", [True, False])
