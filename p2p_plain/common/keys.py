@@ -77,22 +77,22 @@ def read_keys(paths: Sequence[str]) -> Tuple[Key, ...]:
 
 
 def _read_key(path: str) -> Key:
-    # Opened first and checked then, on what was opened: a file that is checked by its name can be
-    # another one when it is opened.  Without O_NONBLOCK a pipe would wait for somebody who writes.
+    # Open first, and check the open file: a file that is checked by its name can be another one by the
+    # time it is opened.  Without O_NONBLOCK the opening of a pipe would wait for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
-        text = "cannot read the secret in %s: %s; it needs a file of your own with chmod 600"
+        text = "cannot read the key file %s: %s; it must be a file of your own with chmod 600"
         raise CannotStart(text % (path, error.strerror)) from error
     try:
         problem = _problem(os.fstat(descriptor))
         if problem:
-            text = "the secret in %s is not safe: %s; it needs a file of your own with chmod 600"
+            text = "the key file %s is not safe: %s; it must be a file of your own with chmod 600"
             raise CannotStart(text % (path, problem))
         data = os.read(descriptor, MAX_KEY_FILE)
     except OSError as error:
-        raise CannotStart("cannot read the secret in %s: %s" % (path, error.strerror)) from error
+        raise CannotStart("cannot read the key file %s: %s" % (path, error.strerror)) from error
     finally:
         os.close(descriptor)
     try:

@@ -138,8 +138,8 @@ class Reach:
     def lost(self, nodeid: str, proven: Sequence[Address], now: float) -> None:
         """Probe a node that has lost its connection at once, where it was found.
 
-        The outcome of the last probe, perhaps a minute ago, says nothing about now.  It is missed for a
-        while (``MISSED_FOR``), and one that was never found is looked for where others say that it is.
+        The outcome of the last probe, perhaps a minute ago, says nothing about now.  The node is missed
+        for a while (``MISSED_FOR``).  A node that was never found is looked for where others say it is.
         """
         with self._lock:
             met = self._met.get(nodeid)
@@ -179,8 +179,8 @@ class Reach:
     def drop_all_but(self, existing: Mapping[str, float], now: float) -> List[str]:
         """Drop and return nodes that are no peers, unless somebody is connected to them.
 
-        Those that are missed stay until their time is over.  Those that were found once are still looked
-        for after that, but nobody hears of them.
+        Nodes that are missed stay until their time is over.  Those that were found once are still looked
+        for after that, but our row does not name them any more.
         """
         with self._lock:
             dropped: List[str] = []
@@ -457,7 +457,7 @@ class Reach:
         met.found = met.proven = True
         if met.missed_until is not None:
             met.heard_at = None
-            met.miss(now)  # it lives: from now on again
+            met.miss(now)  # it lives, so its time begins anew
         self._changes += met.doubt is not None
         met.doubt = None
         met.ok_at = now

@@ -332,7 +332,7 @@ class Survey(Hooks):
             self.rows.note_gone(nodeid)
         strangers = self.reach.strangers(existing, now)
         if strangers:
-            # Rows of other nodes may be invented: they would have us dial what they like.
+            # Rows of other nodes may be invented, and would make us dial addresses of a liar's choice.
             rows = [row for row in rows if row.nodeid in peers or row.nodeid in existing]
             links = [row for row in map(self.exchange.read, rows_about(rows, strangers)) if row is not None]
             for nodeid, name, addresses in described(links, strangers, self._is_here):

@@ -148,7 +148,7 @@ class AddressBook:
             elif entry.failures:
                 again = max(now, entry.tried_at + HEARD_AGAIN_AFTER)
                 self._due_locked(entry, min(entry.next_try_at, again))
-            # Hearsay says nothing about an address that our user gave: it is dialed whoever is connected.
+            # An address that our user gave is dialed whichever node hearsay says is there.
             if entry.source is not None and nodeid is not None and nodeid != entry.nodeid:
                 # Where two peers name two nodes, nobody knows which one is there.
                 entry.nodeid = nodeid if entry.source == source else None
@@ -191,7 +191,7 @@ class AddressBook:
             return address in self._unlisted
 
     def note_elsewhere(self, address: Address, nodeid: str) -> None:
-        """Note that somebody at ``address`` says to be ``nodeid``, which is connected from elsewhere."""
+        """Note that a program at ``address`` says ``nodeid``, which is connected from another address."""
         with self._lock:
             entry = self._shelf.get(address)
             if entry is not None:
@@ -367,7 +367,7 @@ class AddressBook:
             ready: List[Entry] = []
             self._next_due = NEVER
             # Two addresses of one node are dialed one after the other, not both at once.  An address that
-            # our user gave waits only for those of which we know ourselves that they are the node's.
+            # our user gave waits only for those that are proven: peers may name any node for it.
             dialing = [entry for entry in self._shelf.all() if entry.dialing]
             known_busy = {entry.nodeid for entry in dialing if entry.source is None}
             busy = {entry.nodeid for entry in dialing}.union(connected)

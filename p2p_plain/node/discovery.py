@@ -139,7 +139,8 @@ class Discovery:
     def _proven(self, peers: Iterable[Peer]) -> List[Tuple[Address, str]]:
         """Return all addresses of ``peers`` that may be advertised, with their nodeids.
 
-        Where somebody else has said hello with a peer's nodeid, others would take him for the peer.
+        Addresses where another program has said a peer's nodeid are left out: others would take that
+        program for the peer.
         """
         homes = {peer.nodeid: peer.homes for peer in peers}
         return [one for one in self._book.proven(homes) if one[0] in homes[one[1]]]
@@ -147,8 +148,8 @@ class Discovery:
     def may_name(self, link: Link, address: Address) -> bool:
         """True if we may dial ``address``, unproven, because the peer at the other end of ``link`` names it.
 
-        Otherwise strangers could have us knock at services that never were nodes: of our own machine, of
-        our own link (where clouds keep their secrets), or with well-known ports.
+        Without that rule strangers could make us dial services that never were nodes: on our own machine,
+        on our own link (where clouds keep their secrets), or on well-known ports.
         """
         remote = link.remote.host
         if not is_shareable(address):
@@ -216,10 +217,10 @@ class Discovery:
     # -- dials and probes ---------------------------------------------------------------
 
     def note_found(self, link: Link, nodeid: str, now: float) -> Optional[Peer]:
-        """A dial has found ``nodeid``: an earlier node of that address is not there any more.
+        """Note that a dial has found ``nodeid``: an earlier node of that address is not there any more.
 
-        Return the peer with that nodeid if that is not known to be there.  Then this proves nothing new,
-        as anybody can say a nodeid.
+        Return the peer with that nodeid if it is not known to be at that address.  Then the dial proves
+        nothing new, as any program can say a nodeid.
         """
         assert link.target is not None
         holder = self._table.holder(nodeid)
@@ -305,7 +306,7 @@ class Discovery:
             self._order_dial(address, self._book.is_hearsay(address))
 
     def dial_again(self, target: Address) -> None:
-        """A dial of hearsay has found a node there that does not know ``join``: tell it who we are."""
+        """Dial a node that does not know ``join`` again, and say who we are: a node is there for sure."""
         self._order_dial(target, hearsay=False)
 
     def _order_dial(self, address: Address, hearsay: bool) -> None:

@@ -33,7 +33,7 @@ class Myself(NamedTuple):
         return encode_hello(introduction._replace(token=link.token, joins=joins, unlisted=unlisted))
 
     def join(self, link: Link) -> bytes:
-        """Return what a node hears where only hearsay led us, once it has said hello."""
+        """Return our ``join``, for a node that only hearsay led us to, once it has said hello."""
         return encode_hello(self._introduction(link), "join")
 
     def _introduction(self, link: Link) -> Hello:

@@ -165,7 +165,7 @@ class Overlay:
         self.lateness.tick(now)
         self.membership.tick(now)
         if now >= self._ask_at:
-            # If it arrived together with a ping, nobody would know when that arrived (``round_trips``).
+            # A ping that arrives together with another line cannot be timed (``round_trips``).
             peers = [peer for peer in self.table.up() if peer.ping_sent_at is None]
             if peers:
                 self._ask_at = now + self._parts.config.ping_interval
