@@ -12,7 +12,7 @@ import os
 import stat
 from hashlib import sha256
 
-from .errors import CannotStart
+from .errors import CannotStart, why
 from .typing import NamedTuple, Sequence, Tuple
 
 KEY_BYTES = 32
@@ -82,9 +82,9 @@ def _read_key(path: str) -> Key:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
     try:
         descriptor = os.open(path, flags)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no file can have that name
         text = "cannot read the key file %s: %s; it must be a file of your own with chmod 600"
-        raise CannotStart(text % (path, error.strerror)) from error
+        raise CannotStart(text % (path, why(error))) from error
     try:
         problem = _problem(os.fstat(descriptor))
         if problem:
@@ -124,8 +124,8 @@ def make_key_file(path: str) -> Key:
     key = new_key()
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise CannotStart("cannot make %s: %s" % (path, error.strerror)) from error
+    except (OSError, ValueError) as error:  # ValueError: no file can have that name
+        raise CannotStart("cannot make %s: %s" % (path, why(error))) from error
     try:
         with open(descriptor, "wb") as file:
             file.write(encode_key(key).encode("ascii") + b"\n")

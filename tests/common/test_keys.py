@@ -155,6 +155,15 @@ def test_keygen_never_replaces_a_file(file, capsys):
     assert read_keys([path]) == (KEY,)
 
 
+def test_keygen_says_that_no_file_can_have_a_name(tmp_path, capsys):
+    """Words of an options file may hold any byte."""
+    options = tmp_path / "options"
+    options.write_bytes(b"keygen a\0b\n")
+    assert cli.main(["@%s" % options]) == CANNOT_START
+    said = capsys.readouterr().err
+    assert said.startswith("p2p_plain: cannot make a\\x00b: ") and said.count("\n") == 1
+
+
 def test_a_key_that_does_not_fit_the_disk_leaves_no_file(tmp_path, monkeypatch):
     def no_space(descriptor):
         raise OSError(28, "No space left on device")
