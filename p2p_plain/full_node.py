@@ -105,7 +105,7 @@ class Node(node.Node):
         :param max_rate: messages a second that are read from each peer; 0 means no limit
         :param peers_file: the path of a file that keeps addresses from one run to the next
         :param secret_file: the path of a file with the network's key, which ``keygen`` makes, or several;
-            only nodes that have it are let in
+            only nodes that have it are let in; by default all are
         :param http: where to serve the status page: a port of this machine alone, or
             ``"host:port"``; by default nowhere
 

@@ -65,6 +65,10 @@ class Config:
         self.peers_file = None if peers_file is None else _path("peers_file", peers_file)
         self.secret_file: Tuple[str, ...] = _paths("secret_file", secret_file)
         """The files that hold the network's keys, the one to speak with first; empty for none."""
+        if any(_is_same_file(self.peers_file, path) for path in self.secret_file):
+            # The node would take it for a damaged address book, move the key away and write over it.
+            text = "%s is a key file; give the address book a file of its own"
+            raise UsageError("peers_file", text % self.peers_file)
         self.http = None if http is None else _http(http)
         """Where the status page listens; ``None`` for nowhere."""
 
@@ -124,7 +128,7 @@ def _path(setting: str, value: Any) -> str:
 
 
 def _paths(setting: str, value: Any) -> Tuple[str, ...]:
-    """Return the names of files: one of them, several, or none."""
+    """Return the names of files: one or several; none for ``None``, and for nothing else."""
     if value is None:
         return ()
     given = [value] if isinstance(value, (str, bytes, os.PathLike)) else value
@@ -132,11 +136,21 @@ def _paths(setting: str, value: Any) -> Tuple[str, ...]:
         found = tuple(_path(setting, one) for one in given)
     except TypeError:
         raise UsageError(setting, "%r is not the name of a file" % (value,)) from None
+    if not found:  # a pattern that fits no file, for example: an open node is not what its user wants
+        raise UsageError(setting, "no file is given; None stands for a network without a secret")
     if len(found) > MAX_SECRET_FILES:
         raise UsageError(setting, "at most %d files" % MAX_SECRET_FILES)
     if any(path.startswith("p2p1:") for path in found):
         raise UsageError(setting, "give the name of a file that holds the key, never the key itself")
     return found
+
+
+def _is_same_file(one: Optional[str], other: str) -> bool:
+    """Return whether both names lead to the same file, also through links."""
+    try:
+        return one is not None and os.path.samefile(one, other)
+    except (OSError, ValueError):  # one of them is not there, or cannot be a name here
+        return False
 
 
 def _http(value: object) -> Address:

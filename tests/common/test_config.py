@@ -1,5 +1,6 @@
 """Settings: defaults, and errors that name the setting."""
 
+import os
 import pathlib
 
 import pytest
@@ -81,6 +82,8 @@ def test_the_defaults_are_those_of_the_documents():
         ("bootstrap", b"host:1"),
         ("bootstrap", ("host", 1)),
         ("bootstrap", [("host", 1)]),
+        ("secret_file", []),
+        ("secret_file", iter(())),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused_by_name(setting, value):
@@ -129,6 +132,18 @@ def test_bootstrap_may_be_repeated_or_separated_by_comma(given):
 
 def test_a_peers_file_may_be_a_path_object():
     assert Config(peers_file=pathlib.PurePosixPath("a/b")).peers_file == "a/b"
+
+
+@pytest.mark.parametrize("name", ["network.key", "./network.key", "link", "hard link"])
+def test_a_secret_is_no_place_for_the_address_book(tmp_path, monkeypatch, name):
+    """The node would take the key for a damaged address book, and move it away."""
+    monkeypatch.chdir(str(tmp_path))
+    (tmp_path / "network.key").write_text("")
+    os.symlink("network.key", "link")
+    os.link("network.key", "hard link")
+    with pytest.raises(UsageError, match="is a key file; give the address book"):
+        Config(peers_file=name, secret_file=["next.key", "network.key"])
+    assert Config(peers_file="peers.json", secret_file="network.key").peers_file == "peers.json"
 
 
 def test_a_bootstrap_host_without_a_port_has_our_own():
