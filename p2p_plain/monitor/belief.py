@@ -57,7 +57,8 @@ def believed(
     ``met`` are those that the judging node has met, itself included.  ``named_by`` returns the nodes to
     which a node is or was connected.
     """
-    votes = Counter(nodeid for peer in peers for nodeid in set(named_by(peer)))
+    named = {peer: set(named_by(peer)) for peer in peers}
+    votes = Counter(nodeid for others in named.values() for nodeid in others)
     sure = set(sorted(set(peers).union(met))[:MOST_NODES])
     named_by_two = sorted(nodeid for nodeid in votes.keys() - sure if votes[nodeid] > 1)
     sure.update(named_by_two[: MOST_NODES - len(sure)])
@@ -69,7 +70,7 @@ def believed(
     while ahead:
         found: Dict[str, str] = {}
         for source, voucher in ahead:
-            for nodeid in named_by(source):
+            for nodeid in named[source] if source in named else named_by(source):
                 if nodeid not in sure and nodeid not in alone:
                     found.setdefault(nodeid, voucher)
         ahead = []

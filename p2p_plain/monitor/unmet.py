@@ -49,7 +49,11 @@ def unmet_nodes(
     count there, and are left out if there would be too many with them: a few liars may have invented
     them.  ``gone`` has the nodes that have left, and when: only rows that are younger count.
     """
-    if 1 + len(peers) > MOST_NODES:
+    known = peers | {nodeid}
+    if len(known) > MOST_NODES:
+        return {}
+    rows = list(rows)
+    if all(row.connected <= known for row in rows):  # nearly always: a whole mesh
         return {}
     row_of = {row.nodeid: row for row in rows}
     said_at: Dict[str, float] = {}
@@ -63,7 +67,6 @@ def unmet_nodes(
         said_at.update((other, max(at, said_at.get(other, at))) for other in named)
         return named
 
-    known = peers | {nodeid}
     belief = believed(peers, known, named_by)
     found = set(belief.sure)
     if len(found) + len(belief.alone) <= MOST_NODES:
