@@ -140,7 +140,7 @@ def _paths(setting: str, value: Any) -> Tuple[str, ...]:
         raise UsageError(setting, "no file is given; None stands for a network without a secret")
     if len(found) > MAX_SECRET_FILES:
         raise UsageError(setting, "at most %d files" % MAX_SECRET_FILES)
-    if any(path.startswith("p2p1:") for path in found):
+    if any(path.startswith("p2p1:") for path in found):  # ``keys.PREFIX``, without its import of hashlib
         raise UsageError(setting, "give the name of a file that holds the key, never the key itself")
     return found
 

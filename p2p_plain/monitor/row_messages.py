@@ -10,9 +10,8 @@ something on.  So the sender answers for the line, and for what a row is: ``node
 links.  Anything else that is wrong is left out, and noted as the author's mistake in ``Links.wrong``.
 The words of third nodes in a link (``HEARSAY``) are left out without a note.
 
-**What we do not know ends here.**  Fields without a meaning for this node have no bound either: as Python
-objects the 64 KiB of one line can take a hundred times the room.  So they are dropped on arrival, and a
-row of a third node is passed on without them.
+**Unknown fields are dropped on arrival.**  They have no bounds: as Python objects the 64 KiB of one line
+can take a hundred times the room.  So a row of a third node is forwarded without them.
 
 No sockets, no threads, no clock.  Any thread.
 """
@@ -167,19 +166,19 @@ def encode_end_of_links(nodeid: str, stale_after: float) -> bytes:
 
 
 def encode_kept(row: Links) -> bytes:
-    """Return the line in which a row is kept, without its newline: as if it was new, known fields only."""
+    """Return the line in which a row is kept, without its newline: its age is 0, all fields are known."""
     return encode_links(row._replace(age=0.0))[:-1]
 
 
 def encode_aged(nodeid: str, kept: bytes, age: float) -> bytes:
-    """Return the line of a row that is kept as ``encode_kept`` made it, with its age now."""
+    """Return the line of a row with its age.  ``kept`` is what ``encode_kept`` made of that row."""
     new = beginning_of_row(nodeid)
     aged = BEGINNING + b'"nodeid":"%s","age":%.1f,' % (nodeid.encode("ascii"), age)
     return aged + kept[len(new) :] + b"\n"
 
 
 def author_in(line: bytes) -> str:
-    """Return whose row is on a line that this program has sent; empty if another one has."""
+    """Return whose row is on a line, if a node of this program wrote the line; otherwise ``""``."""
     found = _AUTHOR.match(line)
     return "" if found is None else found.group(1).decode("ascii")
 

@@ -22,8 +22,8 @@ from ..common.typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 from .knocks import UNPROVEN_A_SECOND, UNPROVEN_AT_ONCE
 
 CLAIMS_A_PEER = 4
-"""Addresses that are probed because one peer claims them.  With more, a stranger could make us
-knock at a whole street."""
+"""Addresses that are probed because one peer claims them.  With more, a stranger could make us dial all
+hosts of a subnet."""
 
 CLAIM_AGAIN_AFTER = 15.0
 """A peer with four claims may replace its oldest one, once in so many seconds."""

@@ -37,7 +37,7 @@ class Admission(NamedTuple):
     loser: Optional[Peer] = None
     incumbent: Optional[Peer] = None
     tie: bool = False
-    """True if it has lost a tie, and the other end sees it so, too: its dial is the one that stays."""
+    """True if the connection has lost a tie, and the one that the other end dialed stays.  It knows that."""
 
 
 def _is_tie(new: Peer, old: Peer) -> bool:
