@@ -11,14 +11,14 @@ from ..common.address import site
 from ..common.counters import Traffic
 from ..common.typing import Dict, List, Optional
 from .outbox import Backlog
-from .peer import GREETING, GUEST, INBOUND, RIVAL
+from .peer import GREETING, GUEST, INBOUND, OVER, RIVAL
 from .session import Session
 
 MAX_UNGREETED = 64
-"""Inbound connections that have not said hello, and guests.  At the bound one is cut: the oldest of the
-address that has most of them.  So a crowd that connects and says nothing keeps nobody out.  If the
-oldest of all were cut, an address that connects 238 times a second would keep out every node that needs
-300 ms for its hello."""
+"""Inbound connections that have not said hello, guests, and those of both that were refused and linger.
+At the bound one is cut: the oldest that lingers, or else the oldest of the address that has most of them.
+So a crowd that connects and says nothing keeps nobody out.  If the oldest of all were cut, an address
+that connects 238 times a second would keep out every node that needs 300 ms for its hello."""
 
 
 class Sessions:
@@ -31,7 +31,7 @@ class Sessions:
         # Guarded by _lock.  Dicts serve as sets, and keep the order of arrival.
         self._open: Dict[Session, None] = {}
         self._strangers: Dict[Session, None] = {}
-        """Inbound ones that were nobody's peer when we last looked: no hello yet, or a guest."""
+        """Inbound ones that were nobody's peer when we last looked: no hello yet, a guest, or refused."""
         self._past = Traffic()
         """The traffic of sessions that have ended."""
 
@@ -83,15 +83,17 @@ class Sessions:
             session.tick(now)
 
     def _take_stranger_locked(self, least: int) -> Optional[Session]:
-        """Take the oldest stranger of the address that has most of them; None if fewer than ``least``."""
+        """Take the stranger that ``MAX_UNGREETED`` names; None if there are fewer than ``least``."""
         # Nobody who has shown the secret of a network for members is a stranger.
-        strangers, states = self._strangers, (GREETING, GUEST, RIVAL)
+        strangers, states = self._strangers, (GREETING, GUEST, RIVAL, OVER)
         for known in [s for s in strangers if s.state not in states or s.first]:
-            del self._strangers[known]
-        if len(self._strangers) < least:
+            del strangers[known]
+        if len(strangers) < least:
             return None
-        sites = Counter(site(stranger.remote.host) for stranger in self._strangers)
-        most = max(sites.values())
-        evicted = next(s for s in self._strangers if sites[site(s.remote.host)] == most)
-        del self._strangers[evicted]
+        evicted = next((s for s in strangers if s.state == OVER), None)  # it holds a thread, too
+        if evicted is None:
+            sites = Counter(site(stranger.remote.host) for stranger in strangers)
+            most = max(sites.values())
+            evicted = next(s for s in strangers if sites[site(s.remote.host)] == most)
+        del strangers[evicted]
         return evicted

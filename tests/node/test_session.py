@@ -543,6 +543,21 @@ def test_a_crowd_from_one_address_keeps_no_other_newcomer_out(crowd):
     assert not any(stranger.was_cut for stranger in slow)
 
 
+def test_refused_strangers_that_linger_count_and_are_cut_first():
+    """Otherwise a stranger that is refused and stays would hold a thread more with each connection."""
+    sessions = Sessions()
+    silent = [Stranger("10.0.0.1") for _ in range(MAX_UNGREETED - 2)]
+    refused = [Stranger("10.0.0.2") for _ in range(5)]
+    for stranger in silent + refused:
+        sessions.enter(stranger)
+        if stranger in refused:
+            stranger.state = "over"
+    assert [stranger.was_cut for stranger in refused] == [True, True, True, False, False]
+    assert sessions.evict_stranger() and sessions.evict_stranger()
+    assert all(stranger.was_cut for stranger in refused)
+    assert not any(stranger.was_cut for stranger in silent)
+
+
 def test_ended_sessions_are_not_remembered():
     sessions = Sessions()
     for _ in range(100):
