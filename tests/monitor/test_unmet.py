@@ -258,7 +258,7 @@ def test_who_leaves_on_purpose_has_failed_for_nobody_who_never_met_it(interval):
     del world.towns[leaver.address]
     world.run(4 * interval)
     assert {dial(node, leaver) for node in others} <= {None, "unknown", "ok"}
-    world.run(40 * interval)
+    world.run(20 * interval)
     assert {dial(node, leaver) for node in others} == {None}
     assert not [1 for node in others if reported(node, leaver)]
 
