@@ -15,7 +15,9 @@ from .escape import printable
 from .events import EVERYTHING, REPORTED, Event
 from .options import expand_files
 from .output import Output, finish, let_go, occupy_standard_descriptors
-from .signals import SelfPipe, rereading_signals, stop_signals, treat_all_like_ctrl_c
+from .signals import (
+    SelfPipe, ignore_rereading_signals, rereading_signals, stop_signals, treat_all_like_ctrl_c,
+)
 from .typing import Any, Callable, Dict, List
 
 DONE, NO, WRONG_USAGE, CANNOT_START = 0, 1, 2, 3
@@ -30,7 +32,10 @@ def main(program: Callable[[List[str]], int], argv: List[str]) -> int:
     occupy_standard_descriptors()
     try:
         treat_all_like_ctrl_c()
-        return program(expand_files(argv))
+        words = expand_files(argv)
+        if words and words[0].startswith("-") and any(w.startswith("--secret-file") for w in words):
+            ignore_rereading_signals()  # a service may be asked to reload as soon as it is started
+        return program(words)
     except UsageError as error:
         setting = error.setting
         if setting and not setting.startswith(("-", "@")):

@@ -56,6 +56,15 @@ def treat_all_like_ctrl_c() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
+def ignore_rereading_signals() -> None:
+    """Ignore SIGHUP where it asks a service to read its files again, until ``SelfPipe`` handles it.
+
+    A node that starts has yet to read them, so nothing is lost.
+    """
+    for number in rereading_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
 def undisturbed(function: Callable[[], Any]) -> Any:
     """Return what ``function`` returns, and delay ``KeyboardInterrupt`` meanwhile.  For imports.
 

@@ -423,6 +423,28 @@ def test_without_a_terminal_sighup_reads_the_files_again_and_ends_nothing(key):
         assert node.stop() == 0
 
 
+@pytest.mark.skipif(not shutil.which("setsid"), reason="needs setsid")
+@pytest.mark.parametrize("from_file", [False, True])
+def test_a_service_that_is_asked_to_reload_while_it_starts_starts(key, tmp_path, from_file):
+    program = (
+        "import os, signal, sys\n"
+        "from p2p_plain import cli; from p2p_plain.commands import run\n"
+        "Node = run.Node\n"
+        "def made(**settings):\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return Node(**settings)\n"
+        "run.Node = made\n"
+        "sys.exit(cli.main())\n"
+    )
+    options = ["--port", "0", "--bind", "127.0.0.1", "--secret-file", key]
+    if from_file:
+        (tmp_path / "options").write_text(" ".join(options))
+        options = ["@%s" % (tmp_path / "options")]
+    with Program(*options, prefix=["setsid"], what=("-c", program)) as node:
+        node.wait_for("listening")
+        assert node.stop() == 0
+
+
 # -- the page ---------------------------------------------------------------------------------------
 
 
