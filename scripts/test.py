@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Run the tests: ``python3 scripts/test.py`` on a fresh machine, and nothing before it.
 
-    python3 scripts/test.py               with this Python, about two minutes
-    python3 scripts/test.py --all         with every Python from 3.6 up that is found here
+    python3 scripts/test.py               with this Python, in less than three minutes
+    python3 scripts/test.py --all         everything, with every Python from 3.6 up that is found here
     python3 scripts/test.py -k ties -x    other options and paths go to pytest
 
 The program itself needs nothing installed; its tests need pytest.  Where pytest cannot be
@@ -10,9 +10,10 @@ imported it is installed into a private virtual environment, ``.venv-tests`` in 
 folder, one for each Python.
 
 Most tests wait for processes and timers and leave the processor idle.  So several pytest
-processes run side by side, each with a few test files.  Ctrl-C ends them all.  With ``--all``,
-only the newest Python runs everything.  The oldest leaves out the tests marked ``once``, the others
-those marked ``long``: see ``setup.cfg``.
+processes run side by side, each with a few test files.  Ctrl-C ends them all.
+
+Tests marked ``once`` (see ``setup.cfg``) run with ``--all``, on the newest Python, or if they are asked
+for by a path or by ``-m``.  With ``--all`` only the oldest and the newest Python run those marked ``long``.
 """
 
 import contextlib
@@ -110,6 +111,8 @@ def main(argv: List[str]) -> int:
     else:
         groups = grouped(files)
     options = [option for option in options if option not in ("-q", "--quiet")]
+    if "--all" not in argv and not paths and "-m" not in options:
+        options = ["-m", "not once", *options]
     pythons = find_pythons() if "--all" in argv else {tuple(sys.version_info[:3]): sys.executable}
     return run(jobs(pythons, groups, options), stop_at_first="-x" in options)
 

@@ -93,6 +93,18 @@ def test_options_and_paths_go_to_pytest(run_tests):
     assert (code, "4 deselected" in lines[-1]) == (runner.NOTHING_SELECTED, True)
 
 
+def test_tests_marked_once_run_if_they_are_asked_for(run_tests):
+    code, lines = run_tests(
+        test_one="import pytest\n@pytest.mark.once\ndef test_a(): pass\ndef test_b(): pass\n",
+        test_two="def test_a(): pass\n",
+    )
+    assert (code, lines[-1].startswith("2 passed, 1 deselected")) == (0, True), lines
+    for words in (["tests"], ["-m", "once or not once"]):
+        code, lines = run_tests(*words)
+        assert (code, lines[-1].startswith("3 passed")) == (0, True), lines
+    assert "1 passed" in run_tests("-k", "test_b")[1][-1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_every_process(run_tests, tmp_path, number):
     """Also those that a test has started: none of them keeps the output open."""
