@@ -49,6 +49,7 @@ SLOWEST = [
     "tests/scripts/test_soak.py",
     "tests/monitor/test_unmet.py",
     "tests/node/test_overlay.py",
+    "tests/scripts/test_attack.py",
     "tests/tour/test_tour.py",
     "tests/monitor/test_restarts.py",
     "tests/scripts/test_lab_steps.py",
