@@ -227,9 +227,10 @@ class AddressBook:
         """Note that the connection that a dial of ``address`` made is over."""
         with self._lock:
             entry = self._shelf.get(address)
-            if entry is not None:
-                entry.up_at = None
-                self._look_again_locked(now)
+            if entry is not None and entry.up_at is not None:
+                # ``lost`` has not done it: the connection was forwarded to a node that is elsewhere.
+                self._dial_again_locked(entry, now)
+            self._look_again_locked(now)
 
     def begin(self, address: Address, now: float) -> bool:
         """Add an address that our user wants dialed, and mark it as being dialed; False if it is already."""
@@ -290,18 +291,12 @@ class AddressBook:
             for entry in self._shelf.all():
                 if entry.nodeid != nodeid:
                     continue
-                up_at, entry.up_at = entry.up_at, None
                 if entry.gave_up_at is None:
                     entry.left = stopping and not entry.bootstrap
                 if entry.left or entry.proven_at is None:
-                    continue
-                if up_at is None or now - up_at >= STABLE_AFTER:
-                    entry.failures = 0
+                    entry.up_at = None
                 else:
-                    entry.failures += 1
-                # Both ends dial again; randomness keeps them from doing so at once.
-                delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
-                self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
+                    self._dial_again_locked(entry, now)
 
     def forget_heard(self, source: str) -> None:
         """Drop the unproven addresses that the peer ``source`` named: it is gone."""
@@ -488,6 +483,17 @@ class AddressBook:
         if entry is None and self._shelf.make_room(address, True):
             entry = self._insert_locked(address, now)
         return entry
+
+    def _dial_again_locked(self, entry: Entry, now: float) -> None:
+        """Dial ``entry`` again soon, as its connection is over; later if it did not stand for long."""
+        up_at, entry.up_at = entry.up_at, None
+        if up_at is None or now - up_at >= STABLE_AFTER:
+            entry.failures = 0
+        else:
+            entry.failures += 1
+        # Both ends dial again; randomness keeps them from doing so at once.
+        delay = _backoff(entry.failures - 1) if entry.failures > 1 else 0.0
+        self._due_locked(entry, now + delay + BACKOFF_FIRST * self._rng.random())
 
     def _due_locked(self, entry: Entry, at: float) -> None:
         entry.next_try_at = at

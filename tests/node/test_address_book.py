@@ -885,6 +885,20 @@ def test_an_address_with_a_standing_connection_is_not_dialed_until_it_ends(book)
     assert due(book, 1004.0) == [A]
 
 
+def test_whoever_forwards_a_dial_and_cuts_it_is_dialed_less_and_less(book):
+    """The node found behind it is elsewhere, so its loss says nothing of this address."""
+    book.add_bootstrap([A], 0.0)
+    dials, now = 0, 0.0
+    while now < 60.0:
+        if due(book, now):
+            dials += 1
+            book.made_peer(A, now)
+            book.lost(NODE, now + 0.01, stopping=False)
+            book.connection_over(A, now + 0.01)
+        now += 0.1
+    assert 4 <= dials <= 9
+
+
 def test_a_lone_node_with_thousands_of_dead_addresses_dials_at_a_bounded_rate(book):
     for number in range(2000):
         book.note_found(address(number), "%08d-0000-4000-8000-000000000007" % number, 0.0)
