@@ -51,7 +51,7 @@ who knows the nodeids of all peers could fill the log."""
 MAX_REPORTED = 1024
 """Nodeids whose last reported conflict is remembered."""
 
-TIMES = 6
+MOST_REPEATS = 6
 """How often a question is asked again while the answer is ``pending``: each time after a tick and a round
 trip.  Our hello on the rival connection arrives within one."""
 
@@ -73,7 +73,7 @@ class Question:
         self.expected = SAID if link.direction == INBOUND else HEARD
         """What the holder of the seat knows of the token if it is at both ends."""
         self.asked = False
-        self.again = TIMES
+        self.again = MOST_REPEATS
         """How many more times it may be asked."""
         self.answered = False
         self.answer: Optional[str] = None
