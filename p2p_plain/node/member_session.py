@@ -68,6 +68,7 @@ class MemberSession(Session):
         except PeerLeft:
             self.why = self._handshake.why
             raise
+        self.began_to_greet = True
         if answer:
             self.send(answer, urgent=True)
         if self._handshake.opening is None:

@@ -225,7 +225,7 @@ class Overlay:
             return (None, "") if known else (RESET, TURNED_AWAY)
         if reason not in ("closed", "timeout", "protocol"):  # we have ended it
             return None, ""
-        if link.heard:
+        if link.heard and not link.began_to_greet:
             return RESET, link.why or NO_NODE
         return (RESET, "") if reason == "closed" else (TIMEOUT, HANGS)
 

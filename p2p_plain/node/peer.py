@@ -110,6 +110,8 @@ class Link:
         """The token in the other end's hello, if that dialed."""
         self.heard = False
         """True once a byte has come from the other end."""
+        self.began_to_greet = False
+        """True once the other end has said the first hello of a member, which proves nothing yet."""
         self.why = ""
         """A key of ``outcomes.WHYS``, if the rules know why our dial has led to no node."""
         self.dial_again = False

@@ -322,6 +322,18 @@ def test_an_echo_at_the_address_of_a_member_that_died_is_no_member(make_node, ke
     assert [link["dial"] for link in a.rows()[0].links] == ["reset"]
 
 
+def test_a_handshake_that_is_cut_does_not_mean_that_something_else_answers(make_node, key):
+    node = make_node(secret_file=key)
+    with RawListener() as listener:
+        node.dial(listener.address)
+        with listener.accept() as peer:
+            first = peer.hear("hello")
+            peer.say("hello", nodeid=SMALL_ID, port=6000, nonce="0" * 64, auth=first["auth"])
+            peer.hear("auth")
+        wait_until(lambda: refused(node))
+    assert ("closed", None) in refused(node)
+
+
 @pytest.mark.parametrize("upward", [True, False])
 def test_one_changed_line_ends_a_connection_that_stood(make_node, key, upward):
     counts = {True: 0, False: 0}
