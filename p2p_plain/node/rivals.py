@@ -88,6 +88,10 @@ class Question:
         """True if one node is at both ends, false if two claim its nodeid, ``None`` if not known yet."""
         if not self.answered:
             return None
+        if self.answer == PENDING and self.link.first is not None:
+            # A member's token came under a seal, so only the holder can have said it.  Somebody on the way
+            # holds our hello back.
+            return self.expected == SAID
         if self.answer is not None:
             return self.answer == self.expected
         if self.spoke or not self.stays:

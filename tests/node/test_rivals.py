@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from p2p_plain.common.address import Address
 from p2p_plain.common.errors import Refused
 from p2p_plain.node import messages
 from p2p_plain.node.messages import Ping
+from p2p_plain.node.rivals import PENDING, Question
 from tests.support import (
     LARGE_ID, PATIENCE, SMALL_ID, RawListener, RawPeer, new_id, wait_until,
 )
@@ -385,3 +387,12 @@ def test_a_thief_at_another_address_gets_neither_the_place_nor_a_message(make_no
     assert conflict["nodeid"] == SMALL_ID
     assert (conflict["address"], conflict["other"]) == (listener.address, "127.0.0.2:1234")
     assert node.counters()["conflicts"] == 1
+
+
+@pytest.mark.parametrize("first, direction, same", [(object(), "inbound", True), (None, "inbound", False), (object(), "outbound", False)])
+def test_a_member_whose_hello_is_held_back_on_the_way_is_at_both_ends(first, direction, same):
+    """Without a secret somebody may have overheard the token."""
+    link = SimpleNamespace(direction=direction, heard_token="1f", token="1f", first=first)
+    question = Question(link, Address("192.0.2.1", 6000), True)
+    question.answered, question.answer = True, PENDING
+    assert question.verdict() is same
